@@ -1,0 +1,75 @@
+# Sourced by scripts/*: finding and installing what a script needs. Every need_* is quick when nothing is missing
+# and may be called again at will.
+# shellcheck shell=bash
+
+[ -d "${CARGO_HOME:-$HOME/.cargo}/bin" ] && PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+apt_updated=""
+missing=()
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# need_apt PKG...: Debian packages, installed when this is root on a machine with apt, else noted as missing.
+need_apt() {
+    local pkg absent=()
+    for pkg in "$@"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$pkg" 2>/dev/null)" = installed ] || absent+=("$pkg")
+    done
+    [ ${#absent[@]} -eq 0 ] && return 0
+    if [ "$(id -u)" -ne 0 ] || ! has apt-get; then
+        missing+=("${absent[@]/#/Debian package }")
+        return 0
+    fi
+    echo "setup: installing ${absent[*]}"
+    local apt=(apt-get -qq -o DPkg::Lock::Timeout=120)
+    if [ -z "$apt_updated" ]; then
+        DEBIAN_FRONTEND=noninteractive "${apt[@]}" update </dev/null
+        apt_updated=1
+    fi
+    DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${absent[@]}" </dev/null >/dev/null
+}
+
+# need_cmd CMD PKG...: a command, wherever it comes from; the packages only if it is not there.
+need_cmd() {
+    local cmd=$1
+    shift
+    has "$cmd" || need_apt "$@"
+}
+
+# need_pip VENV FILE: a virtual environment that holds exactly the pinned packages of a requirements file.
+need_pip() {
+    local venv=$1 file=$2 want
+    if ! has python3; then
+        missing+=("python3 for $venv")
+        return 0
+    fi
+    want="$(cat "$file" && python3 --version)"
+    [ "$(cat "$venv/installed" 2>/dev/null)" = "$want" ] && "$venv/bin/python" -c '' 2>/dev/null && return 0
+    echo "setup: installing the packages of $file into $venv"
+    # Debian's python3 has no ensurepip of its own.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_apt python3-venv
+    python3 -c 'import ensurepip, venv' 2>/dev/null || return 0
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: -r "$file"
+    printf '%s\n' "$want" >"$venv/installed"
+}
+
+# need_rust: cargo with the formatter and the linter. Never installed from here.
+need_rust() {
+    if ! has cargo; then
+        missing+=("the Rust toolchain (https://rustup.rs)")
+        return 0
+    fi
+    cargo fmt --version >/dev/null 2>&1 || missing+=("rustfmt (rustup component add rustfmt)")
+    cargo clippy --version >/dev/null 2>&1 || missing+=("clippy (rustup component add clippy)")
+}
+
+# all_there: fails with the list of what could not be had.
+all_there() {
+    [ ${#missing[@]} -eq 0 ] && return 0
+    echo "setup: missing on this machine:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    echo "Install these, or run once as root where apt-get exists." >&2
+    return 1
+}
