@@ -1,0 +1,480 @@
+//! Binary frames of the socket between proxy and relay (docs/relay-api.md).
+//!
+//! One WebSocket binary message is one frame: a type byte and a fixed layout, integers big-endian.
+//!
+//! | type | from | layout after the type byte |
+//! |---|---|---|
+//! | `0x01` send | proxy | request u32, envelope |
+//! | `0x02` ack | proxy | repeated: queue, position u64 |
+//! | `0x03` resume | proxy | repeated: queue, position u64 |
+//! | `0x81` stored | relay | request u32, outcome u8, envelope id u64, envelope SHA-256 32 |
+//! | `0x82` refused | relay | request u32, status u16, problem document (JSON) |
+//! | `0x83` deliver | relay | queue, position u64, envelope id u64, stored at u64 (Unix ms), object |
+//! | `0x84` head | relay | queue, position u64: everything up to it has been delivered |
+//! | `0x85` welcome | relay | relay time u64 (Unix ms) |
+//!
+//! Queue: `0x01` mail, `0x02` control, `0x03` group messages and `0x04` group log, these two
+//! followed by the group id (32 bytes). Numbers are never used again for something else.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    ids::{GroupId, Hash},
+    wire::Lane,
+};
+
+/// Names a queue from the point of view of the agent that reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Queue {
+    /// The agent's own direct messages.
+    Mail,
+    /// The agent's own control messages.
+    Control,
+    /// The messages of a group.
+    Group(GroupId),
+    /// The commits of a group.
+    Log(GroupId),
+}
+
+impl From<Lane> for Queue {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Mail => Self::Mail,
+            Lane::Control => Self::Control,
+        }
+    }
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mail => f.write_str("mail"),
+            Self::Control => f.write_str("control"),
+            Self::Group(group) => write!(f, "group-{group}"),
+            Self::Log(group) => write!(f, "log-{group}"),
+        }
+    }
+}
+
+/// Text that names no queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a queue is mail, control, group-<id> or log-<id>")]
+pub struct QueueError;
+
+impl FromStr for Queue {
+    type Err = QueueError;
+
+    fn from_str(text: &str) -> Result<Self, QueueError> {
+        match (text, text.split_once('-')) {
+            ("mail", _) => Ok(Self::Mail),
+            ("control", _) => Ok(Self::Control),
+            (_, Some(("group", id))) => id.parse().map(Self::Group).map_err(|_| QueueError),
+            (_, Some(("log", id))) => id.parse().map(Self::Log).map_err(|_| QueueError),
+            _ => Err(QueueError),
+        }
+    }
+}
+
+impl Serialize for Queue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Queue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// A place in a queue; positions start at 1 and have no gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The queue.
+    pub queue: Queue,
+    /// The position.
+    pub position: u64,
+}
+
+/// A frame from a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientFrame<'a> {
+    /// Store this envelope.
+    Send {
+        /// Names the answer.
+        request: u32,
+        /// The envelope, see [`crate::wire::Envelope`].
+        envelope: &'a [u8],
+    },
+    /// Everything up to these positions is durable at the proxy.
+    Ack(Vec<Cursor>),
+    /// The first frame of a socket: deliver what comes after these positions; queues that are not
+    /// named resume from their last ack.
+    Resume(Vec<Cursor>),
+}
+
+/// A frame from the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayFrame<'a> {
+    /// The envelope is durable.
+    Stored {
+        /// Which send.
+        request: u32,
+        /// Whether the relay held one with this `mid` before.
+        repeated: bool,
+        /// The relay's name for it.
+        envelope_id: u64,
+        /// SHA-256 of the envelope that the relay holds.
+        hash: Hash,
+    },
+    /// The envelope is not stored.
+    Refused {
+        /// Which send.
+        request: u32,
+        /// HTTP status.
+        status: u16,
+        /// A problem document, see [`super::problem::Problem`].
+        problem: &'a [u8],
+    },
+    /// An envelope or commit of a queue.
+    Deliver(Delivery<'a>),
+    /// Everything up to this position has been delivered on this socket.
+    Head(Cursor),
+    /// The relay's first frame.
+    Welcome {
+        /// Unix milliseconds by the relay's clock.
+        time: u64,
+    },
+}
+
+/// One stored object with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// Where it stands.
+    pub cursor: Cursor,
+    /// The relay's name for it.
+    pub envelope_id: u64,
+    /// Unix milliseconds by the relay's clock.
+    pub stored_at: u64,
+    /// The envelope or the signed commit, verbatim.
+    pub object: &'a [u8],
+}
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed frame")]
+pub struct FrameError;
+
+const SEND: u8 = 0x01;
+const ACK: u8 = 0x02;
+const RESUME: u8 = 0x03;
+const STORED: u8 = 0x81;
+const REFUSED: u8 = 0x82;
+const DELIVER: u8 = 0x83;
+const HEAD: u8 = 0x84;
+const WELCOME: u8 = 0x85;
+
+const MAIL: u8 = 0x01;
+const CONTROL: u8 = 0x02;
+const GROUP: u8 = 0x03;
+const LOG: u8 = 0x04;
+
+const NEW: u8 = 1;
+const REPEATED: u8 = 2;
+
+impl<'a> ClientFrame<'a> {
+    /// The frame's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Send { request, envelope } => {
+                let mut out = Vec::with_capacity(5 + envelope.len());
+                out.push(SEND);
+                out.extend_from_slice(&request.to_be_bytes());
+                out.extend_from_slice(envelope);
+                out
+            }
+            Self::Ack(cursors) => encode_cursors(ACK, cursors),
+            Self::Resume(cursors) => encode_cursors(RESUME, cursors),
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`FrameError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let mut r = FrameReader(bytes);
+        match r.u8()? {
+            SEND => Ok(Self::Send {
+                request: r.u32()?,
+                envelope: r.0,
+            }),
+            ACK => r.cursors().map(Self::Ack),
+            RESUME => r.cursors().map(Self::Resume),
+            _ => Err(FrameError),
+        }
+    }
+}
+
+impl<'a> RelayFrame<'a> {
+    /// The frame's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Stored {
+                request,
+                repeated,
+                envelope_id,
+                hash,
+            } => {
+                let outcome = if *repeated { REPEATED } else { NEW };
+                let mut out = vec![STORED];
+                out.extend_from_slice(&request.to_be_bytes());
+                out.push(outcome);
+                out.extend_from_slice(&envelope_id.to_be_bytes());
+                out.extend_from_slice(hash.as_bytes());
+                out
+            }
+            Self::Refused {
+                request,
+                status,
+                problem,
+            } => {
+                let mut out = vec![REFUSED];
+                out.extend_from_slice(&request.to_be_bytes());
+                out.extend_from_slice(&status.to_be_bytes());
+                out.extend_from_slice(problem);
+                out
+            }
+            Self::Deliver(delivery) => {
+                let mut out = Vec::with_capacity(64 + delivery.object.len());
+                out.push(DELIVER);
+                put_cursor(&mut out, &delivery.cursor);
+                out.extend_from_slice(&delivery.envelope_id.to_be_bytes());
+                out.extend_from_slice(&delivery.stored_at.to_be_bytes());
+                out.extend_from_slice(delivery.object);
+                out
+            }
+            Self::Head(cursor) => encode_cursors(HEAD, std::slice::from_ref(cursor)),
+            Self::Welcome { time } => {
+                let mut out = vec![WELCOME];
+                out.extend_from_slice(&time.to_be_bytes());
+                out
+            }
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`FrameError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let mut r = FrameReader(bytes);
+        match r.u8()? {
+            STORED => {
+                let request = r.u32()?;
+                let repeated = match r.u8()? {
+                    NEW => false,
+                    REPEATED => true,
+                    _ => return Err(FrameError),
+                };
+                let envelope_id = r.u64()?;
+                let hash = Hash::from_bytes(r.array()?);
+                r.end(Self::Stored {
+                    request,
+                    repeated,
+                    envelope_id,
+                    hash,
+                })
+            }
+            REFUSED => Ok(Self::Refused {
+                request: r.u32()?,
+                status: r.u16()?,
+                problem: r.0,
+            }),
+            DELIVER => Ok(Self::Deliver(Delivery {
+                cursor: r.cursor()?,
+                envelope_id: r.u64()?,
+                stored_at: r.u64()?,
+                object: r.0,
+            })),
+            HEAD => {
+                let cursor = r.cursor()?;
+                r.end(Self::Head(cursor))
+            }
+            WELCOME => {
+                let time = r.u64()?;
+                r.end(Self::Welcome { time })
+            }
+            _ => Err(FrameError),
+        }
+    }
+}
+
+fn encode_cursors(kind: u8, cursors: &[Cursor]) -> Vec<u8> {
+    let mut out = vec![kind];
+    for cursor in cursors {
+        put_cursor(&mut out, cursor);
+    }
+    out
+}
+
+fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
+    match &cursor.queue {
+        Queue::Mail => out.push(MAIL),
+        Queue::Control => out.push(CONTROL),
+        Queue::Group(group) => {
+            out.push(GROUP);
+            out.extend_from_slice(group.as_bytes());
+        }
+        Queue::Log(group) => {
+            out.push(LOG);
+            out.extend_from_slice(group.as_bytes());
+        }
+    }
+    out.extend_from_slice(&cursor.position.to_be_bytes());
+}
+
+struct FrameReader<'a>(&'a [u8]);
+
+impl FrameReader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(FrameError)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, FrameError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, FrameError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, FrameError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, FrameError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn cursor(&mut self) -> Result<Cursor, FrameError> {
+        let queue = match self.u8()? {
+            MAIL => Queue::Mail,
+            CONTROL => Queue::Control,
+            GROUP => Queue::Group(GroupId::from_bytes(self.array()?)),
+            LOG => Queue::Log(GroupId::from_bytes(self.array()?)),
+            _ => return Err(FrameError),
+        };
+        Ok(Cursor {
+            queue,
+            position: self.u64()?,
+        })
+    }
+
+    fn cursors(&mut self) -> Result<Vec<Cursor>, FrameError> {
+        let mut cursors = Vec::new();
+        while !self.0.is_empty() {
+            cursors.push(self.cursor()?);
+        }
+        Ok(cursors)
+    }
+
+    fn end<T>(&self, value: T) -> Result<T, FrameError> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(FrameError)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursors() -> Vec<Cursor> {
+        let group = GroupId::from_bytes([7; 32]);
+        [
+            Queue::Mail,
+            Queue::Control,
+            Queue::Group(group),
+            Queue::Log(group),
+        ]
+        .into_iter()
+        .map(|queue| Cursor { queue, position: 9 })
+        .collect()
+    }
+
+    #[test]
+    fn client_frames_round_trip() {
+        for frame in [
+            ClientFrame::Send {
+                request: 7,
+                envelope: b"envelope",
+            },
+            ClientFrame::Ack(cursors()),
+            ClientFrame::Resume(Vec::new()),
+        ] {
+            assert_eq!(ClientFrame::decode(&frame.encode()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn relay_frames_round_trip_and_refuse_any_cut() {
+        let hash = Hash::from_bytes([3; 32]);
+        let cursor = cursors()[2];
+        for frame in [
+            RelayFrame::Stored {
+                request: 1,
+                repeated: true,
+                envelope_id: 2,
+                hash,
+            },
+            RelayFrame::Head(cursor),
+            RelayFrame::Welcome { time: 5 },
+        ] {
+            let bytes = frame.encode();
+            assert_eq!(RelayFrame::decode(&bytes), Ok(frame));
+            for cut in 0..bytes.len() {
+                assert_eq!(RelayFrame::decode(&bytes[..cut]), Err(FrameError));
+            }
+            assert_eq!(
+                RelayFrame::decode(&[bytes.as_slice(), &[0]].concat()),
+                Err(FrameError)
+            );
+        }
+        let delivery = Delivery {
+            cursor,
+            envelope_id: 1,
+            stored_at: 2,
+            object: b"object",
+        };
+        for frame in [
+            RelayFrame::Deliver(delivery),
+            RelayFrame::Refused {
+                request: 1,
+                status: 429,
+                problem: b"{}",
+            },
+        ] {
+            assert_eq!(RelayFrame::decode(&frame.encode()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn queue_text_round_trips() {
+        for Cursor { queue, .. } in cursors() {
+            assert_eq!(queue.to_string().parse(), Ok(queue));
+        }
+        assert_eq!("group-00".parse::<Queue>(), Err(QueueError));
+        assert_eq!("".parse::<Queue>(), Err(QueueError));
+    }
+}

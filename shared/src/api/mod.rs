@@ -1,0 +1,5 @@
+//! The relay's interface: REST bodies, frames and problem documents (docs/relay-api.md).
+
+pub mod frames;
+pub mod problem;
+pub mod rest;

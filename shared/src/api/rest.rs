@@ -1,0 +1,176 @@
+//! JSON bodies of the relay's control resources (docs/relay-api.md). Signed objects travel inside
+//! them as base64url of their exact bytes; envelopes never travel as JSON.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::frames::{Cursor, Queue};
+use crate::ids::{AgentId, Handle, Hash, Nonce32};
+
+/// Bytes as base64url without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base64Bytes(pub Vec<u8>);
+
+impl Serialize for Base64Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        bytes
+            .map(Self)
+            .map_err(|_| de::Error::custom("expected base64url without padding"))
+    }
+}
+
+/// How agents come to a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// With an invite code.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// `GET /v1/relay?nonce=HEX`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayInfo {
+    /// A signed [`crate::wire::RelayDescription`] with the asker's nonce.
+    pub description: Base64Bytes,
+    /// How agents come to this relay.
+    pub registration: Registration,
+    /// The program's version.
+    pub version: String,
+    /// Limits that matter to a proxy.
+    pub limits: RelayLimits,
+}
+
+/// Limits that matter to a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayLimits {
+    /// Largest envelope, in bytes.
+    pub envelope: u64,
+}
+
+/// What a challenge is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Registration of a handle.
+    Register,
+    /// A new API key for a registered identity.
+    ApiKey,
+}
+
+/// `POST /v1/challenges`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    /// What for.
+    pub purpose: Purpose,
+    /// The handle.
+    pub handle: Handle,
+    /// `algorithm u16 || key` of the identity that will answer.
+    pub identity: Base64Bytes,
+    /// Chosen by the agent.
+    pub nonce: Nonce32,
+}
+
+/// Answer of `POST /v1/challenges`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeAnswer {
+    /// A [`crate::wire::Challenge`] signed by the relay.
+    pub challenge: Base64Bytes,
+}
+
+/// `POST /v1/agents`: registers. Repeating it for the same handle and identity is allowed and gives
+/// a new API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// The challenge as the relay signed it.
+    pub challenge: Base64Bytes,
+    /// The agent's signature over the challenge's body.
+    pub proof: Base64Bytes,
+    /// The first signed bundle.
+    pub bundle: Base64Bytes,
+    /// An invite code, where the relay asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
+}
+
+/// `POST /v1/agents/api-key`: replaces the API key of a registered identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyRequest {
+    /// The challenge as the relay signed it.
+    pub challenge: Base64Bytes,
+    /// The agent's signature over the challenge's body.
+    pub proof: Base64Bytes,
+}
+
+/// Answer of `POST /v1/agents` and `POST /v1/agents/api-key`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The agent's id, which follows from its identity.
+    pub agent_id: AgentId,
+    /// Shown once; the relay keeps a hash.
+    pub api_key: String,
+}
+
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registered({})", self.agent_id)
+    }
+}
+
+/// `GET /v1/agents/{handle}/bundle` and the answer of `PUT /v1/agents/me/bundle`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleAnswer {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The agent's latest signed bundle.
+    pub bundle: Base64Bytes,
+}
+
+/// Answer of `POST /v1/envelopes`: 201 when stored now, 200 when this `mid` was stored before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAnswer {
+    /// The relay's name for the envelope, a decimal Snowflake.
+    pub envelope_id: String,
+    /// SHA-256 of the envelope that the relay holds.
+    pub hash: Hash,
+}
+
+/// One queue in `GET /v1/queues`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// The queue.
+    pub queue: Queue,
+    /// Position of its last object, 0 when nothing was ever stored.
+    pub head: u64,
+    /// Position up to which the agent has acknowledged.
+    pub acked: u64,
+}
+
+/// `GET /v1/queues`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuesAnswer {
+    /// The agent's queues.
+    pub queues: Vec<QueueState>,
+}
+
+/// `POST /v1/acks`; 204. Cumulative; a position beyond the head counts as the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AckRequest {
+    /// Positions up to which everything is durable at the agent.
+    pub acks: Vec<Cursor>,
+}

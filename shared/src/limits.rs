@@ -1,0 +1,62 @@
+//! Bounds that both sides enforce, in bytes unless said otherwise (docs/protocol.md, 3; docs/relay-api.md).
+//!
+//! Limits that an operator may change live in the configuration of the relay or the proxy; these
+//! here are part of the formats.
+
+/// Longest text of a message, in Unicode scalar values.
+pub const TEXT_SCALARS: usize = 10_000;
+/// Largest content of a message, as compact JSON.
+pub const CONTENT: usize = 48 * 1024;
+/// Largest metadata of a message, as compact JSON.
+pub const METADATA: usize = 4_096;
+/// Longest `client_msg_id`, in bytes.
+pub const CLIENT_MSG_ID: usize = 128;
+/// Longest message type.
+pub const MESSAGE_TYPE: usize = 32;
+/// Longest handle.
+pub const HANDLE: usize = 30;
+/// Shortest handle.
+pub const HANDLE_MIN: usize = 3;
+
+/// Smallest padded plaintext.
+pub const BUCKET_MIN: usize = 512;
+/// Largest padded plaintext.
+pub const BUCKET_MAX: usize = 64 * 1024;
+/// Magic and length in front of a padded plaintext.
+pub const PLAINTEXT_PREFIX: usize = 12;
+
+/// Largest header of an envelope.
+pub const HEADER: usize = 512;
+/// Largest envelope: header, ciphertext and their lengths.
+pub const ENVELOPE: usize = 80 * 1024;
+/// Largest signed bundle.
+pub const BUNDLE: usize = 8 * 1024;
+/// Most encryption keys in a bundle.
+pub const BUNDLE_KEYS: usize = 8;
+/// Largest encryption public key.
+pub const PUBLIC_KEY: usize = 2_048;
+/// Largest signed commit (without its leaves).
+pub const COMMIT: usize = 64 * 1024;
+/// Largest list of leaves of one rekey.
+pub const REKEY: usize = 4 * 1024 * 1024;
+/// Most members a group can have.
+pub const GROUP_MEMBERS: usize = 10_000;
+/// Most changes in one commit.
+pub const COMMIT_CHANGES: usize = 64;
+/// Commits after which an unused invite dies.
+pub const INVITE_LIFE: u64 = 1_000;
+/// Roster size up to which an accept carries its own rekey.
+pub const ACCEPT_REKEY_MEMBERS: usize = 256;
+
+/// Messages per sender and epoch.
+pub const CHAIN_LENGTH: u64 = 65_536;
+/// Skipped message keys kept per sender and epoch.
+pub const SKIPPED_KEYS: usize = 2_048;
+
+/// Deepest nesting of a CBOR document.
+pub const CBOR_DEPTH: usize = 8;
+
+/// Milliseconds that a bundle's `not_before` may lie in the future.
+pub const NOT_BEFORE_TOLERANCE_MS: u64 = 24 * 3_600 * 1_000;
+/// Milliseconds that a number derived from a clock may lie in the future.
+pub const NUMBER_FUTURE_MS: u64 = 24 * 3_600 * 1_000;

@@ -1,0 +1,110 @@
+//! Merkle trees as RFC 9162 section 2.1 hashes them (docs/protocol.md, 2 and 6).
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::Hash;
+
+/// `SHA-256(0x00 || leaf)`.
+#[must_use]
+pub fn leaf_hash(leaf: &[u8]) -> Hash {
+    Hash::from_bytes(Sha256::new_with_prefix([0]).chain_update(leaf).finalize().into())
+}
+
+/// `SHA-256(0x01 || left || right)`.
+fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    let hasher = Sha256::new_with_prefix([1]);
+    let hasher = hasher
+        .chain_update(left.as_bytes())
+        .chain_update(right.as_bytes());
+    Hash::from_bytes(hasher.finalize().into())
+}
+
+/// The root over leaf hashes; `SHA-256("")` for none.
+#[must_use]
+pub fn root(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => crate::hash::sha256(&[]),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(split(leaves.len()));
+            node_hash(&root(left), &root(right))
+        }
+    }
+}
+
+/// Sibling hashes from leaf `index` to the root; empty if there is no such leaf.
+#[must_use]
+pub fn inclusion_path(leaves: &[Hash], index: usize) -> Vec<Hash> {
+    if leaves.len() < 2 || index >= leaves.len() {
+        return Vec::new();
+    }
+    let (left, right) = leaves.split_at(split(leaves.len()));
+    let (mut path, sibling) = if index < left.len() {
+        (inclusion_path(left, index), root(right))
+    } else {
+        (inclusion_path(right, index - left.len()), root(left))
+    };
+    path.push(sibling);
+    path
+}
+
+/// Whether `leaf` (its hash) is number `index` of `size` leaves under `root` (RFC 9162, 2.1.3.2).
+#[must_use]
+pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> bool {
+    if index >= size {
+        return false;
+    }
+    let (mut node, mut last, mut hash) = (index, size - 1, *leaf);
+    for sibling in path {
+        if last == 0 {
+            return false;
+        }
+        if node & 1 == 1 || node == last {
+            hash = node_hash(sibling, &hash);
+            while node & 1 == 0 && node != 0 {
+                (node, last) = (node >> 1, last >> 1);
+            }
+        } else {
+            hash = node_hash(&hash, sibling);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    last == 0 && hash == *root
+}
+
+/// The largest power of two below `length`, which is at least 2.
+const fn split(length: usize) -> usize {
+    length.next_power_of_two() / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inclusion_proofs_verify_for_every_leaf_and_nothing_else() {
+        for size in 1..40_u64 {
+            let leaves: Vec<Hash> = (0..size).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+            let root = root(&leaves);
+            for index in 0..size {
+                let path = inclusion_path(&leaves, index as usize);
+                let leaf = &leaves[index as usize];
+                assert!(
+                    verify_inclusion(leaf, index, size, &path, &root),
+                    "{index} of {size}"
+                );
+                assert!(!verify_inclusion(leaf, index + 1, size, &path, &root) || size == 1);
+                assert!(!verify_inclusion(&leaf_hash(b"other"), index, size, &path, &root));
+                assert!(!verify_inclusion(leaf, index, size, &path, &leaf_hash(b"root")));
+                let longer = [path.as_slice(), &[root]].concat();
+                assert!(!verify_inclusion(leaf, index, size, &longer, &root));
+            }
+        }
+    }
+
+    #[test]
+    fn empty_tree_has_the_hash_of_nothing() {
+        assert!(root(&[]).to_string().starts_with("e3b0c44298fc1c14"));
+        assert!(!verify_inclusion(&root(&[]), 0, 0, &[], &root(&[])));
+    }
+}
