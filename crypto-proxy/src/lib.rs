@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The crypto proxy: a sidecar that owns an agent's keys and gives it plaintext REST on localhost.
+//!
+//! The way of a message: `api` (parse, limits) -> `engine` (`handle(event, now) -> effects`, with
+//! `crypto`) -> `state` (one transaction) -> `link` (bytes to the relay), and back the same rooms
+//! in reverse. Nothing reaches back: `crypto` knows neither `state` nor `link`; effects are values
+//! that the shell ([`shell`]) carries out.
+//!
+//! - [`crypto`], [`keystore`]: secret keys and what is done with them; the key file
+//! - [`engine`]: the one place where a message is decided upon
+//! - [`state`]: sealed SQLite: inbox, outbox, history, pins
+//! - [`link`]: the connection to the relay
+//! - [`api`]: the localhost face
+//! - [`model`]: what the agent sees, as values
+//! - [`cli`]: the program's commands
+
+pub mod clock;
+pub mod engine;
+pub mod link;
+pub mod model;

@@ -1,0 +1,21 @@
+//! Secret keys and what is done with them: pure functions, randomness passed in.
+//!
+//! One newtype per key role ([`secret`]), one module per act. Nothing here knows a database, a
+//! connection or a clock. docs/protocol.md is normative; the modules cite its sections.
+//!
+//! - [`secret`]: the keys
+//! - [`sealed_box`]: a box to a public key; [`leaf`]: an epoch key in such a box
+//! - [`kdf`]: every derivation
+//! - [`group`], [`aead`]: XChaCha20-Poly1305 for groups and for data at rest
+//! - [`message`]: signing, padding and sealing of whole messages
+
+pub mod aead;
+mod error;
+pub mod group;
+pub mod kdf;
+pub mod leaf;
+pub mod message;
+pub mod sealed_box;
+pub mod secret;
+
+pub use error::{OpenError, PublicKeyError, SecretLengthError};

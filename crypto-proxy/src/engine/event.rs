@@ -1,0 +1,151 @@
+//! What the engine is told and what it wants done: plain values, so that tests and the simulation
+//! are other shells around the same engine.
+
+use waxwire_shared::{
+    api::{frames::Cursor, problem::Problem, rest::BundleAnswer},
+    fingerprint::{Address, Fingerprint},
+    ids::{Handle, Hash},
+};
+
+use crate::model::{
+    DeliveryId, LocalConversation, MessageId, Peer, Refusal, SendRequest, Sent, TrustDecision, UnixMs,
+};
+
+/// Names a request of the agent until it is answered.
+pub type RequestId = u64;
+/// Names an envelope that was given to the link: a row of the outbox.
+pub type SendToken = u64;
+
+/// Now, by the machine's clock; the engine asks nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Unix milliseconds.
+    pub unix: UnixMs,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The agent asks.
+    Command(RequestId, Command),
+    /// The link reports.
+    Link(LinkEvent),
+    /// A deadline may have passed, see [`super::Engine::next_deadline`].
+    Tick,
+}
+
+/// What an agent can ask of the engine. Reads of what is visible go to `state::Reader` instead.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Send a message.
+    Send(Box<SendRequest>),
+    /// Settle every delivery up to this one.
+    Ack(DeliveryId),
+    /// Settle exactly these deliveries.
+    Settle(Vec<DeliveryId>),
+    /// Mark an inbound message read.
+    MarkRead(MessageId),
+    /// Hide a message.
+    Delete(MessageId),
+    /// Hide a conversation until something new becomes visible in it.
+    HideConversation(LocalConversation),
+    /// Look a peer up, at the relay if need be.
+    LookUp(Address),
+    /// Decide on a peer.
+    SetTrust(Handle, TrustDecision, Fingerprint),
+    /// Let a stranger in: what waits becomes visible.
+    AcceptRequest(Handle),
+    /// Drop what a stranger sent.
+    RejectRequest(Handle),
+}
+
+/// The answer to a [`Command`] that was not refused.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// To [`Command::Send`].
+    Sent(Box<Sent>),
+    /// To [`Command::Ack`] and [`Command::Settle`]: how many were settled now.
+    Settled(u64),
+    /// To [`Command::LookUp`] and [`Command::SetTrust`].
+    Peer(Box<Peer>),
+    /// To the others.
+    Done,
+}
+
+/// A report of the link.
+#[derive(Debug, Clone)]
+pub enum LinkEvent {
+    /// The socket is up and resumed.
+    Up {
+        /// Unix milliseconds by the relay's clock.
+        relay_time: u64,
+    },
+    /// The socket is gone; the outcome of whatever was in flight is unknown.
+    Down,
+    /// An object of one of our queues.
+    Delivered {
+        /// Where it stands.
+        cursor: Cursor,
+        /// Envelope or commit, verbatim.
+        object: Vec<u8>,
+    },
+    /// Everything up to this position was delivered.
+    Head(Cursor),
+    /// What became of a send.
+    Outcome(SendToken, SendOutcome),
+    /// Answer to [`Effect::FetchBundle`].
+    Bundle(Handle, Result<BundleAnswer, LookupError>),
+}
+
+/// What became of a send.
+#[derive(Debug, Clone)]
+pub enum SendOutcome {
+    /// Durable at the relay.
+    Stored {
+        /// Whether the relay held this `mid` before.
+        repeated: bool,
+        /// SHA-256 of the envelope that it holds.
+        hash: Hash,
+    },
+    /// Refused; whether for good says the status.
+    Refused(Box<Problem>),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Why a bundle could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupError {
+    /// The relay says that there is no such agent for us.
+    NotFound,
+    /// The relay refuses.
+    Refused(Box<Problem>),
+    /// No answer, or none that makes sense.
+    Unreachable,
+}
+
+/// Something to be done after the transaction has committed.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer the agent.
+    Reply(RequestId, Result<Reply, Refusal>),
+    /// Send an envelope; order matters.
+    Send(SendToken, Vec<u8>),
+    /// Everything up to these positions is durable here.
+    Ack(Vec<Cursor>),
+    /// Look an agent's bundle up.
+    FetchBundle(Handle),
+    /// Drop the socket and resume from what was acknowledged.
+    ResetLink,
+    /// Tell those who wait at the local API.
+    Notify(Notice),
+}
+
+/// Something became visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A message became visible: inbound, or an own one that was stored.
+    Message(Box<crate::model::Message>),
+    /// An alert was raised.
+    Alert(Box<crate::model::Alert>),
+}

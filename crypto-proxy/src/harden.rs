@@ -1,0 +1,46 @@
+//! What the process does to itself before it touches a key.
+
+use std::io::Write as _;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// A protection that the system refused.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum HardenError {
+    /// Core dumps could not be switched off.
+    #[error("core dumps could not be switched off")]
+    CoreLimit(#[source] rustix::io::Errno),
+    /// The process could not be made non-dumpable.
+    #[error("the process could not be made non-dumpable")]
+    Dumpable(#[source] rustix::io::Errno),
+}
+
+/// Keeps keys out of core dumps and away from other processes of the same user. First call of
+/// `main`, before any key is read and any thread is started.
+///
+/// 1. `RLIMIT_CORE` is 0, soft and hard: no core file, on any Unix.
+/// 2. On Linux `PR_SET_DUMPABLE` is 0: no dump by a pipe handler either, no `ptrace` and no
+///    `/proc/PID/mem` for processes without `CAP_SYS_PTRACE`.
+///
+/// # Errors
+/// [`HardenError`]; the program should refuse to start.
+///
+/// # Security
+/// Root reads the memory all the same. Pages are not locked: swap has to be off or encrypted.
+pub fn harden() -> Result<(), HardenError> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(HardenError::CoreLimit)?;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)?;
+    }
+    Ok(())
+}
+
+/// Ends the process at once, without unwinding, where going on would mean a predictable key.
+pub(crate) fn abort(reason: &'static str) -> ! {
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "fatal: {reason}");
+    std::process::abort()
+}

@@ -1,0 +1,458 @@
+//! What the agent sees, as values: messages, conversations, peers, refusals. No JSON here; `api`
+//! gives them their shape on the wire.
+
+use std::{fmt, str::FromStr};
+
+use waxwire_shared::{
+    fingerprint::{Address, Fingerprint},
+    ids::{ConversationId, Handle, Hash},
+};
+
+/// Unix time in milliseconds.
+pub type UnixMs = u64;
+
+/// Text that is no id of the local API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the local API")]
+pub struct LocalIdError;
+
+/// The first 16 bytes of a 32-byte id, as the local API shows them.
+fn short(hash: &[u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&hash[..16]);
+    out
+}
+
+fn parse_hex<const N: usize>(text: &str, prefix: &str) -> Result<[u8; N], LocalIdError> {
+    let digits = text.strip_prefix(prefix).ok_or(LocalIdError)?;
+    if digits.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(LocalIdError);
+    }
+    let mut bytes = [0; N];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| LocalIdError)?;
+    Ok(bytes)
+}
+
+/// End-to-end message id: `msg_` and the first 32 hexadecimal digits of the core's message id; the
+/// same at both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId(pub [u8; 16]);
+
+impl From<Hash> for MessageId {
+    fn from(hash: Hash) -> Self {
+        Self(short(hash.as_bytes()))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "msg_{}", hex::encode(self.0))
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = LocalIdError;
+
+    fn from_str(text: &str) -> Result<Self, LocalIdError> {
+        parse_hex(text, "msg_").map(Self)
+    }
+}
+
+/// Local id of a conversation: `conv_` (direct) or `grp_` (group) and 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalConversation {
+    /// Direct or group.
+    pub kind: ConversationKind,
+    /// The first 16 bytes of the conversation id that it had first.
+    pub id: [u8; 16],
+}
+
+/// The two forms of conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConversationKind {
+    /// Two agents.
+    Direct,
+    /// A group.
+    Group,
+}
+
+impl LocalConversation {
+    /// The local id of a direct conversation.
+    #[must_use]
+    pub fn direct(id: &ConversationId) -> Self {
+        Self { kind: ConversationKind::Direct, id: short(id.as_bytes()) }
+    }
+}
+
+impl fmt::Display for LocalConversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = match self.kind {
+            ConversationKind::Direct => "conv_",
+            ConversationKind::Group => "grp_",
+        };
+        write!(f, "{prefix}{}", hex::encode(self.id))
+    }
+}
+
+impl FromStr for LocalConversation {
+    type Err = LocalIdError;
+
+    fn from_str(text: &str) -> Result<Self, LocalIdError> {
+        let (kind, prefix) = if text.starts_with("grp_") {
+            (ConversationKind::Group, "grp_")
+        } else {
+            (ConversationKind::Direct, "conv_")
+        };
+        Ok(Self { kind, id: parse_hex(text, prefix)? })
+    }
+}
+
+/// A place in the order of deliveries to the agent: `del_`, 16 digits that name the store, 16 of
+/// the position. Opaque to agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryId {
+    /// Random, made with the store: an id of another store names nothing here.
+    pub store: [u8; 8],
+    /// Position, from 1, without gaps.
+    pub position: u64,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "del_{}{:016x}", hex::encode(self.store), self.position)
+    }
+}
+
+impl FromStr for DeliveryId {
+    type Err = LocalIdError;
+
+    fn from_str(text: &str) -> Result<Self, LocalIdError> {
+        let bytes: [u8; 16] = parse_hex(text, "del_")?;
+        let (mut store, mut position) = ([0; 8], [0; 8]);
+        store.copy_from_slice(&bytes[..8]);
+        position.copy_from_slice(&bytes[8..]);
+        Ok(Self { store, position: u64::from_be_bytes(position) })
+    }
+}
+
+/// How far a message got; never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Own: durable here, not yet known to be durable at the relay.
+    Queued,
+    /// Durable at the relay (own) or here (the peer's).
+    Stored,
+    /// Settled at the recipient's agent.
+    Delivered,
+    /// Read by the recipient's agent.
+    Read,
+    /// Own: refused for good.
+    Failed,
+}
+
+/// How a peer's key is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Seen, not pinned.
+    New,
+    /// Pinned at first contact or by fingerprint.
+    Pinned,
+    /// Compared by the operator.
+    Verified,
+    /// The relay shows another identity without proof.
+    Changed,
+    /// Nothing goes to or comes from this peer.
+    Blocked,
+}
+
+/// What was verified of a message; nothing here comes from the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// Signature, context and pin hold.
+    pub verified: bool,
+    /// The signer.
+    pub sender_fingerprint: Fingerprint,
+    /// How the signer is trusted now.
+    pub trust: Trust,
+    /// Numbers of the sender that are missing before this message.
+    pub gap: Option<Gap>,
+    /// Whether it came as a broadcast.
+    pub broadcast: bool,
+}
+
+/// A hole in a sender's signed numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The last number before the hole.
+    pub after: u64,
+    /// How many are missing.
+    pub missing: u64,
+}
+
+/// A message that the agent can see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// End-to-end id.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: LocalConversation,
+    /// Who wrote it.
+    pub sender: Handle,
+    /// Whether this agent wrote it.
+    pub own: bool,
+    /// The author's idempotency key.
+    pub client_msg_id: String,
+    /// Local number in the conversation; 0 while an own message is not stored.
+    pub seq: u64,
+    /// The real message type.
+    pub message_type: String,
+    /// JSON text of the content object.
+    pub content: String,
+    /// JSON text of the metadata object.
+    pub metadata: Option<String>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// How far it got.
+    pub status: Status,
+    /// When the author sent it, by the author's clock.
+    pub created_at: UnixMs,
+    /// When it was settled.
+    pub delivered_at: Option<UnixMs>,
+    /// When it was read.
+    pub read_at: Option<UnixMs>,
+    /// When it loses its meaning.
+    pub expires_at: Option<UnixMs>,
+    /// The delivery that carries it, for inbound ones.
+    pub delivery: Option<DeliveryId>,
+    /// What was verified.
+    pub security: Security,
+}
+
+/// A conversation in the agent's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// Local id.
+    pub id: LocalConversation,
+    /// The others: the peer of a direct conversation.
+    pub participants: Vec<Handle>,
+    /// When anything last became visible in it.
+    pub updated_at: UnixMs,
+    /// When a message last became visible in it.
+    pub last_message_at: Option<UnixMs>,
+    /// Inbound messages that are not read.
+    pub unread: u64,
+}
+
+/// A peer, as `GET /v1/agents/{handle}` and `.../identity` show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Handle.
+    pub handle: Handle,
+    /// Fingerprint of the identity that is used (or, in state changed, of the pinned one).
+    pub fingerprint: Fingerprint,
+    /// Safety number with this agent.
+    pub safety_number: String,
+    /// How it is trusted.
+    pub trust: Trust,
+    /// Number of the encryption key in use.
+    pub key_number: u64,
+    /// When the bundle expires.
+    pub not_after: UnixMs,
+    /// When the peer was first seen.
+    pub first_seen: UnixMs,
+}
+
+/// A stranger who waits for acceptance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactRequest {
+    /// Handle.
+    pub handle: Handle,
+    /// Fingerprint of the identity that signed.
+    pub fingerprint: Fingerprint,
+    /// How many messages wait.
+    pub count: u64,
+    /// When the first came.
+    pub first_at: UnixMs,
+}
+
+/// How bad an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Something was lost, delayed or refused.
+    Warning,
+    /// Somebody lies or two instances run.
+    Critical,
+}
+
+/// Something that the agent or its operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Grows.
+    pub id: u64,
+    /// When.
+    pub at: UnixMs,
+    /// Stable name, `snake_case`.
+    pub kind: String,
+    /// How bad.
+    pub severity: Severity,
+    /// In which conversation.
+    pub conversation: Option<LocalConversation>,
+    /// Which peer.
+    pub peer: Option<Handle>,
+    /// One sentence, without content.
+    pub reason: String,
+}
+
+/// This agent, for `GET /v1/agents/me`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Me {
+    /// Handle.
+    pub handle: Handle,
+    /// The relay's id of this agent, as 32 hexadecimal digits.
+    pub agent_id: String,
+    /// Fingerprint of the identity.
+    pub fingerprint: Fingerprint,
+    /// When the state folder was made.
+    pub created_at: UnixMs,
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A peer.
+    Peer(Address),
+    /// A conversation that exists.
+    Conversation(LocalConversation),
+}
+
+/// `POST /v1/messages` after parsing; limits of the formats are checked by `api`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendRequest {
+    /// Where to.
+    pub to: Destination,
+    /// The agent's idempotency key, 1 to 128 bytes.
+    pub client_msg_id: String,
+    /// Message type.
+    pub message_type: String,
+    /// Content as compact JSON text.
+    pub content: String,
+    /// Metadata as compact JSON text.
+    pub metadata: Option<String>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// When it loses its meaning.
+    pub expires_at: Option<UnixMs>,
+}
+
+/// A message that was sent now or earlier under the same `client_msg_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The message.
+    pub message: Message,
+    /// Whether it was sent before.
+    pub repeated: bool,
+}
+
+/// What `PUT /v1/agents/{handle}/trust` may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustDecision {
+    /// Compared by the operator.
+    Verified,
+    /// Accepted.
+    Pinned,
+    /// Blocked.
+    Blocked,
+}
+
+/// Why the proxy does not do what the agent asks. Each variant has one code and status in `api`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request breaks a rule that only the state knows, such as writing to oneself.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// No such agent, or none that this agent may write to.
+    #[error("no such agent")]
+    AgentNotFound,
+    /// No such conversation.
+    #[error("no such conversation")]
+    ConversationNotFound,
+    /// No such message.
+    #[error("no such message")]
+    MessageNotFound,
+    /// Blocked, by either side.
+    #[error("blocked")]
+    Blocked,
+    /// This agent is suspended at the relay.
+    #[error("this agent is suspended by the relay's operator")]
+    Suspended,
+    /// The relay refuses for another reason of authority.
+    #[error("the relay does not allow this")]
+    Forbidden,
+    /// The peer's identity is not the pinned one.
+    #[error("the identity of {handle} has changed")]
+    IdentityChanged {
+        /// The peer.
+        handle: Handle,
+        /// What was pinned.
+        pinned: Fingerprint,
+        /// What the relay shows.
+        shown: Fingerprint,
+    },
+    /// A given fingerprint is not that of the peer.
+    #[error("the fingerprint of {handle} is another")]
+    FingerprintMismatch {
+        /// The peer.
+        handle: Handle,
+        /// What it is.
+        actual: Fingerprint,
+    },
+    /// The policy wants a fingerprint at first contact.
+    #[error("first contact needs handle#fingerprint")]
+    FingerprintRequired,
+    /// The newest known bundle of the recipient has expired.
+    #[error("the encryption key of {handle} has expired")]
+    RecipientKeyExpired {
+        /// The peer.
+        handle: Handle,
+    },
+    /// The peer no longer offers a suite that it has shown.
+    #[error("{handle} no longer offers a suite that it has shown")]
+    SuiteDowngrade {
+        /// The peer.
+        handle: Handle,
+    },
+    /// The relay served something about the peer that does not verify.
+    #[error("the relay's statement about {handle} does not verify")]
+    RelayLied {
+        /// The peer.
+        handle: Handle,
+    },
+    /// The relay cannot be reached or its answer is not known.
+    #[error("the relay cannot be reached")]
+    RelayUnreachable {
+        /// Whether the message waits here and is sent again by itself.
+        queued: bool,
+    },
+    /// The recipient's backlog is full.
+    #[error("the recipient's backlog is full")]
+    RecipientBacklogged {
+        /// The recipient.
+        handle: Handle,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Too many requests.
+    #[error("too many requests")]
+    RateLimited {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The state cannot be written now.
+    #[error("the local store cannot be written")]
+    Storage,
+    /// The proxy is stopping.
+    #[error("the proxy is stopping")]
+    Stopping,
+}

@@ -1,0 +1,180 @@
+//! Runs the engine: one thread takes the events that wait, handles them in one transaction,
+//! commits, and only then carries the effects out.
+//!
+//! Nothing is sent before the transaction on which it rests has committed, and events that arrive
+//! while a commit is under way share the next one (group commit without a timer).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::{
+    clock,
+    engine::{Command, Effect, Engine, Event, LinkEvent, Notice, Reply, RequestId},
+    link::LinkCommand,
+    model::Refusal,
+};
+
+/// Events that wait before senders are held up.
+const EVENTS: usize = 1_024;
+/// Most events in one transaction.
+const BATCH: usize = 256;
+/// Notices that a slow reader may miss before it is told so.
+const NOTICES: usize = 1_024;
+
+type Answer = Result<Reply, Refusal>;
+type Pending = Arc<Mutex<HashMap<RequestId, oneshot::Sender<Answer>>>>;
+
+/// Talks to the running engine; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    events: mpsc::Sender<Event>,
+    pending: Pending,
+    next_request: Arc<AtomicU64>,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl EngineHandle {
+    /// Asks the engine and waits for its answer.
+    ///
+    /// # Errors
+    /// The engine's [`Refusal`]; [`Refusal::Stopping`] when it has ended.
+    pub async fn command(&self, command: Command) -> Answer {
+        let id = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.pending).insert(id, answer);
+        if self.events.send(Event::Command(id, command)).await.is_err() {
+            lock(&self.pending).remove(&id);
+            return Err(Refusal::Stopping);
+        }
+        answered.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Hands a report of the link over; waits while the engine is busy, which holds the socket up.
+    pub async fn report(&self, event: LinkEvent) {
+        // A send fails only when the engine has ended, and then nobody needs the report.
+        let _ended = self.events.send(Event::Link(event)).await;
+    }
+
+    /// What becomes visible from now on. A reader that lags learns so and reads the state again.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+}
+
+/// A started engine.
+#[derive(Debug)]
+pub struct Running {
+    /// Talks to it.
+    pub handle: EngineHandle,
+    /// Ends when every [`EngineHandle`] is gone or [`Running::stop`] was called.
+    thread: thread::JoinHandle<()>,
+    stop: mpsc::Sender<()>,
+}
+
+impl Running {
+    /// Lets the engine finish what waits, then ends it.
+    pub async fn stop(self) {
+        let _ended = self.stop.send(()).await;
+        drop(self.handle);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the engine did not end in order");
+        }
+    }
+}
+
+/// Starts the engine on a thread of its own; link effects go to `link`.
+///
+/// # Errors
+/// When the thread or its timer cannot be made.
+pub fn start(engine: Engine, link: mpsc::UnboundedSender<LinkCommand>) -> std::io::Result<Running> {
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let (stop, stopped) = mpsc::channel(1);
+    let (notices, _) = broadcast::channel(NOTICES);
+    let pending = Pending::default();
+    let outside = Outside { pending: Arc::clone(&pending), notices: notices.clone(), link };
+    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || timer.block_on(run(engine, inbox, stopped, outside)))?;
+    let handle = EngineHandle { events, pending, next_request: Arc::default(), notices };
+    Ok(Running { handle, thread, stop })
+}
+
+/// Where effects go.
+struct Outside {
+    pending: Pending,
+    notices: broadcast::Sender<Notice>,
+    link: mpsc::UnboundedSender<LinkCommand>,
+}
+
+async fn run(
+    mut engine: Engine,
+    mut inbox: mpsc::Receiver<Event>,
+    mut stopped: mpsc::Receiver<()>,
+    outside: Outside,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let now = clock::now().unix;
+        let deadline = engine.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
+        tokio::select! {
+            biased;
+            count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },
+            _ = stopped.recv() => break,
+            () = wait(deadline) => batch.push(Event::Tick),
+        }
+        let effects = engine.handle_batch(batch.drain(..), clock::now());
+        for effect in effects {
+            outside.carry_out(effect);
+        }
+    }
+    lock(&outside.pending).clear();
+}
+
+async fn wait(deadline: Option<Duration>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Outside {
+    fn carry_out(&self, effect: Effect) {
+        let command = match effect {
+            Effect::Reply(id, answer) => {
+                if let Some(waiting) = lock(&self.pending).remove(&id) {
+                    // The agent may have hung up; its retry finds the outcome.
+                    let _gone = waiting.send(answer);
+                }
+                return;
+            }
+            Effect::Notify(notice) => {
+                // Nobody may be listening.
+                let _nobody = self.notices.send(notice);
+                return;
+            }
+            Effect::Send(token, envelope) => LinkCommand::Send { token, envelope },
+            Effect::Ack(cursors) => LinkCommand::Ack(cursors),
+            Effect::FetchBundle(handle) => LinkCommand::FetchBundle(handle),
+            Effect::ResetLink => LinkCommand::Reset,
+        };
+        if self.link.send(command).is_err() {
+            tracing::debug!("the link has ended");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
