@@ -28,7 +28,10 @@ pub enum HardenError {
 /// # Security
 /// Root reads the memory all the same. Pages are not locked: swap has to be off or encrypted.
 pub fn harden() -> Result<(), HardenError> {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     setrlimit(Resource::Core, none).map_err(HardenError::CoreLimit)?;
     #[cfg(target_os = "linux")]
     {
