@@ -68,6 +68,8 @@ pub enum Label {
     KdfStoreWrap,
     /// Derivation of a sub-key of the local database.
     KdfStateKey,
+    /// Derivation of a keyed hash by which the local database is searched.
+    KdfColumnTag,
     /// Derivation of the local bearer-token verifier and of ticket keys.
     KdfLocalToken,
     /// Derivation of the chunk key of an attachment.
@@ -116,6 +118,7 @@ impl Label {
         Self::KdfStoreCommit,
         Self::KdfStoreWrap,
         Self::KdfStateKey,
+        Self::KdfColumnTag,
         Self::KdfLocalToken,
         Self::KdfAttachment,
         Self::KdfBackup,
@@ -158,6 +161,7 @@ impl Label {
             Self::KdfStoreCommit => b"waxwire-1/kdf/store-commit\0",
             Self::KdfStoreWrap => b"waxwire-1/kdf/store-wrap\0",
             Self::KdfStateKey => b"waxwire-1/kdf/state-key\0",
+            Self::KdfColumnTag => b"waxwire-1/kdf/column-tag\0",
             Self::KdfLocalToken => b"waxwire-1/kdf/local-token\0",
             Self::KdfAttachment => b"waxwire-1/kdf/attachment\0",
             Self::KdfBackup => b"waxwire-1/kdf/backup\0",

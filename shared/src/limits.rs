@@ -9,7 +9,7 @@ pub const TEXT_SCALARS: usize = 10_000;
 pub const CONTENT: usize = 48 * 1024;
 /// Largest metadata of a message, as compact JSON.
 pub const METADATA: usize = 4_096;
-/// Longest `client_msg_id`, in bytes.
+/// Longest `client_msg_id`, in Unicode scalar values.
 pub const CLIENT_MSG_ID: usize = 128;
 /// Longest message type.
 pub const MESSAGE_TYPE: usize = 32;
@@ -24,6 +24,28 @@ pub const BUCKET_MIN: usize = 512;
 pub const BUCKET_MAX: usize = 64 * 1024;
 /// Magic and length in front of a padded plaintext.
 pub const PLAINTEXT_PREFIX: usize = 12;
+/// Largest signed message inside a plaintext.
+pub const OBJECT: usize = BUCKET_MAX - PLAINTEXT_PREFIX;
+/// Largest core: with its context it fits, whole and signed, into a resend or a history grant.
+pub const CORE: usize = 56 * 1024;
+/// Largest context.
+pub const CONTEXT: usize = 3 * 1024;
+/// Most attachments that one core cites.
+pub const ATTACHMENTS: usize = 16;
+/// Longest MIME type of an attachment.
+pub const CONTENT_TYPE: usize = 128;
+/// Longest name of an attachment.
+pub const FILENAME: usize = 255;
+/// Most ranges of numbers in one list.
+pub const RANGES: usize = 64;
+/// Longest name of a group.
+pub const GROUP_NAME: usize = 256;
+/// Longest topic of a group.
+pub const GROUP_TOPIC: usize = 4_096;
+/// Longest URL of a group's avatar.
+pub const GROUP_AVATAR: usize = 2_048;
+/// Longest presence text, in Unicode scalar values.
+pub const PRESENCE_SCALARS: usize = 200;
 
 /// Largest header of an envelope.
 pub const HEADER: usize = 512;
@@ -37,6 +59,10 @@ pub const BUNDLE_KEYS: usize = 8;
 pub const PUBLIC_KEY: usize = 2_048;
 /// Largest signed commit (without its leaves).
 pub const COMMIT: usize = 64 * 1024;
+/// Largest leaf of a rekey.
+pub const LEAF: usize = 8 * 1024;
+/// Largest sealed key in a leaf.
+pub const SEALED_LEAF: usize = 4 * 1024;
 /// Largest list of leaves of one rekey.
 pub const REKEY: usize = 4 * 1024 * 1024;
 /// Most members a group can have.
@@ -55,6 +81,12 @@ pub const SKIPPED_KEYS: usize = 2_048;
 
 /// Deepest nesting of a CBOR document.
 pub const CBOR_DEPTH: usize = 8;
+/// Most items in any list.
+pub const LIST: usize = GROUP_MEMBERS;
+/// Largest signed head of a transparency log.
+pub const LOG_HEAD: usize = 1_280;
+/// Most hashes in a Merkle path: trees have less than 2^64 leaves.
+pub const MERKLE_PATH: usize = 64;
 
 /// Milliseconds that a bundle's `not_before` may lie in the future.
 pub const NOT_BEFORE_TOLERANCE_MS: u64 = 24 * 3_600 * 1_000;

@@ -1,13 +1,13 @@
 //! Key bundles and successions (docs/protocol.md, 4).
 
-use super::{VERSION, wire_map};
+use super::{DecodeError, Document as _, VERSION, rules, wire_map};
 use crate::{
     hash::labelled,
     identity::{IdentityKey, Signature, VerifyError},
     ids::{Handle, Hash, RelayId},
     labels::Label,
     limits,
-    sign::SignedDocument,
+    sign::{SignedDocument, SignedError},
     suite::Suite,
 };
 
@@ -19,7 +19,7 @@ wire_map! {
         /// Number of the key, grows with every rotation.
         2 => number: u64,
         /// The public key; 32 bytes in suite 1.
-        3 => public: Vec<u8>,
+        3 => public: Vec<u8> where rules::length(1..=limits::PUBLIC_KEY),
     }
 }
 
@@ -27,7 +27,7 @@ wire_map! {
     /// What an agent's identity says of its encryption keys. Signed under [`Label::SigBundle`].
     pub struct Bundle, max(limits::BUNDLE) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay that the agent is registered at.
         2 => relay: RelayId,
         /// The agent's handle there.
@@ -45,7 +45,7 @@ wire_map! {
         /// Least suite that the agent accepts.
         9 => min_suite: Suite,
         /// 1 to 8 encryption keys, no suite and number twice.
-        10 => keys: Vec<BundleKey>,
+        10 => keys: Vec<BundleKey> where rules::items(1..=limits::BUNDLE_KEYS),
         /// `SHA-256(label || recovery public key)`, see [`Bundle::recovery_hash`].
         11 => recovery: Hash,
     }
@@ -136,9 +136,9 @@ fn is_below_p(bytes: &[u8; 32]) -> bool {
 wire_map! {
     /// A statement that one identity follows another. Signed by the new identity and by the old
     /// one or the recovery key.
-    pub struct Succession, max(2 * 1024) {
+    pub struct Succession, max(2 * 1024), rule(Self::check_identities) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay.
         2 => relay: RelayId,
         /// The handle that moves.
@@ -153,8 +153,9 @@ wire_map! {
 }
 
 wire_map! {
-    /// A succession as it travels, with its signatures over the body.
-    pub struct SuccessionBytes, max(4 * 1024) {
+    /// A succession as it travels, with its signatures over the body: one by the new identity and at
+    /// least one by the old identity or the recovery key.
+    pub struct SuccessionBytes, max(4 * 1024), rule(Self::check_proofs) {
         /// The body's bytes.
         1 => body: Vec<u8>,
         /// By the new identity.
@@ -168,22 +169,49 @@ wire_map! {
     }
 }
 
+impl Succession {
+    fn check_identities(&self) -> Result<(), DecodeError> {
+        rules::holds(self.old != self.new, "new")
+    }
+}
+
 impl SuccessionBytes {
-    /// Verifies the succession; `recovery` is the hash in the old identity's last pinned bundle.
+    fn check_proofs(&self) -> Result<(), DecodeError> {
+        rules::holds(
+            self.recovery.is_some() == self.by_recovery.is_some(),
+            "by_recovery",
+        )?;
+        rules::holds(self.by_old.is_some() || self.by_recovery.is_some(), "by_old")
+    }
+
+    /// Decodes the body and verifies every signature that is there; `recovery` is the hash in the
+    /// old identity's last pinned bundle.
     ///
     /// # Errors
-    /// [`VerifyError::Signature`] unless the new identity and the old one or the recovery key signed.
-    pub fn verify(&self, succession: &Succession, recovery: &Hash) -> Result<(), VerifyError> {
+    /// [`SignedError::Verify`] unless the new identity and the old one or the recovery key signed, or
+    /// if any signature given does not verify.
+    pub fn verify(&self, recovery: &Hash) -> Result<Succession, SignedError> {
+        let succession = Succession::decode(&self.body)?;
         let body: &[&[u8]] = &[&self.body];
+        let mut proven = false;
         succession
             .new
             .verify(Label::SigSuccessionNew, body, &self.by_new)?;
-        match (&self.by_old, &self.recovery, &self.by_recovery) {
-            (Some(by_old), _, _) => succession.old.verify(Label::SigSuccessionOld, body, by_old),
-            (None, Some(key), Some(by_recovery)) if Bundle::recovery_hash(key) == *recovery => {
-                key.verify(Label::SigSuccessionRecovery, body, by_recovery)
+        if let Some(by_old) = &self.by_old {
+            succession.old.verify(Label::SigSuccessionOld, body, by_old)?;
+            proven = true;
+        }
+        if let (Some(key), Some(by_recovery)) = (&self.recovery, &self.by_recovery) {
+            if Bundle::recovery_hash(key) != *recovery {
+                return Err(VerifyError::Signature.into());
             }
-            _ => Err(VerifyError::Signature),
+            key.verify(Label::SigSuccessionRecovery, body, by_recovery)?;
+            proven = true;
+        }
+        if proven {
+            Ok(succession)
+        } else {
+            Err(VerifyError::Signature.into())
         }
     }
 }

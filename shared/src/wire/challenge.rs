@@ -1,6 +1,6 @@
 //! Proof of possession, and what a relay says of itself (docs/protocol.md, 4; docs/relay-api.md).
 
-use super::{wire_enum, wire_map};
+use super::{rules, wire_enum, wire_map};
 use crate::{
     identity::IdentityKey,
     ids::{Handle, Nonce32, RelayId},
@@ -24,7 +24,7 @@ wire_map! {
     /// the other chose alone.
     pub struct Challenge, max(1024) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay: a proof for one relay is nothing at another.
         2 => relay: RelayId,
         /// What the proof is good for.
@@ -50,7 +50,7 @@ wire_map! {
     /// What a relay says of itself, fresh for the asker's nonce. Signed under [`Label::SigRelay`].
     pub struct RelayDescription, max(1024) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay's identity; its hash is the relay id.
         2 => identity: IdentityKey,
         /// The asker's nonce.

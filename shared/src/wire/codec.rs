@@ -70,6 +70,12 @@ pub enum DecodeError {
         /// The field.
         what: &'static str,
     },
+    /// A version of the protocol that this program does not speak.
+    #[error("unknown protocol version {found}")]
+    Version {
+        /// The number found.
+        found: u16,
+    },
 }
 
 const UINT: u8 = 0;
@@ -89,11 +95,19 @@ pub trait Wire: Sized {
     /// Appends the value.
     fn put(&self, w: &mut Writer);
 
-    /// Reads the value.
+    /// Reads the value and applies every rule that needs nothing but the value itself.
     ///
     /// # Errors
     /// [`DecodeError`].
     fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError>;
+
+    /// The same rules for a value that was made here: what keeps them is what others will read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Value`], [`DecodeError::Version`].
+    fn check_rules(&self) -> Result<(), DecodeError> {
+        Ok(())
+    }
 }
 
 /// A value that is a whole document with a size limit.
@@ -445,14 +459,18 @@ impl MapReader {
 
 /// A field of a map: present, or absent if it is an `Option`.
 pub(crate) trait Field: Sized {
-    fn is_present(&self) -> bool;
+    type Value: Wire;
+
+    fn value(&self) -> Option<&Self::Value>;
     fn put_field(&self, w: &mut Writer, key: u64);
     fn take_field(map: &mut MapReader, r: &mut Reader<'_>, key: u64) -> Result<Self, DecodeError>;
 }
 
 impl<T: Wire> Field for T {
-    fn is_present(&self) -> bool {
-        true
+    type Value = T;
+
+    fn value(&self) -> Option<&T> {
+        Some(self)
     }
 
     fn put_field(&self, w: &mut Writer, key: u64) {
@@ -466,8 +484,10 @@ impl<T: Wire> Field for T {
 }
 
 impl<T: Wire> Field for Option<T> {
-    fn is_present(&self) -> bool {
-        self.is_some()
+    type Value = T;
+
+    fn value(&self) -> Option<&T> {
+        self.as_ref()
     }
 
     fn put_field(&self, w: &mut Writer, key: u64) {
@@ -537,9 +557,20 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = r.array()?;
+        // No list of any format is longer; a list of empty items must not cost many times its size.
+        if length > limits::LIST {
+            return Err(DecodeError::TooLarge {
+                max: limits::LIST,
+                actual: length,
+            });
+        }
         let items = (0..length).map(|_| T::take(r)).collect::<Result<_, _>>()?;
         r.leave();
         Ok(items)
+    }
+
+    fn check_rules(&self) -> Result<(), DecodeError> {
+        self.iter().try_for_each(Wire::check_rules)
     }
 }
 

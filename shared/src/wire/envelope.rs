@@ -4,7 +4,7 @@
 //! byte string: relay and proxy decode the same bytes and they are signed and authenticated
 //! verbatim.
 
-use super::{DecodeError, Document, Reader, Wire, Writer, wire_enum, wire_map};
+use super::{DecodeError, Document, Reader, Wire, Writer, rules, wire_enum, wire_map};
 use crate::{
     ids::{AgentId, GroupId, Hash, Mid},
     limits,
@@ -16,7 +16,7 @@ wire_enum! {
     pub enum Lane {
         /// Content, under the backlog cap.
         1 => Mail,
-        /// Receipts, repair and invites, under a cap of their own.
+        /// Receipts, repair, invites and presence, under a cap of their own.
         2 => Control,
     }
 }
@@ -47,13 +47,13 @@ wire_map! {
         /// The group.
         6 => group: GroupId,
         /// Epoch of the key.
-        7 => epoch: u64,
+        7 => epoch: u64 where rules::within(1..=u64::MAX),
         /// Hash of the commit that the sender's roster stands at.
         8 => roster_head: Hash,
         /// The sender.
         9 => sender: AgentId,
         /// Index of the sender's ciphertext in the epoch, from 0.
-        10 => i: u64,
+        10 => i: u64 where rules::within(0..=limits::CHAIN_LENGTH - 1),
     }
 }
 

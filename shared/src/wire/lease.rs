@@ -1,6 +1,6 @@
 //! Instance leases (docs/protocol.md, 8).
 
-use super::wire_map;
+use super::{rules, wire_map};
 use crate::{
     identity::IdentityKey,
     ids::{RelayId, SessionId},
@@ -12,7 +12,7 @@ wire_map! {
     /// "This instance is the live one." Signed under [`Label::SigLease`].
     pub struct Lease, max(1024) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay.
         2 => relay: RelayId,
         /// The identity.

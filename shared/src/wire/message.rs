@@ -1,6 +1,6 @@
 //! Messages: context, core or control body, signature (docs/protocol.md, 5).
 
-use super::{AttachmentRef, wire_enum, wire_map};
+use super::{AttachmentRef, DecodeError, Lane, rules, wire_enum, wire_map};
 use crate::{
     hash::{labelled, sha256},
     identity::{IdentityKey, Signature, VerifyError},
@@ -52,6 +52,32 @@ impl Kind {
     pub const fn is_content(self) -> bool {
         matches!(self, Self::Direct | Self::Group | Self::Broadcast)
     }
+
+    /// Whether the signed object holds a [`ControlBody`].
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        !self.is_content() && !matches!(self, Self::EpochKey)
+    }
+
+    /// The lane that a direct envelope of this kind must travel in, so that nobody gets content past
+    /// the backlog's cap; `None` for kinds that never lie in a direct envelope.
+    #[must_use]
+    pub const fn direct_lane(self) -> Option<Lane> {
+        match self {
+            Self::Direct | Self::Broadcast | Self::HistoryGrant => Some(Lane::Mail),
+            Self::Group | Self::EpochKey => None,
+            _ => Some(Lane::Control),
+        }
+    }
+
+    /// Whether a group envelope can hold this kind.
+    #[must_use]
+    pub const fn is_for_groups(self) -> bool {
+        matches!(
+            self,
+            Self::Group | Self::Resend | Self::Profile | Self::Typing | Self::Presence
+        )
+    }
 }
 
 wire_enum! {
@@ -66,9 +92,9 @@ wire_enum! {
 
 wire_map! {
     /// An inclusive range of a sender's numbers.
-    pub struct NRange {
+    pub struct NRange, rule(Self::check_order) {
         /// First number.
-        1 => first: u64,
+        1 => first: u64 where rules::within(1..=u64::MAX),
         /// Last number, not below the first.
         2 => last: u64,
     }
@@ -76,17 +102,17 @@ wire_map! {
 
 wire_map! {
     /// What a recipient has of one session of an author. Cumulative: a later receipt only grows.
-    pub struct Receipt, max(8 * 1024) {
+    pub struct Receipt, max(8 * 1024), rule(Self::check_hash_and_ranges) {
         /// The conversation.
         1 => conversation: ConversationId,
         /// The author's session.
         2 => session: SessionId,
-        /// Highest number up to which everything arrived, 0 for none.
+        /// Highest number that arrived and below which everything arrived or was withdrawn; 0 for none.
         3 => n: u64,
         /// Hash of the author's core with that number; absent for 0.
         4 => core_hash: Option<Hash>,
-        /// Ranges beyond it that arrived, ascending, at most 64.
-        5 => later: Vec<NRange>,
+        /// Ranges beyond it that arrived, ascending, at most 64; the first does not touch `n`.
+        5 => later: Vec<NRange> where rules::ranges,
         /// How far.
         6 => state: ReceiptState,
     }
@@ -94,13 +120,13 @@ wire_map! {
 
 wire_map! {
     /// The part of a content message that never changes once it is queued.
-    pub struct Core, max(limits::BUCKET_MAX) {
+    pub struct Core, max(limits::CORE), rule(Self::check_numbers), debug(redacted) {
         /// Protocol version.
-        1 => version: u16,
-        /// Suite of the conversation.
+        1 => version: u16 where rules::version,
+        /// Suite that the sender used when it queued the message; no header of it has a lower one.
         2 => suite: Suite,
         /// One of the content kinds.
-        3 => kind: Kind,
+        3 => kind: Kind where rules::content_kind,
         /// The sender's handle, a claim that the recipient checks against the identity's bundle.
         4 => handle: Handle,
         /// The sender's identity.
@@ -112,46 +138,49 @@ wire_map! {
         /// The sender's incarnation.
         8 => incarnation: u64,
         /// Number of this message in the conversation and session, from 1.
-        9 => n: u64,
-        /// SHA-256 of the sender's previous core in conversation and session; absent for the first.
+        9 => n: u64 where rules::within(1..=u64::MAX),
+        /// SHA-256 of the sender's core number `n - 1` in conversation and session, whatever became
+        /// of it; absent exactly for number 1.
         10 => previous: Option<Hash>,
-        /// Numbers that the sender withdrew and nobody must wait for, ascending.
-        11 => void: Vec<NRange>,
+        /// Numbers below `n` that the sender withdrew and nobody must wait for, ascending.
+        11 => void: Vec<NRange> where rules::ranges,
         /// The agent's idempotency key.
-        12 => client_msg_id: String,
+        12 => client_msg_id: String where rules::client_msg_id,
         /// When the agent sent, Unix milliseconds by the sender's clock.
         13 => time: u64,
         /// When the message loses its meaning, Unix milliseconds.
         14 => expires: Option<u64>,
-        /// What the sender has of the peer, so that no receipt of its own is needed.
+        /// What the sender has of the peer in this direct conversation, so that no receipt of its own
+        /// is needed.
         15 => ack: Option<Receipt>,
         /// Message type, `^[a-z][a-z0-9_.-]{0,31}$`.
-        16 => message_type: String,
+        16 => message_type: String where rules::message_type,
         /// Content, JSON text verbatim.
-        17 => content: Vec<u8>,
+        17 => content: Vec<u8> where rules::json(limits::CONTENT),
         /// Metadata, JSON text verbatim.
-        18 => metadata: Option<Vec<u8>>,
+        18 => metadata: Option<Vec<u8>> where rules::json(limits::METADATA),
         /// Message id of the message that this one answers.
         19 => reply_to: Option<Hash>,
-        /// Attachments that the content cites.
-        20 => attachments: Option<Vec<AttachmentRef>>,
+        /// 1 to 16 attachments that the content cites.
+        20 => attachments: Option<Vec<AttachmentRef>> where rules::items(1..=limits::ATTACHMENTS),
     }
 }
 
 wire_map! {
     /// The signed body of a control message. Takes no number in the conversation.
-    pub struct ControlBody, max(limits::BUCKET_MAX) {
+    pub struct ControlBody, max(limits::OBJECT), debug(redacted) {
         /// Protocol version.
-        1 => version: u16,
-        /// Suite of the conversation.
+        1 => version: u16 where rules::version,
+        /// Suite that the sender uses.
         2 => suite: Suite,
         /// One of the control kinds.
-        3 => kind: Kind,
+        3 => kind: Kind where rules::control_kind,
         /// The sender's handle.
         4 => handle: Handle,
         /// The sender's identity.
         5 => identity: IdentityKey,
-        /// The conversation.
+        /// The conversation of the envelope: the group of a group header, else the direct one. What
+        /// the body is about stands in the body.
         6 => conversation: ConversationId,
         /// The sender's session.
         7 => session: SessionId,
@@ -160,16 +189,16 @@ wire_map! {
         /// When it was made, Unix milliseconds by the sender's clock.
         13 => time: u64,
         /// The document of the kind.
-        30 => body: Vec<u8>,
+        30 => body: Vec<u8> where rules::length(1..=limits::OBJECT),
     }
 }
 
 wire_map! {
     /// Made at sealing: binds a core or control body to one audience and one key.
-    pub struct Context, max(4 * 1024) {
+    pub struct Context, max(limits::CONTEXT), rule(Self::check_audience) {
         /// The exact header bytes of the envelope.
-        1 => header: Vec<u8>,
-        /// Direct: the recipient's handle.
+        1 => header: Vec<u8> where rules::length(1..=limits::HEADER),
+        /// Direct (this and the next four are all there or all absent): the recipient's handle.
         2 => recipient_handle: Option<Handle>,
         /// Direct: the recipient's identity.
         3 => recipient: Option<IdentityKey>,
@@ -179,19 +208,19 @@ wire_map! {
         5 => sender_key_number: Option<u64>,
         /// Direct: hash of the sender's own current signed bundle.
         6 => sender_bundle: Option<Hash>,
-        /// Hash of the transparency log head that the sender saw last, when it changed.
-        7 => log_head: Option<Hash>,
+        /// The signed transparency log head that the sender saw last, when it changed.
+        7 => log_head: Option<Vec<u8>> where rules::length(1..=limits::LOG_HEAD),
     }
 }
 
 wire_map! {
     /// A signed message as it lies in a plaintext: exact bytes of context and core, and one
     /// signature over `label || SHA-256(context) || SHA-256(core)`.
-    pub struct MessageBytes, max(limits::BUCKET_MAX) {
+    pub struct MessageBytes, max(limits::OBJECT), debug(redacted) {
         /// The context's bytes.
-        1 => context: Vec<u8>,
+        1 => context: Vec<u8> where rules::length(1..=limits::CONTEXT),
         /// The bytes of the core or control body.
-        2 => core: Vec<u8>,
+        2 => core: Vec<u8> where rules::length(1..=limits::OBJECT),
         /// The sender's signature.
         3 => signature: Signature,
     }
@@ -234,16 +263,46 @@ impl Core {
     pub fn message_id(core: &[u8]) -> Hash {
         labelled(Label::HashMessageId, &[core])
     }
+
+    fn check_numbers(&self) -> Result<(), DecodeError> {
+        rules::holds(self.previous.is_some() == (self.n > 1), "previous")?;
+        rules::holds(self.void.last().is_none_or(|range| range.last < self.n), "void")?;
+        let Some(ack) = &self.ack else {
+            return Ok(());
+        };
+        rules::holds(
+            self.kind != Kind::Group && ack.conversation == self.conversation,
+            "ack",
+        )
+    }
 }
 
-/// Longest list of ranges in a receipt or a list of withdrawn numbers.
-pub(crate) const MAX_RANGES: usize = 64;
+impl Receipt {
+    fn check_hash_and_ranges(&self) -> Result<(), DecodeError> {
+        rules::holds(self.core_hash.is_some() == (self.n > 0), "core_hash")?;
+        let apart = |first: &NRange| first.first - 1 > self.n;
+        rules::holds(self.later.first().is_none_or(apart), "later")
+    }
+}
+
+impl Context {
+    fn check_audience(&self) -> Result<(), DecodeError> {
+        let fields = [
+            self.recipient_handle.is_some(),
+            self.recipient.is_some(),
+            self.recipient_key_number.is_some(),
+            self.sender_key_number.is_some(),
+            self.sender_bundle.is_some(),
+        ];
+        rules::holds(fields.iter().all(|field| *field == fields[0]), "recipient")
+    }
+}
 
 impl NRange {
     /// Whether ranges are non-empty, ascending, apart from each other and at most 64.
     #[must_use]
     pub fn is_canonical(ranges: &[Self]) -> bool {
-        ranges.len() <= MAX_RANGES
+        ranges.len() <= limits::RANGES
             && ranges.iter().all(|r| r.first >= 1 && r.first <= r.last)
             && ranges
                 .windows(2)
@@ -254,5 +313,9 @@ impl NRange {
     #[must_use]
     pub fn contains(ranges: &[Self], n: u64) -> bool {
         ranges.iter().any(|r| (r.first..=r.last).contains(&n))
+    }
+
+    fn check_order(&self) -> Result<(), DecodeError> {
+        rules::holds(self.first <= self.last, "last")
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each format is one table of field numbers. A number is never used again for another meaning;
 //! retired ones stay reserved. Positive unknown keys are refused, negative ones are skipped: they
-//! are room for later versions and stay under the signature because bytes are carried verbatim.
+//! are room for later versions and stay under the signature because bytes are carried verbatim. Rules
+//! that need nothing but the document itself are part of decoding ([`Wire::check_rules`]).
 
 mod attachment;
 mod bundle;
@@ -15,10 +16,11 @@ mod message;
 mod plaintext;
 mod rekey;
 mod roster;
+mod rules;
 mod table;
 mod transparency;
 
-pub use attachment::AttachmentRef;
+pub use attachment::{AttachmentRef, CHUNK, padme, sealed_length};
 pub use bundle::{Bundle, BundleKey, BundleRule, Succession, SuccessionBytes, is_contributory_x25519};
 pub use challenge::{Challenge, ChallengePurpose, RelayDescription};
 pub use codec::{DecodeError, Document, MapReader, Reader, Wire, Writer};
@@ -27,9 +29,9 @@ pub use envelope::{DirectHeader, Envelope, EnvelopeError, GroupHeader, Header, L
 pub use lease::Lease;
 pub use message::{Context, ControlBody, Core, Kind, MessageBytes, NRange, Receipt, ReceiptState, VERSION};
 pub use plaintext::{PaddingError, pad, unpad};
-pub use rekey::{EmptyReason, EpochKeyPlaintext, Leaf, LeafContent, Leaves, Rekey};
+pub use rekey::{EmptyReason, EpochKeyPlaintext, Leaf, LeafContent, LeafProof, Leaves, Rekey};
 pub use roster::{Change, Commit, CutOff, InviteRef, JoinPolicy, Member, Policy, Role, RosterSnapshot};
-pub use transparency::{LogHead, LogLeaf, LogProof};
+pub use transparency::{LogConsistency, LogHead, LogLeaf, LogProof};
 pub(crate) use {
     codec::Field,
     table::{wire_enum, wire_map},

@@ -20,7 +20,7 @@ pub enum PaddingError {
     /// The length is not that of the object's bucket, the magic is wrong or the rest is not zero.
     #[error("malformed plaintext")]
     Malformed,
-    /// The kind is not one of this version.
+    /// The kind is not one of this version, or never padded: an epoch key has a plaintext of its own.
     #[error("unknown kind {number}")]
     UnknownKind {
         /// The number found.
@@ -62,8 +62,10 @@ pub fn unpad(plaintext: &[u8]) -> Result<(Kind, &[u8]), PaddingError> {
     if bucket_of(length) != Ok(plaintext.len()) || zeros.iter().any(|b| *b != 0) {
         return Err(PaddingError::Malformed);
     }
-    let kind = Kind::from_number(number).ok_or(PaddingError::UnknownKind { number })?;
-    Ok((kind, object))
+    match Kind::from_number(number) {
+        Some(kind) if kind != Kind::EpochKey => Ok((kind, object)),
+        _ => Err(PaddingError::UnknownKind { number }),
+    }
 }
 
 fn bucket_of(length: usize) -> Result<usize, PaddingError> {
@@ -111,6 +113,8 @@ mod tests {
         let mut unknown = good.clone();
         unknown[7] = 0;
         assert_eq!(unpad(&unknown), Err(PaddingError::UnknownKind { number: 0 }));
+        unknown[7] = Kind::EpochKey.number();
+        assert_eq!(unpad(&unknown), Err(PaddingError::UnknownKind { number: 32 }));
         assert_eq!(unpad(&good[..11]), Err(PaddingError::Malformed));
     }
 }

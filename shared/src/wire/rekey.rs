@@ -1,13 +1,13 @@
 //! Rekeys and their leaves (docs/protocol.md, 6).
 
-use super::{DecodeError, Reader, Wire, Writer, wire_enum, wire_map};
+use super::{DecodeError, Reader, Wire, Writer, rules, wire_enum, wire_map};
 use crate::{identity::IdentityKey, ids::Hash, limits, suite::Suite};
 
 wire_map! {
     /// What a commit says of a new epoch; the leaves travel beside it, bound by their root.
     pub struct Rekey {
         /// Number of the new epoch, the previous one plus 1.
-        1 => epoch: u64,
+        1 => epoch: u64 where rules::within(1..=u64::MAX),
         /// Suite of the epoch.
         2 => suite: Suite,
         /// `HKDF(epoch key, label)`, not bound to the group, so that re-use is seen.
@@ -15,11 +15,15 @@ wire_map! {
         /// RFC 9162 Merkle root over the encoded leaves, in roster order.
         4 => root: Hash,
         /// Number of leaves: the number of members after the commit's changes.
-        5 => leaves: u32,
+        5 => leaves: u32 where rules::within(1..=MEMBERS),
         /// Hash of the roster after the commit's changes.
         6 => roster: Hash,
     }
 }
+
+/// The most members of a group as a leaf counts them.
+const MEMBERS: u32 = 10_000;
+const _: () = assert!(MEMBERS as usize == limits::GROUP_MEMBERS);
 
 wire_enum! {
     /// Why a leaf holds no key.
@@ -33,9 +37,9 @@ wire_enum! {
 
 wire_map! {
     /// One member's share of a rekey.
-    pub struct Leaf, max(8 * 1024) {
+    pub struct Leaf, max(limits::LEAF) {
         /// Place in roster order, from 0.
-        1 => index: u32,
+        1 => index: u32 where rules::within(0..=MEMBERS - 1),
         /// The member.
         2 => identity: IdentityKey,
         /// The sealed key, or why there is none.
@@ -90,7 +94,17 @@ impl Wire for LeafContent {
             _ => return Err(DecodeError::Value { what: "leaf content" }),
         };
         r.leave();
+        content.check_rules()?;
         Ok(content)
+    }
+
+    fn check_rules(&self) -> Result<(), DecodeError> {
+        match self {
+            Self::Sealed { sealed, .. } => {
+                rules::holds((1..=limits::SEALED_LEAF).contains(&sealed.len()), "sealed")
+            }
+            Self::Empty(_) => Ok(()),
+        }
     }
 }
 
@@ -98,7 +112,17 @@ wire_map! {
     /// All leaves of a rekey, as its author uploads them.
     pub struct Leaves, max(limits::REKEY) {
         /// Encoded [`Leaf`] documents in roster order.
-        1 => leaves: Vec<Vec<u8>>,
+        1 => leaves: Vec<Vec<u8>> where rules::documents(1..=limits::GROUP_MEMBERS, limits::LEAF),
+    }
+}
+
+wire_map! {
+    /// One member's leaf with its way to the root that the commit carries.
+    pub struct LeafProof, max(16 * 1024) {
+        /// The encoded [`Leaf`], which holds its index.
+        1 => leaf: Vec<u8> where rules::length(1..=limits::LEAF),
+        /// Hashes from the leaf's sibling to the children of the root.
+        2 => path: Vec<Hash> where rules::items(0..=limits::MERKLE_PATH),
     }
 }
 

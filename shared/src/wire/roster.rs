@@ -1,6 +1,6 @@
 //! Group commits (docs/protocol.md, 6).
 
-use super::{DecodeError, Reader, Rekey, Wire, Writer, wire_enum, wire_map};
+use super::{DecodeError, Reader, Rekey, Wire, Writer, rules, wire_enum, wire_map};
 use crate::{
     identity::IdentityKey,
     ids::{GroupId, Handle, Hash, Nonce32, SessionId},
@@ -42,13 +42,17 @@ wire_map! {
     }
 }
 
+/// The most changes of a commit as an invite's index counts them.
+const CHANGES: u32 = 64;
+const _: () = assert!(CHANGES as usize == limits::COMMIT_CHANGES);
+
 wire_map! {
     /// Where an invite stands: the hash of its commit and its index among the changes.
     pub struct InviteRef {
         /// Hash of the signed commit.
         1 => commit: Hash,
         /// Index of the change, from 0.
-        2 => index: u32,
+        2 => index: u32 where rules::within(0..=CHANGES - 1),
     }
 }
 
@@ -60,7 +64,17 @@ wire_map! {
         /// The sender's session.
         2 => session: SessionId,
         /// Highest number.
-        3 => n: u64,
+        3 => n: u64 where rules::within(1..=u64::MAX),
+    }
+}
+
+impl CutOff {
+    /// Whether a message of the departed may still be accepted: everything of an earlier
+    /// incarnation, and of this one in this session up to `n`.
+    #[must_use]
+    pub fn admits(&self, incarnation: u64, session: &SessionId, n: u64) -> bool {
+        incarnation < self.incarnation
+            || incarnation == self.incarnation && *session == self.session && n <= self.n
     }
 }
 
@@ -256,6 +270,16 @@ impl Wire for Change {
         r.leave();
         Ok(change)
     }
+
+    fn check_rules(&self) -> Result<(), DecodeError> {
+        match self {
+            Self::Uninvite { invite } | Self::Accept { invite } => invite.check_rules(),
+            Self::Remove { cut_off, .. } | Self::Leave { cut_off } => {
+                cut_off.as_ref().map_or(Ok(()), Wire::check_rules)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 wire_map! {
@@ -263,7 +287,7 @@ wire_map! {
     /// SHA-256 of the signed document, and that of the create commit is the group id.
     pub struct Commit, max(limits::COMMIT) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// Suite of the group.
         2 => suite: Suite,
         /// The group; absent in the create commit.
@@ -275,7 +299,7 @@ wire_map! {
         /// Who signs.
         6 => signer: IdentityKey,
         /// At most 64; none in a commit that only rekeys.
-        7 => changes: Vec<Change>,
+        7 => changes: Vec<Change> where rules::items(0..=limits::COMMIT_CHANGES),
         /// A new epoch.
         8 => rekey: Option<Rekey>,
         /// Unix milliseconds by the signer's clock; displayed, never decided upon.
@@ -307,7 +331,7 @@ wire_map! {
         /// Position of the commit.
         1 => position: u64,
         /// Members in roster order: by position of joining, in one commit by order of changes.
-        2 => members: Vec<Member>,
+        2 => members: Vec<Member> where rules::items(0..=limits::GROUP_MEMBERS),
         /// The rules.
         3 => policy: Policy,
     }

@@ -1,18 +1,22 @@
-//! One table per format: field number, name, type.
+//! One table per format: field number, name, type, rule.
 
 /// Declares a struct that travels as a CBOR map with integer keys, in the order of the keys.
 ///
-/// `Option` fields may be absent. With `, max(N)` the struct is also a whole
-/// [`Document`](super::Document) of at most `N` bytes.
+/// `Option` fields may be absent. A field may carry a rule (see [`super::rules`]), which is applied
+/// as soon as the field is read; `rule(f)` applies `f` to the whole value. So a value that was
+/// decoded keeps every rule that needs nothing but itself.
+///
+/// With `max(N)` the struct is also a whole [`Document`](super::Document) of at most `N` bytes. With
+/// `debug(redacted)` its `Debug` prints the type's name only: it holds plaintext or a key.
 macro_rules! wire_map {
     (
         $(#[$doc:meta])*
-        pub struct $name:ident $(, max($max:expr))? {
-            $($(#[$field_doc:meta])* $key:literal => $field:ident: $type:ty,)*
+        pub struct $name:ident $(, max($max:expr))? $(, rule($whole:expr))? $(, debug($redacted:ident))? {
+            $($(#[$field_doc:meta])* $key:literal => $field:ident: $type:ty $(where $rule:expr)?,)*
         }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
         }
@@ -20,24 +24,49 @@ macro_rules! wire_map {
         impl $crate::wire::Wire for $name {
             fn put(&self, w: &mut $crate::wire::Writer) {
                 use $crate::wire::Field as _;
-                w.map(0 $(+ usize::from(self.$field.is_present()))*);
+                w.map(0 $(+ usize::from(self.$field.value().is_some()))*);
                 $(self.$field.put_field(w, $key);)*
             }
 
             fn take(r: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeError> {
                 use $crate::wire::Field as _;
                 let mut map = r.map()?;
-                let value = Self {
-                    $($field: <$type>::take_field(&mut map, r, $key)?,)*
-                };
+                $(
+                    let $field = <$type>::take_field(&mut map, r, $key)?;
+                    $($crate::wire::rules::apply(&$field, stringify!($field), $rule)?;)?
+                )*
                 map.finish(r)?;
+                let value = Self { $($field,)* };
+                $($whole(&value)?;)?
                 Ok(value)
+            }
+
+            fn check_rules(&self) -> Result<(), $crate::wire::DecodeError> {
+                use $crate::wire::Field as _;
+                $(
+                    self.$field.value().map_or(Ok(()), $crate::wire::Wire::check_rules)?;
+                    $($crate::wire::rules::apply(&self.$field, stringify!($field), $rule)?;)?
+                )*
+                $($whole(self)?;)?
+                Ok(())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                wire_map!(@debug self, f, $name, [$($redacted)?], $($field)*)
             }
         }
 
         $(impl $crate::wire::Document for $name {
             const MAX: usize = $max;
         })?
+    };
+    (@debug $self:ident, $f:ident, $name:ident, [redacted], $($field:ident)*) => {
+        $f.write_str(stringify!($name))
+    };
+    (@debug $self:ident, $f:ident, $name:ident, [], $($field:ident)*) => {
+        $f.debug_struct(stringify!($name))$(.field(stringify!($field), &$self.$field))*.finish()
     };
 }
 

@@ -1,9 +1,10 @@
 //! The transparency log (docs/protocol.md, 10).
 
-use super::wire_map;
+use super::{rules, wire_map};
 use crate::{
     ids::{Hash, RelayId},
     labels::Label,
+    limits,
     sign::SignedDocument,
 };
 
@@ -23,7 +24,7 @@ wire_map! {
     /// A signed state of the log. Signed under [`Label::SigLogHead`] by the relay's identity.
     pub struct LogHead, max(1024) {
         /// Protocol version.
-        1 => version: u16,
+        1 => version: u16 where rules::version,
         /// The relay.
         2 => relay: RelayId,
         /// Names the log; another one means that the old was lost.
@@ -37,7 +38,7 @@ wire_map! {
         /// Reserved for a map root.
         7 => map_root: Option<Hash>,
         /// Reserved for co-signatures.
-        8 => co_signatures: Option<Vec<Vec<u8>>>,
+        8 => co_signatures: Option<Vec<Vec<u8>>> where rules::documents(1..=16, 512),
     }
 }
 
@@ -49,10 +50,22 @@ wire_map! {
     /// Inclusion of a leaf under a head.
     pub struct LogProof, max(8 * 1024) {
         /// The signed head.
-        1 => head: Vec<u8>,
+        1 => head: Vec<u8> where rules::length(1..=limits::LOG_HEAD),
         /// Index of the leaf.
         2 => index: u64,
         /// Hashes from leaf to root.
-        3 => path: Vec<Hash>,
+        3 => path: Vec<Hash> where rules::items(0..=limits::MERKLE_PATH),
+    }
+}
+
+wire_map! {
+    /// That a later head continues an earlier one.
+    pub struct LogConsistency, max(8 * 1024) {
+        /// The earlier signed head.
+        1 => earlier: Vec<u8> where rules::length(1..=limits::LOG_HEAD),
+        /// The later signed head.
+        2 => later: Vec<u8> where rules::length(1..=limits::LOG_HEAD),
+        /// RFC 9162 consistency path from the earlier to the later size.
+        3 => path: Vec<Hash> where rules::items(0..=2 * limits::MERKLE_PATH),
     }
 }
