@@ -14,6 +14,13 @@
 //! - [`cli`]: the program's commands
 
 pub mod clock;
+pub mod crypto;
 pub mod engine;
+pub mod fault;
+pub mod harden;
+pub mod keystore;
 pub mod link;
 pub mod model;
+pub mod rng;
+pub mod shell;
+pub mod state;

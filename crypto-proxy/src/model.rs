@@ -80,7 +80,10 @@ impl LocalConversation {
     /// The local id of a direct conversation.
     #[must_use]
     pub fn direct(id: &ConversationId) -> Self {
-        Self { kind: ConversationKind::Direct, id: short(id.as_bytes()) }
+        Self {
+            kind: ConversationKind::Direct,
+            id: short(id.as_bytes()),
+        }
     }
 }
 
@@ -103,7 +106,10 @@ impl FromStr for LocalConversation {
         } else {
             (ConversationKind::Direct, "conv_")
         };
-        Ok(Self { kind, id: parse_hex(text, prefix)? })
+        Ok(Self {
+            kind,
+            id: parse_hex(text, prefix)?,
+        })
     }
 }
 
@@ -131,7 +137,10 @@ impl FromStr for DeliveryId {
         let (mut store, mut position) = ([0; 8], [0; 8]);
         store.copy_from_slice(&bytes[..8]);
         position.copy_from_slice(&bytes[8..]);
-        Ok(Self { store, position: u64::from_be_bytes(position) })
+        Ok(Self {
+            store,
+            position: u64::from_be_bytes(position),
+        })
     }
 }
 

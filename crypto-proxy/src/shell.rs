@@ -102,12 +102,23 @@ pub fn start(engine: Engine, link: mpsc::UnboundedSender<LinkCommand>) -> std::i
     let (stop, stopped) = mpsc::channel(1);
     let (notices, _) = broadcast::channel(NOTICES);
     let pending = Pending::default();
-    let outside = Outside { pending: Arc::clone(&pending), notices: notices.clone(), link };
-    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let outside = Outside {
+        pending: Arc::clone(&pending),
+        notices: notices.clone(),
+        link,
+    };
+    let timer = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let thread = thread::Builder::new()
         .name("engine".into())
         .spawn(move || timer.block_on(run(engine, inbox, stopped, outside)))?;
-    let handle = EngineHandle { events, pending, next_request: Arc::default(), notices };
+    let handle = EngineHandle {
+        events,
+        pending,
+        next_request: Arc::default(),
+        notices,
+    };
     Ok(Running { handle, thread, stop })
 }
 
@@ -127,7 +138,9 @@ async fn run(
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let now = clock::now().unix;
-        let deadline = engine.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
+        let deadline = engine
+            .next_deadline()
+            .map(|at| Duration::from_millis(at.saturating_sub(now)));
         tokio::select! {
             biased;
             count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },

@@ -1,7 +1,253 @@
 //! The one place where a message is decided upon: `handle(event, now) -> effects`.
+//!
+//! The engine owns the state and the keys, and is told time, randomness and what the network did.
+//! A batch of events is handled inside one transaction; its effects are given out only after the
+//! commit. What it keeps in memory can be lost at any moment: requests that wait, what is in
+//! flight. docs/protocol.md, 4 and 5; the flows are named in each module.
+//!
+//! - `send`: an agent's message becomes an envelope in the outbox
+//! - `outbox`: envelopes go to the link, outcomes come back
+//! - `lookup`, `trust`: bundles, pins, decisions
+//! - `receive`: an envelope is opened and verified on values only
+//! - `inbox`: a verified message gets its place
+//! - `receipts`: what is told to authors
 
+mod account;
 mod event;
+mod inbox;
+mod lookup;
+mod outbox;
+mod receipts;
+mod receive;
+mod send;
+mod timers;
+mod trust;
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rand_core::CryptoRng;
+use waxwire_shared::{
+    api::frames::{Cursor, Queue},
+    ids::Handle,
+};
+
+pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
 pub use event::{
     Command, Effect, Event, LinkEvent, LookupError, Notice, Now, Reply, RequestId, SendOutcome, SendToken,
 };
+
+use crate::{
+    model::{LocalConversation, Refusal, Severity, UnixMs},
+    state::{StateError, Store},
+};
+
+/// Decides upon every message of one agent.
+pub struct Engine {
+    account: Account,
+    settings: Settings,
+    store: Store,
+    rng: Box<dyn CryptoRng + Send>,
+    volatile: Volatile,
+    effects: Vec<Effect>,
+    acks: BTreeMap<Queue, u64>,
+}
+
+/// What may be lost at any moment.
+#[derive(Debug, Default)]
+struct Volatile {
+    link_up: bool,
+    /// Last token that was given to the link since it came up.
+    sent_up_to: SendToken,
+    in_flight: BTreeSet<SendToken>,
+    /// The relay answered that it cannot store now: not before this time again.
+    retry_at: Option<UnixMs>,
+    waiters: HashMap<SendToken, Vec<Waiter>>,
+    lookups: HashMap<Handle, Lookup>,
+    receipts_at: Option<UnixMs>,
+}
+
+/// A request that waits for the outcome of a send.
+#[derive(Debug, Clone, Copy)]
+struct Waiter {
+    request: RequestId,
+    until: UnixMs,
+    /// Whether the message was queued by an earlier request.
+    repeated: bool,
+}
+
+/// Requests that wait for a bundle.
+#[derive(Debug, Default)]
+struct Lookup {
+    waiting: Vec<Asking>,
+    /// When the relay is asked again, if it did not answer.
+    ask_at: Option<UnixMs>,
+}
+
+/// A request that waits for a bundle.
+#[derive(Debug)]
+struct Asking {
+    request: RequestId,
+    command: Command,
+    until: UnixMs,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// An engine over opened state.
+    #[must_use]
+    pub fn new(account: Account, settings: Settings, store: Store, rng: Box<dyn CryptoRng + Send>) -> Self {
+        Self {
+            account,
+            settings,
+            store,
+            rng,
+            volatile: Volatile::default(),
+            effects: Vec::new(),
+            acks: BTreeMap::new(),
+        }
+    }
+
+    /// Handles events in one transaction and gives out what has to be done once it has committed.
+    ///
+    /// If the state cannot be written, nothing of the batch has happened: every request that waits
+    /// is refused and the link starts over from what was acknowledged.
+    pub fn handle_batch(&mut self, events: impl Iterator<Item = Event>, now: Now) -> Vec<Effect> {
+        let mut requests = Vec::new();
+        match self.transact(events, &mut requests, now) {
+            Ok(()) => {
+                let acks = std::mem::take(&mut self.acks);
+                if !acks.is_empty() {
+                    let cursors = acks
+                        .into_iter()
+                        .map(|(queue, position)| Cursor { queue, position });
+                    self.effects.push(Effect::Ack(cursors.collect()));
+                }
+                std::mem::take(&mut self.effects)
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the state cannot be written"
+                );
+                self.store.rollback();
+                self.start_over(requests)
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        events: impl Iterator<Item = Event>,
+        requests: &mut Vec<RequestId>,
+        now: Now,
+    ) -> Result<(), StateError> {
+        // All ids first: a request must be answered even if an event before it fails.
+        let events: Vec<Event> = events
+            .inspect(|event| {
+                if let Event::Command(id, _) = event {
+                    requests.push(*id);
+                }
+            })
+            .collect();
+        self.store.begin()?;
+        for event in events {
+            self.handle(event, now.unix)?;
+        }
+        self.pump()?;
+        self.store.commit()
+    }
+
+    fn handle(&mut self, event: Event, now: UnixMs) -> Result<(), StateError> {
+        match event {
+            Event::Command(id, command) => self.command(id, command, now),
+            Event::Link(LinkEvent::Up { relay_time }) => self.link_up(relay_time, now),
+            Event::Link(LinkEvent::Down) => {
+                self.link_down();
+                Ok(())
+            }
+            Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
+            Event::Link(LinkEvent::Head(cursor)) => self.drained(&cursor, now),
+            Event::Link(LinkEvent::Outcome(token, outcome)) => self.outcome(token, outcome, now),
+            Event::Link(LinkEvent::Bundle(handle, answer)) => self.bundle(&handle, answer, now),
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    fn command(&mut self, id: RequestId, command: Command, now: UnixMs) -> Result<(), StateError> {
+        let answer = match command {
+            Command::Send(request) => return self.send(id, request, now),
+            Command::LookUp(address) => return self.look_up(id, address, now),
+            Command::SetTrust(handle, decision, fingerprint) => {
+                return self.set_trust(id, handle, decision, fingerprint, now);
+            }
+            Command::Ack(delivery) => self.ack(delivery, now)?,
+            Command::Settle(deliveries) => self.settle(&deliveries, now)?,
+            Command::MarkRead(message) => self.mark_read(&message, now)?,
+            Command::Delete(message) => self.delete(&message, now)?,
+            Command::HideConversation(conversation) => self.hide(&conversation)?,
+            Command::AcceptRequest(handle) => self.accept_request(&handle, now)?,
+            Command::RejectRequest(handle) => self.reject_request(&handle)?,
+        };
+        self.reply(id, answer);
+        Ok(())
+    }
+
+    fn hide(&self, conversation: &LocalConversation) -> Result<Result<Reply, Refusal>, StateError> {
+        let Some(row) = self.store.conversation(conversation)? else {
+            return Ok(Err(Refusal::ConversationNotFound));
+        };
+        self.store.hide_conversation(row.conversation_id)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    fn reply(&mut self, id: RequestId, answer: Result<Reply, Refusal>) {
+        self.effects.push(Effect::Reply(id, answer));
+    }
+
+    /// A refusal is an outcome of handling, not a failure of it.
+    fn refuse(&mut self, id: RequestId, refusal: Refusal) -> Result<(), StateError> {
+        self.reply(id, Err(refusal));
+        Ok(())
+    }
+
+    fn alert(
+        &mut self,
+        kind: &'static str,
+        severity: Severity,
+        peer: Option<&Handle>,
+        reason: &str,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        tracing::warn!(alert = kind, reason, "alert");
+        if let Some(alert) = self.store.raise_alert(kind, severity, peer, None, reason, now)? {
+            self.effects.push(Effect::Notify(Notice::Alert(Box::new(alert))));
+        }
+        Ok(())
+    }
+
+    /// Forgets everything volatile and refuses whoever waits.
+    fn start_over(&mut self, requests: Vec<RequestId>) -> Vec<Effect> {
+        self.effects.clear();
+        self.acks.clear();
+        let lost = std::mem::take(&mut self.volatile);
+        let waiters = lost.waiters.into_values().flatten().map(|waiter| waiter.request);
+        let lookups = lost
+            .lookups
+            .into_values()
+            .flat_map(|lookup| lookup.waiting)
+            .map(|asking| asking.request);
+        let mut effects: Vec<Effect> = requests
+            .into_iter()
+            .chain(waiters)
+            .chain(lookups)
+            .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
+            .collect();
+        effects.push(Effect::ResetLink);
+        effects
+    }
+}

@@ -1,0 +1,97 @@
+//! What the engine knows of its own agent, and how it is set up.
+
+use waxwire_shared::{
+    ids::{AgentId, Handle, Hash, RelayId, SessionId},
+    suite::Suite,
+};
+
+use crate::crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey};
+
+/// One of the agent's own encryption keys.
+#[derive(Debug)]
+pub struct EncryptionKey {
+    /// Number in the bundle.
+    pub number: u64,
+    /// Suite.
+    pub suite: Suite,
+    /// The secret half.
+    pub secret: EncryptionSecret,
+}
+
+/// The agent: identity, keys, numbering.
+#[derive(Debug)]
+pub struct Account {
+    /// The agent's handle.
+    pub handle: Handle,
+    /// The relay that it is registered at.
+    pub relay: RelayId,
+    /// Its id there.
+    pub agent_id: AgentId,
+    /// Signs everything.
+    pub identity: IdentitySecret,
+    /// Makes `mid`s.
+    pub send_id_key: SendIdKey,
+    /// Own encryption keys that may still be sealed to.
+    pub encryption_keys: Vec<EncryptionKey>,
+    /// Number of the newest of them.
+    pub key_number: u64,
+    /// Hash of the own current signed bundle.
+    pub bundle_hash: Hash,
+    /// This run of numbering.
+    pub session: SessionId,
+    /// Its incarnation.
+    pub incarnation: u64,
+}
+
+/// Who may write to the agent without being let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InboxMode {
+    /// Anybody.
+    #[default]
+    Open,
+    /// Whom the agent has written to or let in.
+    ContactsOnly,
+}
+
+/// What a first contact needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrustPolicy {
+    /// Nothing: the first identity seen is pinned.
+    #[default]
+    Tofu,
+    /// A fingerprint.
+    Pinned,
+}
+
+/// How the engine is set up; times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Who may write without being let in.
+    pub inbox_mode: InboxMode,
+    /// What a first contact needs.
+    pub trust_policy: TrustPolicy,
+    /// How long an agent waits for the outcome of a send before it is told 503.
+    pub answer_within: u64,
+    /// How long an envelope is offered to the relay before it is given up.
+    pub send_deadline: u64,
+    /// How old a cached bundle may be before a send looks it up again.
+    pub bundle_age: u64,
+    /// How long a message waits for numbers that are missing before it.
+    pub gap_wait: u64,
+    /// How long receipts are collected.
+    pub receipt_delay: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            inbox_mode: InboxMode::Open,
+            trust_policy: TrustPolicy::Tofu,
+            answer_within: 10_000,
+            send_deadline: 600_000,
+            bundle_age: 24 * 3_600 * 1_000,
+            gap_wait: 2_000,
+            receipt_delay: 250,
+        }
+    }
+}

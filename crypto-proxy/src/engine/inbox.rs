@@ -1,0 +1,319 @@
+//! A verified message gets its place: numbering by its author, local number, settlement
+//! (docs/protocol.md, 5; the rules on holes are those of docs/delivery).
+
+use waxwire_shared::{
+    api::frames::{Cursor, Queue},
+    hash::sha256,
+    wire::{Core, MessageBytes},
+};
+
+use super::{Effect, Engine, InboxMode, Notice, Reply};
+use crate::{
+    fault,
+    model::{DeliveryId, Gap, MessageId, Refusal, Severity, UnixMs},
+    state::{
+        ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SessionRow, SessionUpdate, StateError,
+    },
+};
+
+impl Engine {
+    /// Flow 1, step 7, from the pin on: session, dedupe, chain, message, all in one transaction.
+    pub(super) fn content(
+        &mut self,
+        mut peer: PeerRow,
+        core: &Core,
+        signed: &MessageBytes,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        if peer.pin == Pin::New {
+            peer.pin = Pin::Tofu;
+            self.store.put_peer(&peer)?;
+        }
+        let conversation = self
+            .store
+            .direct_conversation(&core.conversation, peer.peer_id, now)?;
+        let Some(session) = self.session(&peer, &conversation, core, now)? else {
+            return Ok(());
+        };
+        if self.is_known(&peer, &session, core, signed, now)? {
+            return Ok(());
+        }
+        self.store.add_void(session.session_row, &core.void)?;
+        let stranger = !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly;
+        let new = NewMessage {
+            conversation_id: conversation.conversation_id,
+            peer_id: peer.peer_id,
+            direction: Direction::In,
+            core,
+            signed,
+            hold: if stranger { Hold::Request } else { Hold::Gap },
+        };
+        let row = self.store.insert_message(&mut *self.rng, &new, now)?;
+        let session = self.advance(session, &peer, now)?;
+        fault::point("receive.before_commit");
+        if stranger {
+            Ok(())
+        } else {
+            self.show_contiguous(session, row, core.n, now)
+        }
+    }
+
+    /// The author's session; a new one only with a higher incarnation.
+    fn session(
+        &mut self,
+        peer: &PeerRow,
+        conversation: &ConversationRow,
+        core: &Core,
+        now: UnixMs,
+    ) -> Result<Option<SessionRow>, StateError> {
+        let conversation_id = conversation.conversation_id;
+        if let Some(session) = self.store.session(conversation_id, peer.peer_id, &core.session)? {
+            if session.incarnation == core.incarnation {
+                return Ok(Some(session));
+            }
+            let reason = "one session of the peer claims two incarnations; a message was refused";
+            self.alert("clone", Severity::Critical, Some(&peer.handle), reason, now)?;
+            return Ok(None);
+        }
+        let highest = self.store.highest_incarnation(conversation_id, peer.peer_id)?;
+        if highest.is_some_and(|highest| core.incarnation <= highest) {
+            let reason = "two instances of the peer are live; a message of the older one was refused";
+            self.alert("clone", Severity::Critical, Some(&peer.handle), reason, now)?;
+            return Ok(None);
+        }
+        if highest.is_some() {
+            let reason = "the peer began to number anew, as after a restore";
+            self.alert("session_reset", Severity::Info, Some(&peer.handle), reason, now)?;
+        }
+        let session =
+            self.store
+                .insert_session(conversation_id, peer.peer_id, &core.session, core.incarnation)?;
+        Ok(Some(session))
+    }
+
+    /// Whether this number of the author is here already: the same message is ignored, another one
+    /// is a fork and refused.
+    fn is_known(
+        &mut self,
+        peer: &PeerRow,
+        session: &SessionRow,
+        core: &Core,
+        signed: &MessageBytes,
+        now: UnixMs,
+    ) -> Result<bool, StateError> {
+        let known = self.store.message_by_n(
+            session.conversation_id,
+            peer.peer_id,
+            Direction::In,
+            &core.session,
+            core.n,
+        )?;
+        let Some(known) = known else {
+            let withdrawn = self.store.void_end(session.session_row, core.n)?.is_some();
+            return Ok(core.n <= session.contiguous && !withdrawn);
+        };
+        if known.core_hash != sha256(&signed.core) {
+            let reason = "the peer signed two messages with one number; the second was refused";
+            self.alert("sender_fork", Severity::Critical, Some(&peer.handle), reason, now)?;
+        }
+        Ok(true)
+    }
+
+    /// Moves the contiguous end over what arrived and what was withdrawn, checking the chain.
+    fn advance(
+        &mut self,
+        mut session: SessionRow,
+        peer: &PeerRow,
+        now: UnixMs,
+    ) -> Result<SessionRow, StateError> {
+        loop {
+            let next = session.contiguous + 1;
+            let arrived = self.store.message_by_n(
+                session.conversation_id,
+                session.peer_id,
+                Direction::In,
+                &session.session,
+                next,
+            )?;
+            if let Some(message) = arrived {
+                let previous = self.store.core(message.message_row)?.previous;
+                let expected = session.contiguous_hash;
+                if (expected.is_some() && previous != expected) || (next == 1) != previous.is_none() {
+                    let reason = "the peer's messages do not follow one another";
+                    self.alert("sender_fork", Severity::Critical, Some(&peer.handle), reason, now)?;
+                }
+                session.contiguous = next;
+                session.contiguous_hash = Some(message.core_hash);
+            } else if let Some(last) = self.store.void_end(session.session_row, next)? {
+                session.contiguous = last;
+                session.contiguous_hash = None;
+            } else {
+                self.put_session(&session)?;
+                return Ok(session);
+            }
+        }
+    }
+
+    fn put_session(&self, session: &SessionRow) -> Result<(), StateError> {
+        let update = SessionUpdate {
+            contiguous: session.contiguous,
+            contiguous_hash: session.contiguous_hash,
+            reported: session.reported,
+        };
+        self.store.put_session(session.session_row, &update)
+    }
+
+    /// Shows what no hole precedes: this message, if its number follows what is contiguous or was
+    /// reported already, and everything that had waited for it.
+    fn show_contiguous(
+        &mut self,
+        mut session: SessionRow,
+        row: i64,
+        n: u64,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let late = n <= session.reported;
+        if late {
+            self.show(row, None, now)?;
+        }
+        for waiting in self.store.held_messages(Hold::Gap, session.peer_id)? {
+            let mine =
+                waiting.conversation_id == session.conversation_id && waiting.session == session.session;
+            if mine && waiting.n <= session.contiguous.max(self.end_of_reported(&session)?) {
+                self.show(waiting.message_row, None, now)?;
+                session.reported = session.reported.max(waiting.n);
+            }
+        }
+        self.put_session(&session)
+    }
+
+    /// The highest number that may be shown without a gap after what was reported: the next one,
+    /// skipping what was withdrawn.
+    fn end_of_reported(&self, session: &SessionRow) -> Result<u64, StateError> {
+        let mut next = session.reported + 1;
+        while let Some(last) = self.store.void_end(session.session_row, next)? {
+            next = last + 1;
+        }
+        Ok(next)
+    }
+
+    /// Shows what waits for a hole in a peer's numbers, with the hole marked.
+    pub(super) fn release_gaps(&mut self, peer_id: i64, now: UnixMs) -> Result<(), StateError> {
+        for waiting in self.store.held_messages(Hold::Gap, peer_id)? {
+            let session = self
+                .store
+                .session(waiting.conversation_id, peer_id, &waiting.session)?;
+            let Some(mut session) = session else {
+                self.show(waiting.message_row, None, now)?;
+                continue;
+            };
+            let expected = self.end_of_reported(&session)?.max(session.contiguous + 1);
+            let gap = (waiting.n > expected).then(|| Gap {
+                after: expected - 1,
+                missing: waiting.n - expected,
+            });
+            self.show(waiting.message_row, gap, now)?;
+            session.reported = session.reported.max(waiting.n);
+            self.put_session(&session)?;
+        }
+        Ok(())
+    }
+
+    /// The queue was delivered to its end: nothing more comes that could fill a hole.
+    pub(super) fn drained(&mut self, cursor: &Cursor, now: UnixMs) -> Result<(), StateError> {
+        if cursor.queue != Queue::Mail {
+            return Ok(());
+        }
+        while let Some((_, peer_id)) = self.store.oldest_gap()? {
+            self.release_gaps(peer_id, now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a message visible and tells those who wait.
+    pub(super) fn show(&mut self, row: i64, gap: Option<Gap>, now: UnixMs) -> Result<(), StateError> {
+        self.store.make_visible(row, gap, now)?;
+        let message = self.store.view(row)?;
+        self.effects
+            .push(Effect::Notify(Notice::Message(Box::new(message))));
+        Ok(())
+    }
+
+    /// Settles every delivery up to one; an id of another store settles nothing.
+    pub(super) fn ack(
+        &mut self,
+        delivery: DeliveryId,
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        if delivery.store != self.store.tag() || delivery.position > self.store.delivery_head()? {
+            return Ok(Ok(Reply::Settled(0)));
+        }
+        let rows = self.store.settle_up_to(delivery.position, now)?;
+        self.settled(&rows, now)?;
+        Ok(Ok(Reply::Settled(rows.len() as u64)))
+    }
+
+    /// Settles exactly these deliveries.
+    pub(super) fn settle(
+        &mut self,
+        deliveries: &[DeliveryId],
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        let mut rows = Vec::new();
+        for delivery in deliveries
+            .iter()
+            .filter(|delivery| delivery.store == self.store.tag())
+        {
+            rows.extend(self.store.settle_one(delivery.position, now)?);
+        }
+        self.settled(&rows, now)?;
+        Ok(Ok(Reply::Settled(rows.len() as u64)))
+    }
+
+    /// Marks an inbound message read, which settles it.
+    pub(super) fn mark_read(
+        &mut self,
+        id: &MessageId,
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        match self.store.message_by_id(id)? {
+            Some(message) if !message.own && message.visible => {
+                if !message.read {
+                    self.store.mark_read(message.message_row, now)?;
+                    self.settled(&[message.message_row], now)?;
+                }
+                Ok(Ok(Reply::Done))
+            }
+            _ => Ok(Err(Refusal::MessageNotFound)),
+        }
+    }
+
+    /// Hides a message from the agent, which settles it.
+    pub(super) fn delete(
+        &mut self,
+        id: &MessageId,
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        match self.store.message_by_id(id)? {
+            Some(message) if message.visible => {
+                self.store.hide_message(message.message_row, now)?;
+                if !message.own {
+                    self.settled(&[message.message_row], now)?;
+                }
+                Ok(Ok(Reply::Done))
+            }
+            _ => Ok(Err(Refusal::MessageNotFound)),
+        }
+    }
+
+    /// Authors are owed a receipt, a moment later.
+    fn settled(&mut self, rows: &[i64], now: UnixMs) -> Result<(), StateError> {
+        fault::point("settle.before_commit");
+        if !rows.is_empty() {
+            self.store.owe_receipts(rows)?;
+            let due = now + self.settings.receipt_delay;
+            self.volatile.receipts_at.get_or_insert(due);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,305 @@
+//! Bundles: asked for, verified, remembered (flow 1 step 3, flow 2; docs/protocol.md, 4).
+
+use waxwire_shared::{
+    api::rest::BundleAnswer,
+    fingerprint::{Address, Fingerprint, safety_number},
+    hash::sha256,
+    ids::{AgentId, Handle},
+    limits,
+    sign::Verified,
+    suite::Suite,
+    wire::Bundle,
+};
+
+use super::{Asking, Command, Effect, Engine, LookupError, Reply, RequestId, send::stored_bundle};
+use crate::{
+    model::{Peer, Refusal, Severity, UnixMs},
+    state::{PeerRow, Pin, StateError},
+};
+
+/// Milliseconds until the relay is asked again after it did not answer.
+const ASK_AGAIN_MS: u64 = 1_000;
+
+impl Engine {
+    /// A request waits until the peer's bundle is here.
+    pub(super) fn wait_for_bundle(
+        &mut self,
+        request: RequestId,
+        handle: Handle,
+        command: Command,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let until = now + self.settings.answer_within;
+        let lookup = self.volatile.lookups.entry(handle.clone()).or_default();
+        if lookup.waiting.is_empty() {
+            self.effects.push(Effect::FetchBundle(handle));
+        }
+        lookup.waiting.push(Asking {
+            request,
+            command,
+            until,
+        });
+        Ok(())
+    }
+
+    /// The agent wants to know a peer.
+    pub(super) fn look_up(&mut self, id: RequestId, address: Address, now: UnixMs) -> Result<(), StateError> {
+        if address.handle == self.account.handle {
+            return self.refuse(id, Refusal::Invalid("this is the agent itself"));
+        }
+        let peer = self.store.peer(&address.handle)?;
+        let fresh = peer.filter(|peer| now.saturating_sub(peer.fetched_at) <= self.settings.bundle_age);
+        match fresh {
+            Some(peer) => {
+                let answer = self.answer_peer(&peer, &address);
+                self.reply(id, answer.map(|peer| Reply::Peer(Box::new(peer))));
+                Ok(())
+            }
+            None => self.wait_for_bundle(id, address.handle.clone(), Command::LookUp(address), now),
+        }
+    }
+
+    fn answer_peer(&self, peer: &PeerRow, address: &Address) -> Result<Peer, Refusal> {
+        let shown = self.peer_view(peer);
+        match address.fingerprint {
+            Some(given) if given != shown.fingerprint => Err(Refusal::FingerprintMismatch {
+                handle: peer.handle.clone(),
+                actual: shown.fingerprint,
+            }),
+            _ => Ok(shown),
+        }
+    }
+
+    /// A peer as the agent sees it.
+    pub(super) fn peer_view(&self, peer: &PeerRow) -> Peer {
+        let bundle = stored_bundle(peer);
+        let key_number = bundle
+            .as_ref()
+            .and_then(Bundle::best_key)
+            .map_or(0, |key| key.number);
+        Peer {
+            handle: peer.handle.clone(),
+            fingerprint: Fingerprint::of(&peer.identity),
+            safety_number: safety_number(self.account.identity.public(), &peer.identity),
+            trust: peer.trust(),
+            key_number,
+            not_after: bundle.map_or(0, |bundle| bundle.not_after),
+            first_seen: peer.first_seen,
+        }
+    }
+
+    /// The relay's answer to [`Effect::FetchBundle`].
+    pub(super) fn bundle(
+        &mut self,
+        handle: &Handle,
+        answer: Result<BundleAnswer, LookupError>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let verdict = match answer {
+            Ok(answer) => self.adopt_bundle(handle, &answer, now)?,
+            Err(LookupError::NotFound) => Err(Refusal::AgentNotFound),
+            Err(LookupError::Refused(problem)) => match problem.status {
+                429 => Err(Refusal::RateLimited {
+                    retry_after: problem.retry_after.unwrap_or(1),
+                }),
+                401 | 403 => Err(Refusal::Forbidden),
+                _ => {
+                    self.ask_again(handle, now);
+                    return Ok(());
+                }
+            },
+            Err(LookupError::Unreachable) => {
+                self.ask_again(handle, now);
+                return Ok(());
+            }
+        };
+        let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
+        for asking in waiting {
+            match &verdict {
+                Ok(()) => self.command(asking.request, asking.command, now)?,
+                Err(refusal) => self.reply(asking.request, Err(refusal.clone())),
+            }
+        }
+        if verdict.is_ok() {
+            self.release_held(handle, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ask_again(&mut self, handle: &Handle, now: UnixMs) {
+        if let Some(lookup) = self.volatile.lookups.get_mut(handle) {
+            lookup.ask_at = Some(now + ASK_AGAIN_MS);
+        }
+    }
+
+    /// The relay did not answer in time: what is known must do, if anything is.
+    pub(super) fn not_reached(&mut self, asking: Asking, _now: UnixMs) -> Result<(), StateError> {
+        let known = match &asking.command {
+            Command::LookUp(address) => self.store.peer(&address.handle)?.map(|peer| (peer, address)),
+            _ => None,
+        };
+        let answer = match known {
+            Some((peer, address)) => self
+                .answer_peer(&peer, address)
+                .map(|peer| Reply::Peer(Box::new(peer))),
+            None => Err(Refusal::RelayUnreachable { queued: false }),
+        };
+        self.reply(asking.request, answer);
+        Ok(())
+    }
+
+    /// Verifies a bundle that the relay served and remembers it; a refusal says why it is not used.
+    fn adopt_bundle(
+        &mut self,
+        handle: &Handle,
+        answer: &BundleAnswer,
+        now: UnixMs,
+    ) -> Result<Result<(), Refusal>, StateError> {
+        let lied = Refusal::RelayLied {
+            handle: handle.clone(),
+        };
+        let verified = match self.verify_bundle(handle, answer, now) {
+            Ok(verified) => verified,
+            Err(reason) => {
+                self.alert("invalid_bundle", Severity::Critical, Some(handle), reason, now)?;
+                return Ok(Err(lied));
+            }
+        };
+        match self.store.peer(handle)? {
+            Some(peer) if peer.identity == *verified.signer() => self.renew(peer, &verified, now),
+            Some(peer) if peer.pin != Pin::New => self.identity_changed(peer, &verified, now).map(Err),
+            earlier => {
+                let first_seen = earlier.map_or(now, |peer| peer.first_seen);
+                self.store
+                    .put_peer(&new_peer(handle, &verified, first_seen, now))?;
+                Ok(expiry(handle, verified.body(), now))
+            }
+        }
+    }
+
+    /// Signature and every rule that needs no earlier bundle.
+    fn verify_bundle(
+        &self,
+        handle: &Handle,
+        answer: &BundleAnswer,
+        now: UnixMs,
+    ) -> Result<Verified<Bundle>, &'static str> {
+        let verified = Verified::<Bundle>::from_bytes(&answer.bundle.0, |bundle| &bundle.identity)
+            .map_err(|_| "the relay served a bundle that does not verify")?;
+        let bundle = verified.body();
+        let identity = verified.signer();
+        if bundle.handle != *handle || bundle.relay != self.account.relay {
+            return Err("the relay served the bundle of another agent");
+        }
+        if answer.agent_id != AgentId::of(&self.account.relay, identity)
+            || identity == self.account.identity.public()
+        {
+            return Err("the relay served a bundle under a wrong agent id");
+        }
+        if bundle.check().is_err() {
+            return Err("the relay served a bundle that breaks a rule");
+        }
+        if bundle.number > now + limits::NUMBER_FUTURE_MS
+            || bundle.not_before > now + limits::NOT_BEFORE_TOLERANCE_MS
+        {
+            return Err("the relay served a bundle from the future");
+        }
+        Ok(verified)
+    }
+
+    /// Another bundle of the identity that is known.
+    fn renew(
+        &mut self,
+        mut peer: PeerRow,
+        verified: &Verified<Bundle>,
+        now: UnixMs,
+    ) -> Result<Result<(), Refusal>, StateError> {
+        let handle = peer.handle.clone();
+        let bundle = verified.body();
+        let same = peer.bundle == verified.bytes();
+        if bundle.number < peer.number || (bundle.number == peer.number && !same && !peer.bundle.is_empty()) {
+            let fork = bundle.number == peer.number;
+            let (kind, reason) = if fork {
+                ("bundle_fork", "two bundles with one number")
+            } else {
+                ("stale_bundle", "the relay served an older bundle than before")
+            };
+            self.alert(kind, Severity::Critical, Some(&handle), reason, now)?;
+            return Ok(Err(Refusal::RelayLied { handle }));
+        }
+        let best = bundle.best_key().map_or(Suite(0), |key| key.suite);
+        if best < peer.best_suite {
+            let reason = "the peer's bundle lacks a suite that it has shown";
+            self.alert("suite_downgrade", Severity::Critical, Some(&handle), reason, now)?;
+            return Ok(Err(Refusal::SuiteDowngrade { handle }));
+        }
+        if !same && !peer.bundle.is_empty() && bundle.previous != Some(sha256(&peer.bundle)) {
+            let reason = "the peer's bundles do not follow one another";
+            self.alert("key_history_gap", Severity::Info, Some(&handle), reason, now)?;
+        }
+        peer.bundle = verified.bytes().to_vec();
+        (peer.number, peer.best_suite, peer.fetched_at) = (bundle.number, best, now);
+        if peer.changed.take().is_some() {
+            let reason = "the relay shows the pinned identity again";
+            self.alert("identity_restored", Severity::Info, Some(&handle), reason, now)?;
+        }
+        self.store.put_peer(&peer)?;
+        Ok(expiry(&handle, bundle, now))
+    }
+
+    /// Another identity than the pinned one, without proof: nothing is sent to it.
+    fn identity_changed(
+        &mut self,
+        mut peer: PeerRow,
+        verified: &Verified<Bundle>,
+        now: UnixMs,
+    ) -> Result<Refusal, StateError> {
+        let shown = verified.signer();
+        let refusal = Refusal::IdentityChanged {
+            handle: peer.handle.clone(),
+            pinned: Fingerprint::of(&peer.identity),
+            shown: Fingerprint::of(shown),
+        };
+        peer.changed = Some(shown.clone());
+        peer.fetched_at = now;
+        self.store.put_peer(&peer)?;
+        let reason = "the relay shows another identity for a pinned peer";
+        self.alert(
+            "identity_changed",
+            Severity::Critical,
+            Some(&peer.handle),
+            reason,
+            now,
+        )?;
+        Ok(refusal)
+    }
+}
+
+fn new_peer(handle: &Handle, verified: &Verified<Bundle>, first_seen: UnixMs, now: UnixMs) -> PeerRow {
+    let bundle = verified.body();
+    PeerRow {
+        peer_id: 0,
+        handle: handle.clone(),
+        identity: verified.signer().clone(),
+        pin: Pin::New,
+        changed: None,
+        accepted: false,
+        bundle: verified.bytes().to_vec(),
+        number: bundle.number,
+        best_suite: bundle.best_key().map_or(Suite(0), |key| key.suite),
+        fetched_at: now,
+        first_seen,
+    }
+}
+
+/// A bundle that is remembered may still have expired for senders.
+fn expiry(handle: &Handle, bundle: &Bundle, now: UnixMs) -> Result<(), Refusal> {
+    if bundle.not_after > now {
+        Ok(())
+    } else {
+        Err(Refusal::RecipientKeyExpired {
+            handle: handle.clone(),
+        })
+    }
+}

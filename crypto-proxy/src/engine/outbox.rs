@@ -1,0 +1,230 @@
+//! Envelopes go to the link in order, outcomes come back (flow 1, step 6).
+
+use waxwire_shared::{
+    api::problem::{Problem, ProblemType},
+    hash::sha256,
+    ids::{Handle, Hash},
+};
+
+use super::{Effect, Engine, Notice, Reply, SendOutcome, SendToken, Waiter};
+use crate::{
+    fault,
+    model::{Refusal, Sent, Severity, Status, UnixMs},
+    state::{MessageRow, OutboxRow, StateError},
+};
+
+/// Envelopes at the relay whose outcome is not known.
+const WINDOW: usize = 256;
+/// Milliseconds until an envelope is offered again that the relay could not store.
+const RETRY_MS: u64 = 1_000;
+/// Seconds that a refusal without a time of its own asks the agent to wait.
+const RETRY_AFTER_S: u64 = 5;
+/// A relay clock that is further off than this is told to the agent, in milliseconds.
+const SKEW_MS: u64 = 5 * 60 * 1_000;
+
+/// What a refusal of the relay means for a message.
+enum Verdict {
+    /// For good: the agent is told.
+    Final(Refusal),
+    /// The outcome is unknown: the same bytes are offered again.
+    Later,
+}
+
+impl Engine {
+    pub(super) fn link_up(&mut self, relay_time: u64, now: UnixMs) -> Result<(), StateError> {
+        self.link_down();
+        self.volatile.link_up = true;
+        for handle in self.store.unknown_senders()? {
+            self.effects.push(Effect::FetchBundle(handle));
+        }
+        if relay_time.abs_diff(now) > SKEW_MS {
+            let reason = "the relay's clock and this machine's differ by more than five minutes";
+            self.alert("clock_skew", Severity::Warning, None, reason, now)?;
+        }
+        Ok(())
+    }
+
+    /// What was in flight is offered again, in order, when the link is up.
+    pub(super) fn link_down(&mut self) {
+        self.volatile.link_up = false;
+        self.volatile.sent_up_to = 0;
+        self.volatile.in_flight.clear();
+        self.volatile.retry_at = None;
+    }
+
+    /// Gives the link what waits, as far as the window allows.
+    pub(super) fn pump(&mut self) -> Result<(), StateError> {
+        let volatile = &mut self.volatile;
+        let room = WINDOW.saturating_sub(volatile.in_flight.len());
+        if !volatile.link_up || volatile.retry_at.is_some() || room == 0 {
+            return Ok(());
+        }
+        for row in self.store.outbox_after(volatile.sent_up_to, room)? {
+            volatile.sent_up_to = row.token;
+            volatile.in_flight.insert(row.token);
+            self.effects.push(Effect::Send(row.token, row.envelope));
+        }
+        Ok(())
+    }
+
+    /// Flow 1, step 6: what the relay answered.
+    pub(super) fn outcome(
+        &mut self,
+        token: SendToken,
+        outcome: SendOutcome,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        self.volatile.in_flight.remove(&token);
+        // An envelope that was offered twice is answered twice.
+        let Some(row) = self.store.outbox(token)? else {
+            return Ok(());
+        };
+        fault::point("send.answered");
+        match outcome {
+            SendOutcome::Stored { hash, .. } if hash == row.hash => self.stored(&row, now),
+            SendOutcome::Stored { hash, .. } => self.stored_otherwise(&row, &hash, now),
+            SendOutcome::Unknown => Ok(()),
+            SendOutcome::Refused(problem) => match verdict(&problem, &self.recipient(&row)?) {
+                Verdict::Final(refusal) => self.refused(&row, refusal),
+                Verdict::Later => {
+                    // Go back to it: whatever follows keeps its place behind it.
+                    self.volatile.sent_up_to = self.volatile.sent_up_to.min(token - 1);
+                    self.volatile.retry_at = Some(now + RETRY_MS);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn recipient(&self, row: &OutboxRow) -> Result<Option<Handle>, StateError> {
+        let Some(message_row) = row.message_row else {
+            return Ok(None);
+        };
+        let message = self.store.message_by_row(message_row)?;
+        Ok(Some(self.store.peer_by_id(message.peer_id)?.handle))
+    }
+
+    fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
+        self.store.remove_outbox(row.token)?;
+        let Some(message_row) = row.message_row else {
+            return Ok(());
+        };
+        let message = self.store.message_by_row(message_row)?;
+        if self.store.has_withdrawn(message.conversation_id)? {
+            let core = self.store.core(message_row)?;
+            self.store.announced(message.conversation_id, &core.void)?;
+        }
+        self.show_stored(row.token, message_row, now)
+    }
+
+    fn show_stored(&mut self, token: SendToken, message_row: i64, now: UnixMs) -> Result<(), StateError> {
+        self.store.raise_status(message_row, Status::Stored)?;
+        self.store.make_visible(message_row, None, now)?;
+        let message = self.store.view(message_row)?;
+        for Waiter {
+            request, repeated, ..
+        } in self.waiters(token)
+        {
+            let sent = Sent {
+                message: message.clone(),
+                repeated,
+            };
+            self.reply(request, Ok(Reply::Sent(Box::new(sent))));
+        }
+        self.effects
+            .push(Effect::Notify(Notice::Message(Box::new(message))));
+        Ok(())
+    }
+
+    /// The relay holds other bytes under this `mid`: those of an attempt that was given up while
+    /// its fate was unknown, or it lies.
+    fn stored_otherwise(&mut self, row: &OutboxRow, hash: &Hash, now: UnixMs) -> Result<(), StateError> {
+        let Some(message_row) = row.message_row else {
+            return self.store.remove_outbox(row.token);
+        };
+        let message = self.store.message_by_row(message_row)?;
+        if self.store.abandoned_of(message_row)? == Some(*hash) {
+            self.store.remove_outbox(row.token)?;
+            self.store.withdraw(message.conversation_id, message.n)?;
+            return self.show_stored(row.token, message_row, now);
+        }
+        let handle = self.store.peer_by_id(message.peer_id)?.handle;
+        let reason = "the relay says that it stored other bytes than were sent";
+        self.alert(
+            "relay_hash_mismatch",
+            Severity::Critical,
+            Some(&handle),
+            reason,
+            now,
+        )?;
+        self.refused(row, Refusal::RelayLied { handle })
+    }
+
+    /// Refused for good: the message is erased, its number withdrawn, its id free.
+    pub(super) fn refused(&mut self, row: &OutboxRow, refusal: Refusal) -> Result<(), StateError> {
+        self.store.remove_outbox(row.token)?;
+        if let Some(message_row) = row.message_row {
+            self.erase(&self.store.message_by_row(message_row)?, None)?;
+        }
+        for waiter in self.waiters(row.token) {
+            self.reply(waiter.request, Err(refusal.clone()));
+        }
+        Ok(())
+    }
+
+    /// Given up while its fate is unknown: as refused, but the relay may hold the envelope.
+    pub(super) fn give_up(&mut self, token: SendToken, now: UnixMs) -> Result<(), StateError> {
+        self.volatile.in_flight.remove(&token);
+        let Some(row) = self.store.outbox(token)? else {
+            return Ok(());
+        };
+        self.store.remove_outbox(token)?;
+        let Some(message_row) = row.message_row else {
+            return Ok(());
+        };
+        let message = self.store.message_by_row(message_row)?;
+        let handle = self.store.peer_by_id(message.peer_id)?.handle;
+        self.erase(&message, Some(&sha256(&row.envelope)))?;
+        for waiter in self.waiters(token) {
+            self.reply(waiter.request, Err(Refusal::RelayUnreachable { queued: false }));
+        }
+        let reason = "a message was given up: the relay did not answer before its deadline";
+        self.alert("send_given_up", Severity::Warning, Some(&handle), reason, now)
+    }
+
+    fn erase(&self, message: &MessageRow, abandoned: Option<&Hash>) -> Result<(), StateError> {
+        self.store.withdraw(message.conversation_id, message.n)?;
+        self.store.forget_sent(message.message_row, abandoned)?;
+        self.store.erase_message(message.message_row)
+    }
+
+    fn waiters(&mut self, token: SendToken) -> Vec<Waiter> {
+        self.volatile.waiters.remove(&token).unwrap_or_default()
+    }
+}
+
+/// Final are 400, 403, 404, 410, 413, 429 and 409 other than a closed epoch; everything else is
+/// an outcome that nobody knows.
+fn verdict(problem: &Problem, recipient: &Option<Handle>) -> Verdict {
+    let retry_after = problem.retry_after.unwrap_or(RETRY_AFTER_S);
+    let kind = problem.problem_type();
+    let refusal = match (problem.status, kind) {
+        (403, Some(ProblemType::Blocked)) => Refusal::Blocked,
+        (403, Some(ProblemType::Suspended)) => Refusal::Suspended,
+        (403, _) => Refusal::Forbidden,
+        (404, _) => Refusal::AgentNotFound,
+        (410, _) => Refusal::ConversationNotFound,
+        (429, Some(ProblemType::Backlogged)) => match recipient {
+            Some(handle) => Refusal::RecipientBacklogged {
+                handle: handle.clone(),
+                retry_after,
+            },
+            None => Refusal::RateLimited { retry_after },
+        },
+        (429, _) => Refusal::RateLimited { retry_after },
+        (409, Some(ProblemType::EpochClosed)) => return Verdict::Later,
+        (400 | 409 | 413, _) => Refusal::Invalid("the relay does not accept the envelope"),
+        _ => return Verdict::Later,
+    };
+    Verdict::Final(refusal)
+}

@@ -1,0 +1,395 @@
+//! An agent's message becomes an envelope in the outbox (flow 1, steps 1 to 5).
+
+use waxwire_shared::{
+    api::frames::Queue,
+    fingerprint::{Address, Fingerprint},
+    hash::sha256,
+    ids::{AgentId, ConversationId, Hash, Mid},
+    suite::Suite,
+    wire::{
+        Bundle, BundleKey, Context, ControlBody, Core, DirectHeader, Document, Envelope, Kind, Lane,
+        MessageBytes, VERSION,
+    },
+};
+
+use super::{Command, Engine, Reply, RequestId, Waiter};
+use crate::{
+    crypto::{kdf, message, secret::EncryptionPublic},
+    fault,
+    model::{Destination, Refusal, SendRequest, Sent, Status, UnixMs},
+    state::{ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SentId, StateError},
+};
+
+/// Most ranges of withdrawn numbers that one message announces.
+const VOID_RANGES: usize = 64;
+
+impl Engine {
+    /// Flow 1, steps 1 to 5: the outcome of an earlier send, or pin, bundle, number, core, envelope.
+    pub(super) fn send(
+        &mut self,
+        id: RequestId,
+        request: Box<SendRequest>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let earlier = self.store.sent_id(&request.client_msg_id)?;
+        if let Some(earlier) = earlier
+            && self.answer_earlier(id, &earlier, now)?
+        {
+            return Ok(());
+        }
+        let address = match self.destination(&request)? {
+            Ok(address) => address,
+            Err(refusal) => return self.refuse(id, refusal),
+        };
+        let peer = self.store.peer(&address.handle)?;
+        match self.usable_bundle(peer.as_ref(), &address, now) {
+            Ok(Some((peer, bundle))) => {
+                let abandoned = earlier.and_then(|earlier| earlier.abandoned);
+                self.queue(id, &request, peer, &bundle, abandoned, now)
+            }
+            Ok(None) => self.wait_for_bundle(id, address.handle, Command::Send(request), now),
+            Err(refusal) => self.refuse(id, refusal),
+        }
+    }
+
+    /// Whether a message under the same `client_msg_id` settles the request.
+    fn answer_earlier(&mut self, id: RequestId, earlier: &SentId, now: UnixMs) -> Result<bool, StateError> {
+        if earlier.message_row == 0 {
+            return Ok(false);
+        }
+        let message = self.store.message_by_row(earlier.message_row)?;
+        match (message.status, self.store.outbox_of(message.message_row)?) {
+            (Status::Failed, _) => return Ok(false),
+            (Status::Queued, Some(token)) => {
+                let until = now + self.settings.answer_within;
+                let waiter = Waiter {
+                    request: id,
+                    until,
+                    repeated: true,
+                };
+                self.volatile.waiters.entry(token).or_default().push(waiter);
+            }
+            _ => {
+                let message = self.store.view(message.message_row)?;
+                self.reply(
+                    id,
+                    Ok(Reply::Sent(Box::new(Sent {
+                        message,
+                        repeated: true,
+                    }))),
+                );
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whom a request addresses.
+    fn destination(&self, request: &SendRequest) -> Result<Result<Address, Refusal>, StateError> {
+        let address = match &request.to {
+            Destination::Peer(address) => address.clone(),
+            Destination::Conversation(local) => {
+                let row = self.store.conversation(local)?;
+                let Some(peer_id) = row.and_then(|row| row.peer_id) else {
+                    return Ok(Err(Refusal::ConversationNotFound));
+                };
+                Address {
+                    handle: self.store.peer_by_id(peer_id)?.handle,
+                    fingerprint: None,
+                }
+            }
+        };
+        if address.handle == self.account.handle {
+            return Ok(Err(Refusal::Invalid("an agent cannot write to itself")));
+        }
+        Ok(Ok(address))
+    }
+
+    /// Flow 1, steps 2 and 3, as far as they need no network: the peer and its bundle if a message
+    /// may be sealed to it now, `None` if it has to be looked up first.
+    fn usable_bundle(
+        &self,
+        peer: Option<&PeerRow>,
+        address: &Address,
+        now: UnixMs,
+    ) -> Result<Option<(PeerRow, Bundle)>, Refusal> {
+        let Some(peer) = peer else {
+            let unpinned = self.settings.trust_policy == super::TrustPolicy::Pinned;
+            return if unpinned && address.fingerprint.is_none() {
+                Err(Refusal::FingerprintRequired)
+            } else {
+                Ok(None)
+            };
+        };
+        self.check_trust(peer, address)?;
+        let age = now.saturating_sub(peer.fetched_at);
+        if age > self.settings.bundle_age || peer.fetched_at > now {
+            return Ok(None);
+        }
+        let Some(bundle) = stored_bundle(peer) else {
+            return Ok(None);
+        };
+        if bundle.not_after <= now {
+            return Ok(None);
+        }
+        Ok(Some((peer.clone(), bundle)))
+    }
+
+    /// Pin, block and fingerprint.
+    pub(super) fn check_trust(&self, peer: &PeerRow, address: &Address) -> Result<(), Refusal> {
+        let handle = peer.handle.clone();
+        if peer.pin == Pin::Blocked {
+            return Err(Refusal::Blocked);
+        }
+        let pinned = Fingerprint::of(&peer.identity);
+        if let Some(changed) = &peer.changed {
+            return Err(Refusal::IdentityChanged {
+                handle,
+                pinned,
+                shown: Fingerprint::of(changed),
+            });
+        }
+        match address.fingerprint {
+            Some(given) if given != pinned => Err(Refusal::FingerprintMismatch {
+                handle,
+                actual: pinned,
+            }),
+            None if peer.pin == Pin::New && self.settings.trust_policy == super::TrustPolicy::Pinned => {
+                Err(Refusal::FingerprintRequired)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Flow 1, steps 4 and 5 in one transaction: number, core, context, signature, envelope.
+    fn queue(
+        &mut self,
+        id: RequestId,
+        request: &SendRequest,
+        mut peer: PeerRow,
+        bundle: &Bundle,
+        abandoned: Option<Hash>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let key = match recipient_key(&peer, bundle) {
+            Ok(key) => key,
+            Err(refusal) => return self.refuse(id, refusal),
+        };
+        self.pin_by_use(&mut peer, request)?;
+        let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
+        let conversation = self.store.direct_conversation(&protocol_id, peer.peer_id, now)?;
+        let core = self.core(request, &conversation, now)?;
+        let core_bytes = core.encode();
+        let header = DirectHeader {
+            suite: key.suite,
+            lane: Lane::Mail,
+            to: AgentId::of(&self.account.relay, &peer.identity),
+            key_number: key.number,
+            mid: kdf::mid(&self.account.send_id_key, &protocol_id, &request.client_msg_id, 0),
+        };
+        let Some(sealed) = self.seal(&peer, &key, &header, Kind::Direct, &core_bytes) else {
+            return self.refuse(id, Refusal::Invalid("the message does not fit into an envelope"));
+        };
+        let new = NewMessage {
+            conversation_id: conversation.conversation_id,
+            peer_id: peer.peer_id,
+            direction: Direction::Out,
+            core: &core,
+            signed: &sealed.message,
+            hold: Hold::None,
+        };
+        let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
+        self.store
+            .put_out_number(conversation.conversation_id, core.n, &sha256(&core_bytes))?;
+        self.store.put_sent_id(
+            &request.client_msg_id,
+            &SentId {
+                message_row,
+                abandoned,
+            },
+        )?;
+        let deadline = now + self.settings.send_deadline;
+        let hash = sha256(&sealed.envelope);
+        let token = self
+            .store
+            .push_outbox(Some(message_row), &sealed.envelope, &hash, deadline)?;
+        fault::point("send.before_commit");
+        let until = now + self.settings.answer_within;
+        let waiter = Waiter {
+            request: id,
+            until,
+            repeated: false,
+        };
+        self.volatile.waiters.entry(token).or_default().push(waiter);
+        Ok(())
+    }
+
+    /// Writing to a peer pins what was only looked up, and lets the peer in.
+    fn pin_by_use(&mut self, peer: &mut PeerRow, request: &SendRequest) -> Result<(), StateError> {
+        let by_fingerprint =
+            matches!(&request.to, Destination::Peer(address) if address.fingerprint.is_some());
+        let pin = match (peer.pin, by_fingerprint) {
+            (Pin::New | Pin::Tofu, true) => Pin::Fingerprint,
+            (Pin::New, false) => Pin::Tofu,
+            (pin, _) => pin,
+        };
+        if pin != peer.pin || !peer.accepted {
+            (peer.pin, peer.accepted) = (pin, true);
+            self.store.put_peer(peer)?;
+        }
+        Ok(())
+    }
+
+    fn core(
+        &self,
+        request: &SendRequest,
+        conversation: &ConversationRow,
+        now: UnixMs,
+    ) -> Result<Core, StateError> {
+        let reply_to = match &request.reply_to {
+            Some(id) => self.store.reply_target(id)?,
+            None => None,
+        };
+        Ok(Core {
+            version: VERSION,
+            suite: Suite::CLASSIC,
+            kind: Kind::Direct,
+            handle: self.account.handle.clone(),
+            identity: self.account.identity.public().clone(),
+            conversation: conversation.protocol_id,
+            session: self.account.session,
+            incarnation: self.account.incarnation,
+            n: conversation.out_n + 1,
+            previous: conversation.out_hash,
+            void: self.store.withdrawn(conversation.conversation_id, VOID_RANGES)?,
+            client_msg_id: request.client_msg_id.clone(),
+            time: now,
+            expires: request.expires_at,
+            ack: None,
+            message_type: request.message_type.clone(),
+            content: request.content.clone().into_bytes(),
+            metadata: request.metadata.clone().map(String::into_bytes),
+            reply_to,
+            attachments: None,
+        })
+    }
+
+    /// Flow 1, step 5: context, signature, padding, box. `None` if it does not fit.
+    pub(super) fn seal(
+        &mut self,
+        peer: &PeerRow,
+        key: &RecipientKey,
+        header: &DirectHeader,
+        kind: Kind,
+        core: &[u8],
+    ) -> Option<Sealed> {
+        let header = header.encode();
+        let context = Context {
+            header: header.clone(),
+            recipient_handle: Some(peer.handle.clone()),
+            recipient: Some(peer.identity.clone()),
+            recipient_key_number: Some(key.number),
+            sender_key_number: Some(self.account.key_number),
+            sender_bundle: Some(self.account.bundle_hash),
+            log_head: None,
+        };
+        let message = message::sign_message(&self.account.identity, kind, &context, core);
+        let ciphertext = message::seal_direct(&mut *self.rng, &key.public, kind, &message).ok()?;
+        let envelope = Envelope {
+            header: &header,
+            ciphertext: &ciphertext,
+        }
+        .to_bytes();
+        Some(Sealed { message, envelope })
+    }
+
+    /// A control message to a pinned peer, put into the outbox; nothing if it cannot be sealed now.
+    pub(super) fn queue_control(
+        &mut self,
+        peer: &PeerRow,
+        kind: Kind,
+        body: Vec<u8>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Some(bundle) = stored_bundle(peer).filter(|bundle| bundle.not_after > now) else {
+            return Ok(());
+        };
+        let Ok(key) = recipient_key(peer, &bundle) else {
+            return Ok(());
+        };
+        let core = ControlBody {
+            version: VERSION,
+            suite: key.suite,
+            kind,
+            handle: self.account.handle.clone(),
+            identity: self.account.identity.public().clone(),
+            conversation: ConversationId::direct(self.account.identity.public(), &peer.identity),
+            session: self.account.session,
+            incarnation: self.account.incarnation,
+            time: now,
+            body,
+        };
+        let mut mid = [0; Mid::LENGTH];
+        self.rng.fill_bytes(&mut mid);
+        let header = DirectHeader {
+            suite: key.suite,
+            lane: Lane::Control,
+            to: AgentId::of(&self.account.relay, &peer.identity),
+            key_number: key.number,
+            mid: Mid::from_bytes(mid),
+        };
+        if let Some(sealed) = self.seal(peer, &key, &header, kind, &core.encode()) {
+            let deadline = now + self.settings.send_deadline;
+            self.store
+                .push_outbox(None, &sealed.envelope, &sha256(&sealed.envelope), deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an object's position in its queue as done: it is acknowledged after the commit.
+    pub(super) fn take(&mut self, queue: Queue, position: u64) {
+        let acked = self.acks.entry(queue).or_default();
+        *acked = position.max(*acked);
+    }
+}
+
+/// A signed message and the envelope around it.
+pub(super) struct Sealed {
+    pub(super) message: MessageBytes,
+    pub(super) envelope: Vec<u8>,
+}
+
+/// The key of a peer that a box goes to.
+pub(super) struct RecipientKey {
+    pub(super) suite: Suite,
+    pub(super) number: u64,
+    pub(super) public: EncryptionPublic,
+}
+
+/// The bundle of a peer, which was verified before it was stored.
+pub(super) fn stored_bundle(peer: &PeerRow) -> Option<Bundle> {
+    let signed = waxwire_shared::sign::SignedBytes::decode(&peer.bundle).ok()?;
+    Bundle::decode(&signed.body).ok()
+}
+
+/// The best key of a bundle, never of a lower suite than the peer has shown.
+pub(super) fn recipient_key(peer: &PeerRow, bundle: &Bundle) -> Result<RecipientKey, Refusal> {
+    let downgrade = || Refusal::SuiteDowngrade {
+        handle: peer.handle.clone(),
+    };
+    let BundleKey {
+        suite,
+        number,
+        public,
+    } = bundle.best_key().ok_or_else(downgrade)?;
+    if *suite < peer.best_suite {
+        return Err(downgrade());
+    }
+    let public = EncryptionPublic::from_slice(public).map_err(|_| Refusal::RelayLied {
+        handle: peer.handle.clone(),
+    })?;
+    Ok(RecipientKey {
+        suite: *suite,
+        number: *number,
+        public,
+    })
+}

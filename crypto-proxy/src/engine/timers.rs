@@ -1,0 +1,102 @@
+//! What happens because time passes.
+
+use super::{Effect, Engine};
+use crate::{
+    model::{Refusal, UnixMs},
+    state::StateError,
+};
+
+impl Engine {
+    /// When [`super::Event::Tick`] is due next, in Unix milliseconds; `None` if nothing waits.
+    ///
+    /// A state that cannot be read gives no deadline: the next event reports it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<UnixMs> {
+        let volatile = &self.volatile;
+        let waiters = volatile.waiters.values().flatten().map(|waiter| waiter.until);
+        let lookups = volatile.lookups.values();
+        let asking = lookups
+            .clone()
+            .flat_map(|lookup| &lookup.waiting)
+            .map(|asking| asking.until);
+        let again = lookups.filter_map(|lookup| lookup.ask_at);
+        let outbox = self.store.next_outbox_deadline().ok().flatten().map(|(at, _)| at);
+        let gap = self
+            .store
+            .oldest_gap()
+            .ok()
+            .flatten()
+            .map(|(since, _)| since + self.settings.gap_wait);
+        [volatile.retry_at, volatile.receipts_at, outbox, gap]
+            .into_iter()
+            .flatten()
+            .chain(waiters)
+            .chain(asking)
+            .chain(again)
+            .min()
+    }
+
+    pub(super) fn tick(&mut self, now: UnixMs) -> Result<(), StateError> {
+        if self.volatile.retry_at.is_some_and(|at| at <= now) {
+            self.volatile.retry_at = None;
+        }
+        self.expire_waiters(now);
+        self.expire_lookups(now)?;
+        while let Some((deadline, token)) = self.store.next_outbox_deadline()?
+            && deadline <= now
+        {
+            self.give_up(token, now)?;
+        }
+        while let Some((since, peer_id)) = self.store.oldest_gap()?
+            && since + self.settings.gap_wait <= now
+        {
+            self.release_gaps(peer_id, now)?;
+        }
+        if self.volatile.receipts_at.is_some_and(|at| at <= now) {
+            self.volatile.receipts_at = None;
+            self.make_receipts(now)?;
+        }
+        Ok(())
+    }
+
+    /// Agents that have waited long enough for an outcome are told that the message is queued.
+    fn expire_waiters(&mut self, now: UnixMs) {
+        let mut expired = Vec::new();
+        self.volatile.waiters.retain(|_, waiters| {
+            waiters.retain(|waiter| {
+                let keep = waiter.until > now;
+                if !keep {
+                    expired.push(waiter.request);
+                }
+                keep
+            });
+            !waiters.is_empty()
+        });
+        for request in expired {
+            self.reply(request, Err(Refusal::RelayUnreachable { queued: true }));
+        }
+    }
+
+    fn expire_lookups(&mut self, now: UnixMs) -> Result<(), StateError> {
+        let mut expired = Vec::new();
+        for (handle, lookup) in &mut self.volatile.lookups {
+            if lookup.ask_at.is_some_and(|at| at <= now) {
+                lookup.ask_at = None;
+                self.effects.push(Effect::FetchBundle(handle.clone()));
+            }
+            let (over, waiting) = std::mem::take(&mut lookup.waiting)
+                .into_iter()
+                .partition(|asking| asking.until <= now);
+            lookup.waiting = waiting;
+            let over: Vec<_> = over;
+            expired.extend(over);
+        }
+        self.volatile
+            .lookups
+            .retain(|_, lookup| !lookup.waiting.is_empty());
+        for asking in expired {
+            self.not_reached(asking, now)?;
+        }
+        Ok(())
+    }
+}

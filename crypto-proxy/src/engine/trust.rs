@@ -1,0 +1,102 @@
+//! The agent decides on peers (docs/protocol.md, 4; flow 11 step 3).
+
+use waxwire_shared::{
+    fingerprint::Fingerprint,
+    ids::{ConversationId, Handle},
+    suite::Suite,
+};
+
+use super::{Command, Engine, Reply, RequestId};
+use crate::{
+    model::{Refusal, TrustDecision, UnixMs},
+    state::{Hold, PeerRow, Pin, StateError},
+};
+
+impl Engine {
+    /// Pins, verifies or blocks the identity with this fingerprint: the one in use, or the unproven
+    /// one that the relay shows instead.
+    pub(super) fn set_trust(
+        &mut self,
+        id: RequestId,
+        handle: Handle,
+        decision: TrustDecision,
+        fingerprint: Fingerprint,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        if handle == self.account.handle {
+            return self.refuse(id, Refusal::Invalid("this is the agent itself"));
+        }
+        let Some(mut peer) = self.store.peer(&handle)? else {
+            let command = Command::SetTrust(handle.clone(), decision, fingerprint);
+            return self.wait_for_bundle(id, handle, command, now);
+        };
+        let shown = Fingerprint::of(peer.changed.as_ref().unwrap_or(&peer.identity));
+        if fingerprint != Fingerprint::of(&peer.identity) {
+            if fingerprint != shown {
+                return self.refuse(
+                    id,
+                    Refusal::FingerprintMismatch {
+                        handle,
+                        actual: shown,
+                    },
+                );
+            }
+            self.follow(&mut peer)?;
+        }
+        peer.pin = match decision {
+            TrustDecision::Verified => Pin::Verified,
+            TrustDecision::Pinned => Pin::Fingerprint,
+            TrustDecision::Blocked => Pin::Blocked,
+        };
+        self.store.put_peer(&peer)?;
+        let view = self.peer_view(&peer);
+        self.reply(id, Ok(Reply::Peer(Box::new(view))));
+        self.release_held(&handle, now)
+    }
+
+    /// The unproven identity becomes the pinned one. Its bundle is looked up at the next use.
+    fn follow(&self, peer: &mut PeerRow) -> Result<(), StateError> {
+        let Some(identity) = peer.changed.take() else {
+            return Ok(());
+        };
+        let protocol_id = ConversationId::direct(self.account.identity.public(), &identity);
+        peer.identity = identity;
+        peer.bundle = Vec::new();
+        (peer.number, peer.best_suite, peer.fetched_at) = (0, Suite(0), 0);
+        self.store.move_conversation(peer.peer_id, &protocol_id)
+    }
+
+    /// A stranger is let in: what waits becomes visible in order.
+    pub(super) fn accept_request(
+        &mut self,
+        handle: &Handle,
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        let Some(mut peer) = self.store.peer(handle)? else {
+            return Ok(Err(Refusal::AgentNotFound));
+        };
+        let waiting = self.store.held_messages(Hold::Request, peer.peer_id)?;
+        if waiting.is_empty() && !peer.accepted {
+            return Ok(Err(Refusal::AgentNotFound));
+        }
+        peer.accepted = true;
+        if peer.pin == Pin::New {
+            peer.pin = Pin::Tofu;
+        }
+        self.store.put_peer(&peer)?;
+        for message in waiting {
+            self.show(message.message_row, None, now)?;
+        }
+        Ok(Ok(Reply::Done))
+    }
+
+    /// What a stranger sent is erased; their next message asks again.
+    pub(super) fn reject_request(&self, handle: &Handle) -> Result<Result<Reply, Refusal>, StateError> {
+        if let Some(peer) = self.store.peer(handle)? {
+            for message in self.store.held_messages(Hold::Request, peer.peer_id)? {
+                self.store.erase_message(message.message_row)?;
+            }
+        }
+        Ok(Ok(Reply::Done))
+    }
+}

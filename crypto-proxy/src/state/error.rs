@@ -1,0 +1,33 @@
+//! Why the state cannot be read or written.
+
+use std::path::PathBuf;
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// SQLite refuses: disk full, locked, damaged.
+    #[error("the state database does not answer")]
+    Database(#[from] rusqlite::Error),
+    /// A row does not open or is not what this version writes.
+    #[error("row {row} of {table} is damaged")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        row: i64,
+    },
+    /// There is no database where one should be.
+    #[error("no state database at {}", .0.display())]
+    Missing(PathBuf),
+    /// The database was written by a later version.
+    #[error("the state database has schema version {found}, this program knows up to {known}")]
+    TooNew {
+        /// Version found.
+        found: i64,
+        /// Highest known version.
+        known: i64,
+    },
+    /// The database belongs to other keys.
+    #[error("the state database does not belong to this key store")]
+    Foreign,
+}

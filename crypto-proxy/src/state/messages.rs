@@ -1,0 +1,502 @@
+//! Messages: from queued or held to visible, settled and read.
+
+use rand_core::CryptoRng;
+use rusqlite::{Connection, Row, params};
+use waxwire_shared::{
+    fingerprint::Fingerprint,
+    identity::IdentityKey,
+    ids::{Hash, SessionId},
+    wire::{Core, Document as _, Kind, MessageBytes},
+};
+use zeroize::Zeroizing;
+
+use super::{ColumnKeys, Pin, StateError, Store, conversations::kind_from_number, from_sql, to_sql};
+use crate::model::{DeliveryId, Gap, LocalConversation, Message, MessageId, Security, Status, Trust, UnixMs};
+
+/// Table name in associated data.
+const TABLE: &str = "message";
+
+/// Why a message is not visible yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It is.
+    None,
+    /// Numbers before it are missing.
+    Gap,
+    /// Its author is a stranger whom the agent has not let in.
+    Request,
+}
+
+impl Hold {
+    const fn number(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Gap => 1,
+            Self::Request => 2,
+        }
+    }
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer.
+    In,
+    /// This agent.
+    Out,
+}
+
+const fn status_number(status: Status) -> i64 {
+    match status {
+        Status::Queued => 1,
+        Status::Stored => 2,
+        Status::Delivered => 3,
+        Status::Read => 4,
+        Status::Failed => 5,
+    }
+}
+
+const fn status_from_number(number: i64) -> Status {
+    match number {
+        1 => Status::Queued,
+        3 => Status::Delivered,
+        4 => Status::Read,
+        5 => Status::Failed,
+        _ => Status::Stored,
+    }
+}
+
+/// A message to be written.
+#[derive(Debug)]
+pub struct NewMessage<'a> {
+    /// Its conversation.
+    pub conversation_id: i64,
+    /// The other side.
+    pub peer_id: i64,
+    /// Who wrote it.
+    pub direction: Direction,
+    /// Its core, decoded.
+    pub core: &'a Core,
+    /// The signed message, verbatim.
+    pub signed: &'a MessageBytes,
+    /// Whether it waits.
+    pub hold: Hold,
+}
+
+/// A message, as the engine needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    /// Row.
+    pub message_row: i64,
+    /// Its conversation.
+    pub conversation_id: i64,
+    /// The other side.
+    pub peer_id: i64,
+    /// Whether this agent wrote it.
+    pub own: bool,
+    /// The author's session.
+    pub session: SessionId,
+    /// The author's number.
+    pub n: u64,
+    /// Hash of its core.
+    pub core_hash: Hash,
+    /// How far it got.
+    pub status: Status,
+    /// Whether it is visible.
+    pub visible: bool,
+    /// Whether it was read.
+    pub read: bool,
+}
+
+const SELECT: &str = "SELECT message_row, conversation_id, peer_id, own, session, n, core_hash, status, \
+                      seq IS NOT NULL, read_at IS NOT NULL FROM message";
+
+fn message_row(row: &Row<'_>) -> Result<MessageRow, rusqlite::Error> {
+    Ok(MessageRow {
+        message_row: row.get(0)?,
+        conversation_id: row.get(1)?,
+        peer_id: row.get(2)?,
+        own: row.get(3)?,
+        session: SessionId::from_bytes(row.get(4)?),
+        n: from_sql(row.get(5)?),
+        core_hash: Hash::from_bytes(row.get(6)?),
+        status: status_from_number(row.get(7)?),
+        visible: row.get(8)?,
+        read: row.get(9)?,
+    })
+}
+
+impl Store {
+    /// Writes a message that is not visible yet; gives its row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn insert_message(
+        &self,
+        rng: &mut dyn CryptoRng,
+        new: &NewMessage<'_>,
+        now: UnixMs,
+    ) -> Result<i64, StateError> {
+        // The row's number is part of the associated data, so it is taken first.
+        let row = self.next_message_row()?;
+        let object = Zeroizing::new(new.signed.encode());
+        let sealed = self.keys.seal(rng, TABLE, row, now, &object);
+        let own = new.direction == Direction::Out;
+        let status = if own { Status::Queued } else { Status::Stored };
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO message(message_row, message_id, conversation_id, peer_id, own, session, n, \
+             core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, era) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+             (SELECT era FROM conversation WHERE conversation_id = ?3))",
+        )?;
+        statement.execute(params![
+            row,
+            MessageId::from(Core::message_id(&new.signed.core)).0,
+            new.conversation_id,
+            new.peer_id,
+            own,
+            new.core.session.as_bytes(),
+            to_sql(new.core.n),
+            waxwire_shared::hash::sha256(&new.signed.core).as_bytes(),
+            new.hold.number(),
+            status_number(status),
+            self.keys.tag("message_type", new.core.message_type.as_bytes()),
+            new.core.kind == Kind::Broadcast,
+            to_sql(new.core.time),
+            to_sql(now),
+            sealed,
+        ])?;
+        Ok(row)
+    }
+
+    fn next_message_row(&self) -> Result<i64, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT coalesce(max(message_row), 0) + 1 FROM message")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// Makes a message visible: gives it the next local number and, if inbound, the next delivery.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn make_visible(&self, row: i64, gap: Option<Gap>, now: UnixMs) -> Result<(), StateError> {
+        let message = self.message_by_row(row)?;
+        let seq = self.take_seq(message.conversation_id, now)?;
+        let delivery = if message.own {
+            None
+        } else {
+            Some(to_sql(self.next_number("delivery_head")?))
+        };
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET hold = 0, seq = ?2, delivery = ?3, visible_at = ?4, gap_after = ?5, \
+             gap_missing = ?6 WHERE message_row = ?1",
+        )?;
+        statement.execute(params![
+            row,
+            to_sql(seq),
+            delivery,
+            to_sql(now),
+            gap.map(|gap| to_sql(gap.after)),
+            gap.map(|gap| to_sql(gap.missing)),
+        ])?;
+        Ok(())
+    }
+
+    /// The message of a row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn message_by_row(&self, row: i64) -> Result<MessageRow, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE message_row = ?1"))?;
+        Ok(statement.query_row([row], message_row)?)
+    }
+
+    /// The message with an end-to-end id.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn message_by_id(&self, id: &MessageId) -> Result<Option<MessageRow>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE message_id = ?1"))?;
+        let mut rows = statement.query([id.0])?;
+        Ok(rows.next()?.map(message_row).transpose()?)
+    }
+
+    /// The message with an author's number.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn message_by_n(
+        &self,
+        conversation_id: i64,
+        peer_id: i64,
+        direction: Direction,
+        session: &SessionId,
+        n: u64,
+    ) -> Result<Option<MessageRow>, StateError> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "{SELECT} WHERE conversation_id = ?1 AND peer_id = ?2 AND own = ?3 AND session = ?4 AND n = ?5 \
+             AND era = (SELECT era FROM conversation WHERE conversation_id = ?1)"
+        ))?;
+        let own = direction == Direction::Out;
+        let mut rows = statement.query(params![
+            conversation_id,
+            peer_id,
+            own,
+            session.as_bytes(),
+            to_sql(n)
+        ])?;
+        Ok(rows.next()?.map(message_row).transpose()?)
+    }
+
+    /// Messages that wait for a reason, oldest number first: `(row, n)` of one author's session, or
+    /// of a whole peer.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn held_messages(&self, hold: Hold, peer_id: i64) -> Result<Vec<MessageRow>, StateError> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "{SELECT} WHERE hold = ?1 AND peer_id = ?2 ORDER BY conversation_id, session, n"
+        ))?;
+        let rows = statement.query_map(params![hold.number(), peer_id], message_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// When the oldest message that waits for a gap began to wait, and for which peer.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn oldest_gap(&self) -> Result<Option<(UnixMs, i64)>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT visible_at, peer_id FROM message WHERE hold = 1 ORDER BY visible_at LIMIT 1",
+        )?;
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some((from_sql(row.get(0)?), row.get(1)?)))
+    }
+
+    /// Raises the status of a message; never lowers it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn raise_status(&self, row: i64, status: Status) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE message SET status = max(status, ?2) WHERE message_row = ?1")?;
+        statement.execute(params![row, status_number(status)])?;
+        Ok(())
+    }
+
+    /// Raises the status of own messages up to a number, by the peer's signed receipt.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn raise_own_status(
+        &self,
+        conversation_id: i64,
+        session: &SessionId,
+        range: (u64, u64),
+        status: Status,
+        now: UnixMs,
+    ) -> Result<Vec<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET status = ?5, delivered_at = coalesce(delivered_at, ?6), \
+             read_at = CASE WHEN ?5 = 4 THEN coalesce(read_at, ?6) ELSE read_at END \
+             WHERE conversation_id = ?1 AND own = 1 AND session = ?2 AND n BETWEEN ?3 AND ?4 \
+             AND status < ?5 AND era = (SELECT era FROM conversation WHERE conversation_id = ?1) \
+             RETURNING message_row",
+        )?;
+        let rows = statement.query_map(
+            params![
+                conversation_id,
+                session.as_bytes(),
+                to_sql(range.0),
+                to_sql(range.1),
+                status_number(status),
+                to_sql(now)
+            ],
+            |row| row.get(0),
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Settles inbound messages up to a delivery position; gives their rows.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn settle_up_to(&self, position: u64, now: UnixMs) -> Result<Vec<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET delivered_at = ?2, status = max(status, 3) \
+             WHERE delivered_at IS NULL AND delivery IS NOT NULL AND delivery <= ?1 RETURNING message_row",
+        )?;
+        let rows = statement.query_map(params![to_sql(position), to_sql(now)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Settles one inbound message; whether it was unsettled.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn settle_one(&self, position: u64, now: UnixMs) -> Result<Option<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET delivered_at = ?2, status = max(status, 3) \
+             WHERE delivered_at IS NULL AND delivery = ?1 RETURNING message_row",
+        )?;
+        let mut rows = statement.query(params![to_sql(position), to_sql(now)])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Marks an inbound message read, which settles it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn mark_read(&self, row: i64, now: UnixMs) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET read_at = coalesce(read_at, ?2), delivered_at = coalesce(delivered_at, ?2), \
+             status = max(status, 4) WHERE message_row = ?1",
+        )?;
+        statement.execute(params![row, to_sql(now)])?;
+        Ok(())
+    }
+
+    /// Hides a message from the agent, which settles it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn hide_message(&self, row: i64, now: UnixMs) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET deleted = 1, delivered_at = coalesce(delivered_at, ?2) WHERE message_row = ?1",
+        )?;
+        statement.execute(params![row, to_sql(now)])?;
+        Ok(())
+    }
+
+    /// Erases a message that was never visible: refused for good, or a stranger's that was rejected.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn erase_message(&self, row: i64) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("DELETE FROM message WHERE message_row = ?1 AND seq IS NULL")?;
+        statement.execute([row])?;
+        Ok(())
+    }
+
+    /// A message as the agent sees it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn view(&self, row: i64) -> Result<Message, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{VIEW} WHERE m.message_row = ?1"))?;
+        let mut rows = statement.query([row])?;
+        let found = rows.next()?.ok_or(StateError::Damaged { table: TABLE, row })?;
+        view(found, &self.keys, self.tag)
+    }
+
+    /// The core of a message.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn core(&self, row: i64) -> Result<Core, StateError> {
+        let signed = open_signed(&self.db, &self.keys, row)?;
+        Core::decode(&signed.core).map_err(|_| StateError::Damaged { table: TABLE, row })
+    }
+
+    /// The whole message id of the message that an answer names.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn reply_target(&self, id: &MessageId) -> Result<Option<Hash>, StateError> {
+        let Some(message) = self.message_by_id(id)? else {
+            return Ok(None);
+        };
+        let signed = open_signed(&self.db, &self.keys, message.message_row)?;
+        Ok(Some(Core::message_id(&signed.core)))
+    }
+}
+
+fn open_signed(db: &Connection, keys: &ColumnKeys, row: i64) -> Result<MessageBytes, StateError> {
+    let mut statement = db.prepare_cached("SELECT sealed FROM message WHERE message_row = ?1")?;
+    let sealed: Vec<u8> = statement.query_row([row], |found| found.get(0))?;
+    let object = keys.open(TABLE, row, &sealed)?;
+    MessageBytes::decode(&object).map_err(|_| StateError::Damaged { table: TABLE, row })
+}
+
+/// What [`view`] reads.
+pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m.status, m.broadcast, \
+     m.gap_after, m.gap_missing, m.delivered_at, m.read_at, m.sealed, c.local, c.kind, p.trust, p.changed, \
+     p.identity FROM message m JOIN conversation c USING (conversation_id) JOIN peer p ON p.peer_id = m.peer_id";
+
+/// Reads a row of [`VIEW`].
+pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Message, StateError> {
+    let message_row: i64 = row.get(0)?;
+    let damaged = || StateError::Damaged {
+        table: TABLE,
+        row: message_row,
+    };
+    let object = keys.open(
+        TABLE,
+        message_row,
+        row.get_ref(10)?.as_blob().map_err(|_| damaged())?,
+    )?;
+    let signed = MessageBytes::decode(&object).map_err(|_| damaged())?;
+    let core = Core::decode(&signed.core).map_err(|_| damaged())?;
+    let own: bool = row.get(1)?;
+    let delivery: Option<i64> = row.get(3)?;
+    let identity: Vec<u8> = row.get(15)?;
+    let peer_identity = IdentityKey::from_prefixed(&identity).ok_or_else(damaged)?;
+    let trust = Pin::from_number(row.get(13)?).trust(row.get::<_, Option<Vec<u8>>>(14)?.is_some());
+    let gap_after: Option<i64> = row.get(6)?;
+    let gap_missing: Option<i64> = row.get(7)?;
+    let gap = gap_after.zip(gap_missing);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| damaged());
+    // A message of an identity that was replaced since is no longer under the pin.
+    let current = own || core.identity == peer_identity;
+    Ok(Message {
+        id: Core::message_id(&signed.core).into(),
+        conversation: LocalConversation {
+            id: row.get(11)?,
+            kind: kind_from_number(row.get(12)?),
+        },
+        sender: core.handle,
+        own,
+        client_msg_id: core.client_msg_id,
+        seq: row.get::<_, Option<i64>>(2)?.map_or(0, from_sql),
+        message_type: core.message_type,
+        content: text(core.content)?,
+        metadata: core.metadata.map(text).transpose()?,
+        reply_to: core.reply_to.map(MessageId::from),
+        status: status_from_number(row.get(4)?),
+        created_at: core.time,
+        delivered_at: row.get::<_, Option<i64>>(8)?.map(from_sql),
+        read_at: row.get::<_, Option<i64>>(9)?.map(from_sql),
+        expires_at: core.expires,
+        delivery: delivery.map(|position| DeliveryId {
+            store: tag,
+            position: from_sql(position),
+        }),
+        security: Security {
+            verified: true,
+            sender_fingerprint: Fingerprint::of(&core.identity),
+            trust: if own {
+                Trust::Verified
+            } else if current {
+                trust
+            } else {
+                Trust::Changed
+            },
+            gap: gap.map(|(after, missing)| Gap {
+                after: from_sql(after),
+                missing: from_sql(missing),
+            }),
+            broadcast: row.get(5)?,
+        },
+    })
+}

@@ -1,0 +1,199 @@
+//! The proxy's durable state: SQLite with sealed content columns. All SQL of the proxy is here.
+//!
+//! [`Store`] is the one writer, owned by the engine; every event is handled inside a transaction
+//! that [`Store::begin`] opened and [`Store::commit`] ends. [`Reader`] serves the local API from
+//! connections of its own and sees what was committed.
+
+mod alerts;
+mod conversations;
+mod error;
+mod inbound;
+mod messages;
+mod outbox;
+mod peers;
+mod queues;
+mod reader;
+mod seal;
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+pub use conversations::ConversationRow;
+pub use error::StateError;
+pub use inbound::{SessionRow, SessionUpdate};
+pub use messages::{Direction, Hold, MessageRow, NewMessage};
+pub use outbox::{OutboxRow, SentId, to_ranges};
+pub use peers::{PeerRow, Pin};
+pub use queues::{HeldEnvelope, HeldReason};
+pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since};
+pub use seal::ColumnKeys;
+
+/// Schema versions, oldest first; the database's `user_version` says how many were applied.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// File name inside the state folder.
+const FILE: &str = "state.db";
+
+/// The one writer of the state.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    keys: Arc<ColumnKeys>,
+    /// Names this store in delivery ids.
+    tag: [u8; 8],
+}
+
+impl Store {
+    /// Makes the database of a new state folder; `tag` is random and names it for ever.
+    ///
+    /// # Errors
+    /// [`StateError`]; an existing database is refused by SQLite's own error.
+    pub fn create(folder: &Path, keys: Arc<ColumnKeys>, tag: [u8; 8], now: u64) -> Result<(), StateError> {
+        let mut db = Connection::open(folder.join(FILE))?;
+        configure(&db)?;
+        migrate(&mut db)?;
+        let mut store = Self { db, keys, tag };
+        store.begin()?;
+        store.put_meta("tag", &tag)?;
+        store.put_meta("owner", &store.keys.tag("owner", &[]))?;
+        store.put_meta("created_at", &now.to_be_bytes())?;
+        store.commit()
+    }
+
+    /// Opens the database of a state folder and migrates it; never makes one.
+    ///
+    /// # Errors
+    /// [`StateError::Missing`], [`StateError::Foreign`], [`StateError::TooNew`] or the database's own.
+    pub fn open(folder: &Path, keys: Arc<ColumnKeys>) -> Result<Self, StateError> {
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Err(StateError::Missing(path));
+        }
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Self::adopt(db, keys)
+    }
+
+    /// An empty state in memory, for tests and the simulation.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn in_memory(keys: Arc<ColumnKeys>, tag: [u8; 8]) -> Result<Self, StateError> {
+        let mut db = Connection::open_in_memory()?;
+        migrate(&mut db)?;
+        Ok(Self { db, keys, tag })
+    }
+
+    fn adopt(mut db: Connection, keys: Arc<ColumnKeys>) -> Result<Self, StateError> {
+        configure(&db)?;
+        migrate(&mut db)?;
+        let mut store = Self {
+            db,
+            keys,
+            tag: [0; 8],
+        };
+        if store.meta::<16>("owner")? != Some(store.keys.tag("owner", &[])) {
+            return Err(StateError::Foreign);
+        }
+        store.tag = store.meta("tag")?.ok_or(StateError::Foreign)?;
+        Ok(store)
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// [`StateError::Database`].
+    pub fn begin(&mut self) -> Result<(), StateError> {
+        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    /// Makes everything since [`Self::begin`] durable.
+    ///
+    /// # Errors
+    /// [`StateError::Database`]; then nothing of it is.
+    pub fn commit(&mut self) -> Result<(), StateError> {
+        Ok(self.db.execute_batch("COMMIT")?)
+    }
+
+    /// Drops everything since [`Self::begin`], also after a failed commit.
+    pub fn rollback(&mut self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "rollback failed");
+        }
+    }
+
+    /// The random name of this store in delivery ids.
+    #[must_use]
+    pub const fn tag(&self) -> [u8; 8] {
+        self.tag
+    }
+
+    /// The last delivery position that was given out.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn delivery_head(&self) -> Result<u64, StateError> {
+        Ok(self.meta("delivery_head")?.map_or(0, u64::from_be_bytes))
+    }
+
+    fn meta<const N: usize>(&self, key: &str) -> Result<Option<[u8; N]>, StateError> {
+        meta(&self.db, key)
+    }
+
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
+        )?;
+        statement.execute(params![key, value])?;
+        Ok(())
+    }
+
+    /// The next number of a counter kept in `meta`, from 1.
+    fn next_number(&self, key: &str) -> Result<u64, StateError> {
+        let next = self.meta(key)?.map_or(0, u64::from_be_bytes) + 1;
+        self.put_meta(key, &next.to_be_bytes())?;
+        Ok(next)
+    }
+}
+
+fn meta<const N: usize>(db: &Connection, key: &str) -> Result<Option<[u8; N]>, StateError> {
+    let mut statement = db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+}
+
+/// Durable on power loss, deleted rows overwritten, small caches: a sidecar is one of many.
+fn configure(db: &Connection) -> Result<(), StateError> {
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "secure_delete", "on")?;
+    db.pragma_update(None, "foreign_keys", "on")?;
+    db.pragma_update(None, "cache_size", -2_048)?;
+    db.pragma_update(None, "busy_timeout", 5_000)?;
+    db.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+fn migrate(db: &mut Connection) -> Result<(), StateError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StateError::TooNew { found, known });
+    }
+    let transaction = db.transaction()?;
+    for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}
+
+/// Numbers travel through SQLite as `i64`; ours stay far below its limit.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,241 @@
+//! What goes out: envelopes in order, idempotency of the agent's ids, withdrawn numbers.
+
+use rusqlite::{Row, params};
+use waxwire_shared::{ids::Hash, wire::NRange};
+
+use super::{StateError, Store, from_sql, to_sql};
+use crate::{engine::SendToken, model::UnixMs};
+
+/// An envelope that waits for the relay's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Names it towards the link; order of sending.
+    pub token: SendToken,
+    /// The message in it; none for control messages.
+    pub message_row: Option<i64>,
+    /// The envelope.
+    pub envelope: Vec<u8>,
+    /// Its SHA-256.
+    pub hash: Hash,
+}
+
+/// What is known of a `client_msg_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentId {
+    /// The message under it; 0 when an earlier one was given up.
+    pub message_row: i64,
+    /// Hash of an envelope under the same `mid` that was given up while its fate was unknown.
+    pub abandoned: Option<Hash>,
+}
+
+const SELECT: &str = "SELECT token, message_row, envelope, hash FROM outbox";
+
+fn outbox_row(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
+    Ok(OutboxRow {
+        token: from_sql(row.get(0)?),
+        message_row: row.get(1)?,
+        envelope: row.get(2)?,
+        hash: Hash::from_bytes(row.get(3)?),
+    })
+}
+
+impl Store {
+    /// Puts an envelope at the end of the outbox.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn push_outbox(
+        &self,
+        message_row: Option<i64>,
+        envelope: &[u8],
+        hash: &Hash,
+        deadline: UnixMs,
+    ) -> Result<SendToken, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO outbox(message_row, envelope, hash, deadline) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        let token = statement.insert(params![message_row, envelope, hash.as_bytes(), to_sql(deadline)])?;
+        Ok(from_sql(token))
+    }
+
+    /// Envelopes after a token, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn outbox_after(&self, token: SendToken, limit: usize) -> Result<Vec<OutboxRow>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE token > ?1 ORDER BY token LIMIT ?2"))?;
+        let rows = statement.query_map([to_sql(token), to_sql(limit as u64)], outbox_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The envelope with a token.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn outbox(&self, token: SendToken) -> Result<Option<OutboxRow>, StateError> {
+        let mut statement = self.db.prepare_cached(&format!("{SELECT} WHERE token = ?1"))?;
+        let mut rows = statement.query([to_sql(token)])?;
+        Ok(rows.next()?.map(outbox_row).transpose()?)
+    }
+
+    /// The token under which a message waits.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn outbox_of(&self, message_row: i64) -> Result<Option<SendToken>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT token FROM outbox WHERE message_row = ?1")?;
+        let mut rows = statement.query([message_row])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
+    }
+
+    /// Takes an envelope out.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remove_outbox(&self, token: SendToken) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached("DELETE FROM outbox WHERE token = ?1")?;
+        statement.execute([to_sql(token)])?;
+        Ok(())
+    }
+
+    /// The envelope that is given up next, and when.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn next_outbox_deadline(&self) -> Result<Option<(UnixMs, SendToken)>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT deadline, token FROM outbox ORDER BY deadline LIMIT 1")?;
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some((from_sql(row.get(0)?), from_sql(row.get(1)?))))
+    }
+
+    /// What is known of a `client_msg_id`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn sent_id(&self, client_msg_id: &str) -> Result<Option<SentId>, StateError> {
+        let tag = self.keys.tag("client_msg_id", client_msg_id.as_bytes());
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT message_row, abandoned FROM sent_id WHERE tag = ?1")?;
+        let mut rows = statement.query([tag])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let abandoned: Option<[u8; 32]> = row.get(1)?;
+        Ok(Some(SentId {
+            message_row: row.get(0)?,
+            abandoned: abandoned.map(Hash::from_bytes),
+        }))
+    }
+
+    /// Records what a `client_msg_id` stands for.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_sent_id(&self, client_msg_id: &str, sent: &SentId) -> Result<(), StateError> {
+        let tag = self.keys.tag("client_msg_id", client_msg_id.as_bytes());
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO sent_id(tag, message_row, abandoned) VALUES (?1, ?2, ?3) \
+             ON CONFLICT(tag) DO UPDATE SET message_row = ?2, abandoned = ?3",
+        )?;
+        let abandoned = sent.abandoned.as_ref().map(Hash::as_bytes);
+        statement.execute(params![tag, sent.message_row, abandoned])?;
+        Ok(())
+    }
+
+    /// Forgets that a `client_msg_id` stands for a message; `abandoned` is the hash of an envelope
+    /// that may lie at the relay under its `mid` all the same.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn forget_sent(&self, message_row: i64, abandoned: Option<&Hash>) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE sent_id SET message_row = 0, abandoned = ?2 WHERE message_row = ?1")?;
+        statement.execute(params![message_row, abandoned.map(Hash::as_bytes)])?;
+        Ok(())
+    }
+
+    /// The hash of an envelope that was given up earlier under the `client_msg_id` of a message.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn abandoned_of(&self, message_row: i64) -> Result<Option<Hash>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT abandoned FROM sent_id WHERE message_row = ?1")?;
+        let mut rows = statement.query([message_row])?;
+        let hash: Option<[u8; 32]> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
+        Ok(hash.map(Hash::from_bytes))
+    }
+
+    /// Withdraws an own number: later messages tell the peer not to wait for it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn withdraw(&self, conversation_id: i64, n: u64) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO withdrawn(conversation_id, n) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?;
+        statement.execute([conversation_id, to_sql(n)])?;
+        Ok(())
+    }
+
+    /// Whether a conversation has withdrawn numbers to announce.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn has_withdrawn(&self, conversation_id: i64) -> Result<bool, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT 1 FROM withdrawn WHERE conversation_id = ?1 LIMIT 1")?;
+        Ok(statement.exists([conversation_id])?)
+    }
+
+    /// Withdrawn numbers that no stored message has announced, as ranges, oldest first.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn withdrawn(&self, conversation_id: i64, limit: usize) -> Result<Vec<NRange>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT n FROM withdrawn WHERE conversation_id = ?1 ORDER BY n")?;
+        let numbers = statement.query_map([conversation_id], |row| row.get::<_, i64>(0))?;
+        let numbers = numbers.map(|n| n.map(from_sql)).collect::<Result<Vec<_>, _>>()?;
+        Ok(to_ranges(&numbers, limit))
+    }
+
+    /// Forgets withdrawn numbers that a stored message has announced.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn announced(&self, conversation_id: i64, ranges: &[NRange]) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("DELETE FROM withdrawn WHERE conversation_id = ?1 AND n BETWEEN ?2 AND ?3")?;
+        for range in ranges {
+            statement.execute([conversation_id, to_sql(range.first), to_sql(range.last)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Ascending numbers as ranges, at most `limit`.
+#[must_use]
+pub fn to_ranges(numbers: &[u64], limit: usize) -> Vec<NRange> {
+    let mut ranges: Vec<NRange> = Vec::new();
+    for &n in numbers {
+        let follows = ranges.last().is_some_and(|last| last.last + 1 == n);
+        match ranges.last_mut() {
+            Some(last) if follows => last.last = n,
+            _ => ranges.push(NRange { first: n, last: n }),
+        }
+    }
+    ranges.truncate(limit);
+    ranges
+}
