@@ -153,7 +153,7 @@ pub fn open_group(
     ciphertext: &[u8],
 ) -> Result<(Kind, MessageBytes), OpenMessageError> {
     let (kind, message) = unpadded(&group::open(key, header, ciphertext)?)?;
-    if is_group(kind) {
+    if kind.is_for_groups() {
         Ok((kind, message))
     } else {
         Err(OpenMessageError::Kind { kind })

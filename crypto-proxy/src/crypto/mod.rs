@@ -3,7 +3,7 @@
 //! One newtype per key role ([`secret`]), one module per act. Nothing here knows a database, a
 //! connection or a clock. docs/protocol.md is normative; the modules cite its sections.
 //!
-//! - [`secret`]: the keys
+//! - [`secret`]: the keys; [`recovery`]: the one that is printed
 //! - [`sealed_box`]: a box to a public key; [`leaf`]: an epoch key in such a box
 //! - [`kdf`]: every derivation
 //! - [`group`], [`aead`]: XChaCha20-Poly1305 for groups and for data at rest
@@ -15,6 +15,7 @@ pub mod group;
 pub mod kdf;
 pub mod leaf;
 pub mod message;
+pub mod recovery;
 pub mod sealed_box;
 pub mod secret;
 
