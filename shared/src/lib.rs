@@ -6,7 +6,7 @@
 //!
 //! - [`ids`], [`labels`], [`limits`]: names, domain separation and bounds
 //! - [`wire`]: every binary format, as tables of field numbers
-//! - [`sign`]: `Unverified` bytes become a `Verified` value in one function
+//! - [`sign`], [`message`]: `Unverified` bytes become a `Verified` value in one function
 //! - [`identity`], [`fingerprint`], [`merkle`]: public keys, how people compare them, tree hashes
 //! - [`roster`]: when a group commit is valid
 //! - [`api`]: bodies, frames and problem documents of the relay's interface
@@ -19,6 +19,7 @@ pub mod ids;
 pub mod labels;
 pub mod limits;
 pub mod merkle;
+pub mod message;
 pub mod roster;
 pub mod sign;
 pub mod suite;

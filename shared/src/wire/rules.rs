@@ -1,6 +1,9 @@
 //! Rules of single fields: what a value must be beyond its type (docs/protocol.md, 13).
 
-#![expect(clippy::ptr_arg, reason = "rules are passed as functions of a field's declared type")]
+#![expect(
+    clippy::ptr_arg,
+    reason = "rules are passed as functions of a field's declared type"
+)]
 
 use std::ops::RangeInclusive;
 
