@@ -4,7 +4,7 @@
 use waxwire_shared::{
     api::{frames::Cursor, problem::Problem, rest::BundleAnswer},
     fingerprint::{Address, Fingerprint},
-    ids::{Handle, Hash},
+    ids::{Handle, Hash, RelayId},
 };
 
 use crate::model::{
@@ -93,6 +93,18 @@ pub enum LinkEvent {
     Head(Cursor),
     /// What became of a send.
     Outcome(SendToken, SendOutcome),
+    /// The relay does not accept our API key; the link tries again after minutes only. Told once
+    /// until the socket was up again.
+    Unauthorized {
+        /// Because the relay's operator has suspended the agent.
+        suspended: bool,
+    },
+    /// Another relay answers at the relay's address; nothing is sent to it. Told once until the
+    /// socket was up again.
+    RelayChanged {
+        /// Which one.
+        shown: RelayId,
+    },
     /// Answer to [`Effect::FetchBundle`].
     Bundle(Handle, Result<BundleAnswer, LookupError>),
 }

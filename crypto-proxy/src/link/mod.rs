@@ -1,9 +1,46 @@
 //! The connection to the relay: HTTP for control resources, one socket for envelopes, reconnect
-//! and resume.
+//! and resume (docs/relay-api.md).
+//!
+//! - [`RelayUrl`], [`Client`]: where the relay is; its control resources as typed calls
+//! - [`verify_relay`]: that it is the relay that was pinned
+//! - [`run`]: keeps one socket open, carries out [`LinkCommand`]s, reports to the engine
+//!
+//! Everything that comes from the relay is taken for hostile: bounded, decoded strictly, never
+//! logged. What an object means is decided by the engine alone.
 
-use waxwire_shared::{api::frames::Cursor, ids::Handle};
+mod backoff;
+mod cursors;
+mod dial;
+mod flight;
+mod http;
+mod identity;
+mod lookup;
+mod run;
+mod session;
+mod socket;
+mod status;
+mod url;
 
-use crate::engine::SendToken;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::mpsc;
+use waxwire_shared::{
+    api::frames::Cursor,
+    ids::{Handle, RelayId},
+};
+
+pub use self::{
+    dial::TlsError,
+    http::{ApiKey, ApiKeyError, CallError, Client},
+    identity::{RelayChanged, RelayIdentityError, VerifiedRelay, verify_relay},
+    run::run,
+    status::{LinkFault, LinkStatus},
+    url::{RelayUrl, RelayUrlError},
+};
+use crate::engine::{LinkEvent, SendToken};
 
 /// What the engine wants of the link.
 #[derive(Debug)]
@@ -21,4 +58,28 @@ pub enum LinkCommand {
     FetchBundle(Handle),
     /// Drop the socket and resume from what was acknowledged.
     Reset,
+}
+
+/// Which relay, and from where on.
+#[derive(Debug)]
+pub struct LinkConfig {
+    /// Calls the relay with this agent's API key.
+    pub client: Arc<Client>,
+    /// The relay that was pinned when the agent was registered.
+    pub relay_id: RelayId,
+    /// How far each queue is durable here at the start.
+    pub cursors: Vec<Cursor>,
+}
+
+/// Where the link reports to: the engine, or a channel in a test.
+pub trait Reports: Send + Sync {
+    /// Hands a report over; waiting here holds the socket up.
+    fn report(&self, event: LinkEvent) -> impl Future<Output = ()> + Send;
+}
+
+impl Reports for mpsc::Sender<LinkEvent> {
+    async fn report(&self, event: LinkEvent) {
+        // A send fails only when the reader has ended, and then nobody needs the report.
+        let _ended = self.send(event).await;
+    }
 }

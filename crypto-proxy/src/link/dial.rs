@@ -1,0 +1,132 @@
+//! A TCP connection to the relay, under TLS where the URL says so.
+
+use std::{fmt, io, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use super::url::RelayUrl;
+
+/// Bytes to and from the relay.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A connection, plain or under TLS.
+pub(super) type Stream = Box<dyn Io>;
+
+/// Why TLS cannot be spoken on this machine or to this relay.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The machine's trust store holds no certificate that can be used.
+    #[error("the machine's trust store has no usable certificate")]
+    NoRoots,
+    /// The relay's host is neither a DNS name nor an address.
+    #[error("the relay's host is not a name that a certificate can hold")]
+    HostName,
+    /// The TLS library refuses its configuration.
+    #[error("tls cannot be configured")]
+    Config(#[source] tokio_rustls::rustls::Error),
+}
+
+/// Makes connections to one relay.
+pub(super) struct Dialer {
+    relay: RelayUrl,
+    way: Way,
+}
+
+enum Way {
+    Plain,
+    Tls(TlsConnector, ServerName<'static>),
+    /// A relay in the same process, so that tests can run on paused time.
+    #[cfg(test)]
+    Memory(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>),
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialer({})", self.relay)
+    }
+}
+
+impl Dialer {
+    /// Reads the machine's trust store if the relay is spoken to over TLS.
+    pub(super) fn new(relay: RelayUrl) -> Result<Self, TlsError> {
+        let way = if relay.is_tls() {
+            let name = ServerName::try_from(relay.host().to_owned()).map_err(|_| TlsError::HostName)?;
+            Way::Tls(TlsConnector::from(Arc::new(tls_config()?)), name)
+        } else {
+            Way::Plain
+        };
+        Ok(Self { relay, way })
+    }
+
+    /// Connections go to a listener in this process.
+    #[cfg(test)]
+    pub(super) fn memory(
+        relay: RelayUrl,
+        listener: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>,
+    ) -> Self {
+        Self {
+            relay,
+            way: Way::Memory(listener),
+        }
+    }
+
+    pub(super) const fn relay(&self) -> &RelayUrl {
+        &self.relay
+    }
+
+    /// Connects; the caller sets the time limit.
+    pub(super) async fn dial(&self) -> io::Result<Stream> {
+        match &self.way {
+            Way::Plain => Ok(Box::new(self.tcp().await?)),
+            Way::Tls(connector, name) => Ok(Box::new(
+                connector.connect(name.clone(), self.tcp().await?).await?,
+            )),
+            #[cfg(test)]
+            Way::Memory(listener) => {
+                let (near, far) = tokio::io::duplex(64 * 1024);
+                let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+                listener
+                    .send(far)
+                    .map(|()| Box::new(near) as Stream)
+                    .map_err(refused)
+            }
+        }
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((self.relay.host(), self.relay.port())).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+fn tls_config() -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    let (usable, _unusable) = roots.add_parsable_certificates(native.certs);
+    if usable == 0 {
+        return Err(TlsError::NoRoots);
+    }
+    if !native.errors.is_empty() {
+        tracing::warn!(
+            errors = native.errors.len(),
+            "parts of the machine's trust store cannot be read"
+        );
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Config)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}

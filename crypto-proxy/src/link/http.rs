@@ -1,0 +1,401 @@
+//! The relay's control resources as typed calls over HTTP/1.1 (docs/relay-api.md).
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::task::AbortOnDropHandle;
+use waxwire_shared::{
+    api::{
+        problem::Problem,
+        rest::{
+            ApiKeyRequest, BundleAnswer, ChallengeAnswer, ChallengeRequest, RegisterRequest, Registered,
+            RelayInfo,
+        },
+    },
+    ids::{Handle, Nonce32},
+};
+use zeroize::ZeroizeOnDrop;
+
+use super::{
+    dial::{Dialer, TlsError},
+    url::RelayUrl,
+};
+
+/// How long a call may take, connecting included.
+pub(super) const CALL: Duration = Duration::from_secs(10);
+/// Largest answer: a signed bundle as base64url with room to spare.
+const ANSWER: usize = 32 * 1024;
+/// Largest problem document.
+pub(super) const PROBLEM: usize = 8 * 1024;
+/// Largest head of an answer.
+const HEAD: usize = 16 * 1024;
+/// Connections that are kept open for the next call.
+const IDLE: usize = 2;
+
+/// What authorises this agent's transport at the relay. It proves nothing to peers.
+#[derive(ZeroizeOnDrop)]
+pub struct ApiKey(String);
+
+/// Text that cannot be an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an API key")]
+pub struct ApiKeyError;
+
+impl ApiKey {
+    /// Wraps the text.
+    ///
+    /// # Errors
+    /// [`ApiKeyError`] if it is empty, too long or not printable ASCII.
+    pub fn new(text: String) -> Result<Self, ApiKeyError> {
+        let key = Self(text);
+        let printable = key.0.bytes().all(|b| b.is_ascii_graphic());
+        if printable && (1..=256).contains(&key.0.len()) {
+            Ok(key)
+        } else {
+            Err(ApiKeyError)
+        }
+    }
+
+    /// The text, for the key store.
+    #[must_use]
+    pub fn expose_text(&self) -> &str {
+        &self.0
+    }
+
+    fn expose_bearer(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey")
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No connection, no answer in time, or a failure in between (5xx without a problem document).
+    /// Whether the relay acted is not known; every call may be repeated.
+    #[error("the relay cannot be reached")]
+    Unreachable,
+    /// The relay refuses.
+    #[error("the relay refuses with status {}", .0.status)]
+    Problem(Box<Problem>),
+    /// The answer makes no sense.
+    #[error("the relay's answer is malformed")]
+    Malformed,
+}
+
+/// Calls one relay. Every call may be repeated: the relay answers a repetition like the first.
+pub struct Client {
+    dialer: Dialer,
+    host: HeaderValue,
+    bearer: Option<HeaderValue>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.dialer.relay())
+    }
+}
+
+/// One HTTP/1.1 connection; dropping it closes it, whatever it was doing.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    _driver: AbortOnDropHandle<()>,
+}
+
+/// A request that can be made more than once.
+struct Call {
+    method: Method,
+    path: String,
+    body: Option<(&'static str, Bytes)>,
+}
+
+impl Call {
+    const fn get(path: String) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            body: None,
+        }
+    }
+
+    fn post(path: &str, body: &impl Serialize) -> Result<Self, CallError> {
+        let json = serde_json::to_vec(body).map_err(|_| CallError::Malformed)?;
+        let body = Some(("application/json", json.into()));
+        Ok(Self {
+            method: Method::POST,
+            path: path.to_owned(),
+            body,
+        })
+    }
+}
+
+impl Client {
+    /// A client without an API key; connects at the first call.
+    ///
+    /// # Errors
+    /// [`TlsError`], for `https` only.
+    pub fn new(relay: RelayUrl) -> Result<Self, TlsError> {
+        let host = HeaderValue::try_from(relay.authority()).map_err(|_| TlsError::HostName)?;
+        Ok(Self {
+            dialer: Dialer::new(relay)?,
+            host,
+            bearer: None,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// A client of a relay in this process.
+    #[cfg(test)]
+    pub(super) fn memory(listener: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>) -> Self {
+        let relay = RelayUrl::parse("http://localhost", false).unwrap();
+        let host = HeaderValue::from_static("localhost");
+        let dialer = Dialer::memory(relay, listener);
+        Self {
+            dialer,
+            host,
+            bearer: None,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// The same with an API key in every call.
+    #[must_use]
+    pub fn authorized(mut self, key: &ApiKey) -> Self {
+        self.bearer = key.expose_bearer();
+        self
+    }
+
+    /// The relay's address.
+    #[must_use]
+    pub const fn relay(&self) -> &RelayUrl {
+        self.dialer.relay()
+    }
+
+    /// `GET /v1/relay`: what the relay says of itself, see [`super::verify_relay`]. Carries no API
+    /// key, because nothing is known of who answers.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn relay_info(&self, nonce: &Nonce32) -> Result<RelayInfo, CallError> {
+        self.call(relay_info_call(nonce)).await
+    }
+
+    /// `POST /v1/challenges`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn challenge(&self, request: &ChallengeRequest) -> Result<ChallengeAnswer, CallError> {
+        self.call(Call::post("/v1/challenges", request)?).await
+    }
+
+    /// `POST /v1/agents`: registers the agent, or gives the same one a new API key.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
+        self.call(Call::post("/v1/agents", request)?).await
+    }
+
+    /// `POST /v1/agents/api-key`: replaces the API key.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn api_key(&self, request: &ApiKeyRequest) -> Result<Registered, CallError> {
+        self.call(Call::post("/v1/agents/api-key", request)?).await
+    }
+
+    /// `PUT /v1/agents/me/bundle`: publishes a signed bundle.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn put_bundle(&self, bundle: Vec<u8>) -> Result<BundleAnswer, CallError> {
+        let body = Some(("application/octet-stream", bundle.into()));
+        self.call(Call {
+            method: Method::PUT,
+            path: "/v1/agents/me/bundle".to_owned(),
+            body,
+        })
+        .await
+    }
+
+    /// `GET /v1/agents/{handle}/bundle`: the latest signed bundle of an agent, not verified.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn bundle(&self, handle: &Handle) -> Result<BundleAnswer, CallError> {
+        self.call(Call::get(format!("/v1/agents/{handle}/bundle"))).await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
+        let answer = tokio::time::timeout(CALL, self.exchange(&call)).await;
+        let (status, body) = answer.map_err(|_| CallError::Unreachable)??;
+        parse(status, &body)
+    }
+
+    /// On a connection that was kept open, which the relay may have closed; then on a fresh one.
+    async fn exchange(&self, call: &Call) -> Result<(StatusCode, Bytes), CallError> {
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = kept {
+            match self.exchange_on(connection, call).await {
+                Err(CallError::Unreachable) => {}
+                answer => return answer,
+            }
+        }
+        self.exchange_on(self.connect().await?, call).await
+    }
+
+    async fn exchange_on(
+        &self,
+        mut connection: Connection,
+        call: &Call,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        let answer = self.ask(&mut connection, call).await?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE && !connection.sender.is_closed() {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+
+    async fn ask(&self, connection: &mut Connection, call: &Call) -> Result<(StatusCode, Bytes), CallError> {
+        connection.sender.ready().await.map_err(unreachable)?;
+        let answer = connection.sender.send_request(self.request(call)?).await;
+        read_answer(answer.map_err(unreachable)?).await
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, CallError> {
+        let mut request = Request::builder()
+            .method(&call.method)
+            .uri(&call.path)
+            .header(HOST, &self.host);
+        if let Some(bearer) = self
+            .bearer
+            .as_ref()
+            .filter(|_| !call.path.starts_with(RELAY_INFO))
+        {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let body = match &call.body {
+            Some((kind, body)) => {
+                request = request.header(CONTENT_TYPE, *kind);
+                body.clone()
+            }
+            None => Bytes::new(),
+        };
+        request.body(Full::new(body)).map_err(|_| CallError::Malformed)
+    }
+
+    /// A fresh connection; the caller sets the time limit.
+    pub(super) async fn connect(&self) -> Result<Connection, CallError> {
+        let stream = self.dialer.dial().await.map_err(|error| {
+            tracing::debug!(%error, "no connection to the relay");
+            CallError::Unreachable
+        })?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(HEAD).max_headers(64);
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(unreachable)?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to the relay ended");
+            }
+        });
+        Ok(Connection {
+            sender,
+            _driver: AbortOnDropHandle::new(driver),
+        })
+    }
+
+    /// [`Self::relay_info`] on one connection, so that what follows on it goes to who answered.
+    pub(super) async fn relay_info_on(
+        &self,
+        connection: &mut Connection,
+        nonce: &Nonce32,
+    ) -> Result<RelayInfo, CallError> {
+        let (status, body) = self.ask(connection, &relay_info_call(nonce)).await?;
+        parse(status, &body)
+    }
+
+    /// Sends a request with host and API key on one connection and leaves the answer unread.
+    pub(super) async fn send_on(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        headers: impl IntoIterator<Item = (http::HeaderName, HeaderValue)>,
+    ) -> Result<http::Response<Incoming>, CallError> {
+        let mut request = self.request(&Call::get(path.to_owned()))?;
+        request.headers_mut().extend(headers);
+        connection.sender.ready().await.map_err(unreachable)?;
+        connection.sender.send_request(request).await.map_err(unreachable)
+    }
+}
+
+const RELAY_INFO: &str = "/v1/relay?";
+
+fn relay_info_call(nonce: &Nonce32) -> Call {
+    Call::get(format!("{RELAY_INFO}nonce={nonce}"))
+}
+
+/// Reads an answer of bounded size.
+pub(super) async fn read_answer(answer: http::Response<Incoming>) -> Result<(StatusCode, Bytes), CallError> {
+    let status = answer.status();
+    let limit = if status.is_success() { ANSWER } else { PROBLEM };
+    match Limited::new(answer.into_body(), limit).collect().await {
+        Ok(body) => Ok((status, body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(CallError::Malformed),
+        Err(_) => Err(CallError::Unreachable),
+    }
+}
+
+fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, CallError> {
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(|_| CallError::Malformed);
+    }
+    match parse_problem(status.as_u16(), body) {
+        Some(problem) => Err(CallError::Problem(Box::new(problem))),
+        None if status.is_server_error() => Err(CallError::Unreachable),
+        None => Err(CallError::Malformed),
+    }
+}
+
+/// A problem document that goes with its status.
+pub(super) fn parse_problem(status: u16, body: &[u8]) -> Option<Problem> {
+    let fits = (400..=599).contains(&status) && body.len() <= PROBLEM;
+    let problem: Problem = fits.then(|| serde_json::from_slice(body).ok()).flatten()?;
+    (problem.status == status).then_some(problem)
+}
+
+fn unreachable(error: hyper::Error) -> CallError {
+    tracing::debug!(%error, "the relay did not answer");
+    // An answer that is no HTTP is a fault of the other side, everything else one of the way.
+    if error.is_parse() {
+        CallError::Malformed
+    } else {
+        CallError::Unreachable
+    }
+}

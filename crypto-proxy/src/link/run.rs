@@ -1,0 +1,279 @@
+//! Keeps the link up: connect, resume, run, report, wait, again.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rand_core::CryptoRng;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use waxwire_shared::ids::{Handle, RelayId};
+
+use super::{
+    LinkCommand, LinkConfig, Reports,
+    backoff::Backoff,
+    cursors::Cursors,
+    http::Client,
+    lookup::{self, Standing},
+    session::{Ended, Session},
+    socket::{self, OpenError, Socket},
+    status::{LinkFault, LinkStatus},
+};
+use crate::{
+    clock,
+    engine::{LinkEvent, SendOutcome},
+};
+
+/// A connection that lasted this long worked, even if nothing was said.
+const HEALTHY: Duration = Duration::from_secs(30);
+/// A socket that was dropped on the engine's wish is replaced at once if it lasted this long.
+const RESET: Duration = Duration::from_secs(1);
+
+/// Keeps one socket to the relay open and carries out the engine's commands until `cancel`, or
+/// until the engine has gone.
+///
+/// - Every [`LinkCommand::Send`] has exactly one [`LinkEvent::Outcome`]; without a socket it is
+///   `Unknown` at once. Outcomes `Unknown` of a lost socket come in the order of the sends, then
+///   [`LinkEvent::Down`].
+/// - At each connection the relay proves its identity first. While another relay answers, nothing
+///   but that question goes out; [`LinkEvent::RelayChanged`] tells so.
+/// - After 401, 403 or a close with 1008 the next try is minutes away; [`LinkEvent::Unauthorized`]
+///   tells so.
+pub async fn run(
+    config: LinkConfig,
+    commands: mpsc::UnboundedReceiver<LinkCommand>,
+    engine: impl Reports,
+    rng: impl CryptoRng + Send,
+    status: watch::Sender<LinkStatus>,
+    cancel: CancellationToken,
+) {
+    let (lookups, handles) = mpsc::unbounded_channel();
+    let (standing, known) = watch::channel(Standing::Unchecked);
+    let cursors = Mutex::new(Cursors::new(config.cursors));
+    let link = Link {
+        client: &config.client,
+        relay_id: config.relay_id,
+        rng,
+        standing,
+        status,
+        backoff: Backoff::default(),
+        told: None,
+        room: Room {
+            commands,
+            engine: &engine,
+            lookups,
+            cursors: &cursors,
+            cancel,
+        },
+    };
+    tokio::select! {
+        () = link.keep_up() => {}
+        () = lookup::run(&config.client, known, handles, &engine) => {}
+    }
+}
+
+struct Link<'a, E, R> {
+    client: &'a Client,
+    relay_id: RelayId,
+    rng: R,
+    standing: watch::Sender<Standing>,
+    status: watch::Sender<LinkStatus>,
+    backoff: Backoff,
+    /// The trouble that the engine was told about since the socket was last up.
+    told: Option<OpenError>,
+    room: Room<'a, E>,
+}
+
+/// What goes on whether the socket is up or not.
+struct Room<'a, E> {
+    commands: mpsc::UnboundedReceiver<LinkCommand>,
+    engine: &'a E,
+    lookups: mpsc::UnboundedSender<Handle>,
+    cursors: &'a Mutex<Cursors>,
+    cancel: CancellationToken,
+}
+
+/// What became of work that was done while there was no socket.
+enum Meanwhile<T> {
+    Done(T),
+    /// The engine wants a fresh socket now.
+    Reset,
+    /// The link is to end.
+    Stop,
+}
+
+impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
+    async fn keep_up(mut self) {
+        let mut wait = Some(Duration::ZERO);
+        while let Some(duration) = wait {
+            let heed_reset = !matches!(self.told, Some(OpenError::Unauthorized { .. }));
+            if let Meanwhile::Stop = self.room.meanwhile(sleep(duration), heed_reset).await {
+                break;
+            }
+            wait = match self.open().await {
+                Meanwhile::Done(Ok((socket, relay_time))) => self.serve(socket, relay_time).await,
+                Meanwhile::Done(Err(error)) => Some(self.failed(error).await),
+                Meanwhile::Reset => Some(Duration::ZERO),
+                Meanwhile::Stop => None,
+            };
+        }
+        self.note_down(LinkFault::Stopping);
+    }
+
+    /// From nothing to a socket that is welcome, and the relay's time.
+    async fn open(&mut self) -> Meanwhile<Result<(Socket, u64), OpenError>> {
+        let Self {
+            client,
+            relay_id,
+            rng,
+            standing,
+            room,
+            ..
+        } = self;
+        let cursors = room.cursors;
+        let work = async {
+            let connection = socket::identify(client, relay_id, rng).await;
+            let changed = matches!(connection, Err(OpenError::RelayChanged { .. }));
+            standing.send_if_modified(|now| {
+                let before = *now;
+                match (&connection, before) {
+                    (Ok(_), _) => *now = Standing::Pinned,
+                    (Err(_), Standing::Pinned) if !changed => {}
+                    (Err(_), _) => *now = Standing::Doubtful,
+                }
+                *now != before
+            });
+            let mut socket = socket::upgrade(client, connection?, rng).await?;
+            let resume = cursors.lock().unwrap_or_else(PoisonError::into_inner).resume();
+            let relay_time = socket::resume(&mut socket, resume).await?;
+            Ok((socket, relay_time))
+        };
+        room.meanwhile(work, false).await
+    }
+
+    /// Runs a session and reports its end. How long to wait for the next; `None` to end.
+    async fn serve(&mut self, socket: Socket, relay_time: u64) -> Option<Duration> {
+        self.told = None;
+        self.note_up(relay_time);
+        let room = &mut self.room;
+        room.engine.report(LinkEvent::Up { relay_time }).await;
+        let session = Session::new(room.engine, &room.lookups, room.cursors);
+        let ended = session.run(socket, &mut room.commands, &room.cancel).await;
+        let Ended {
+            fault,
+            traffic,
+            lived,
+            unsettled,
+        } = ended;
+        tracing::info!(reason = %fault, unsettled = unsettled.len(), "the link is down");
+        for token in unsettled {
+            room.engine
+                .report(LinkEvent::Outcome(token, SendOutcome::Unknown))
+                .await;
+        }
+        room.engine.report(LinkEvent::Down).await;
+        self.note_down(fault);
+        let rng = &mut self.rng;
+        match fault {
+            LinkFault::Stopping => None,
+            LinkFault::Unauthorized => Some(self.failed(OpenError::Unauthorized { suspended: false }).await),
+            LinkFault::Reset if lived >= RESET => Some(Duration::ZERO),
+            LinkFault::Reset => Some(self.backoff.after_success(rng)),
+            _ if traffic || lived >= HEALTHY => Some(self.backoff.after_success(rng)),
+            _ => Some(self.backoff.after_failure(rng)),
+        }
+    }
+
+    /// Takes note of an attempt that came to nothing. How long to wait for the next.
+    async fn failed(&mut self, error: OpenError) -> Duration {
+        self.note_down(error.fault());
+        let event = match error {
+            OpenError::Unauthorized { suspended } => Some(LinkEvent::Unauthorized { suspended }),
+            OpenError::RelayChanged { shown } => Some(LinkEvent::RelayChanged { shown }),
+            _ => None,
+        };
+        let wait = match error {
+            OpenError::Unauthorized { .. } => self.backoff.after_refusal(&mut self.rng),
+            _ => self.backoff.after_failure(&mut self.rng),
+        };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if let Some(event) = event
+            && self.told != Some(error)
+        {
+            tracing::error!(reason = %error, wait_ms, "no link");
+            self.told = Some(error);
+            self.room.engine.report(event).await;
+        } else {
+            tracing::info!(reason = %error, wait_ms, "no link");
+        }
+        wait
+    }
+
+    fn note_up(&self, relay_time: u64) {
+        let now = clock::now().unix;
+        tracing::info!("the link is up");
+        self.status.send_modify(|status| {
+            status.connected = true;
+            status.since = now;
+            status.connections += 1;
+            status.clock_skew_ms = Some(skew(relay_time, now));
+        });
+    }
+
+    fn note_down(&self, fault: LinkFault) {
+        let now = clock::now().unix;
+        self.status.send_modify(|status| {
+            if status.connected || status.since == 0 {
+                status.since = now;
+            }
+            status.connected = false;
+            status.last_fault = Some(fault);
+            status.malformed += u64::from(fault == LinkFault::Malformed);
+        });
+    }
+}
+
+impl<E: Reports> Room<'_, E> {
+    /// Does something that needs no socket and answers commands beside it.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>, heed_reset: bool) -> Meanwhile<T> {
+        let mut work = pin!(work);
+        loop {
+            let command = tokio::select! {
+                () = self.cancel.cancelled() => return Meanwhile::Stop,
+                done = &mut work => return Meanwhile::Done(done),
+                command = self.commands.recv() => command,
+            };
+            match command {
+                None => return Meanwhile::Stop,
+                Some(LinkCommand::Send { token, envelope: _ }) => {
+                    self.engine
+                        .report(LinkEvent::Outcome(token, SendOutcome::Unknown))
+                        .await;
+                }
+                Some(LinkCommand::Ack(cursors)) => {
+                    self.cursors
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .ack(cursors);
+                }
+                Some(LinkCommand::FetchBundle(handle)) => {
+                    // The lookups end only after the link has.
+                    let _ended = self.lookups.send(handle);
+                }
+                Some(LinkCommand::Reset) if heed_reset => return Meanwhile::Reset,
+                Some(LinkCommand::Reset) => {}
+            }
+        }
+    }
+}
+
+/// `relay - ours`, as far as it can be shown.
+fn skew(relay: u64, ours: u64) -> i64 {
+    i64::try_from(i128::from(relay) - i128::from(ours)).unwrap_or(i64::MAX)
+}

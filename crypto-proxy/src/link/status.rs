@@ -1,0 +1,52 @@
+//! How the link is doing, for `readyz` and metrics.
+
+use crate::model::UnixMs;
+
+/// How the link is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Whether the socket is up and resumed.
+    pub connected: bool,
+    /// Since when it is so, Unix milliseconds; 0 before the first attempt has ended.
+    pub since: UnixMs,
+    /// Why the last attempt or connection ended; `None` before any did.
+    pub last_fault: Option<LinkFault>,
+    /// The relay's clock less ours, in milliseconds, at the last connection.
+    pub clock_skew_ms: Option<i64>,
+    /// Connections that came up.
+    pub connections: u64,
+    /// Sockets that were dropped because of what the relay sent.
+    pub malformed: u64,
+}
+
+/// Why an attempt or a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFault {
+    /// No connection, or it broke.
+    #[error("the relay cannot be reached")]
+    Unreachable,
+    /// The relay closed the socket in order.
+    #[error("the relay closed the socket")]
+    Closed,
+    /// Nothing was heard, or an answer did not come in time.
+    #[error("the relay does not answer")]
+    Silent,
+    /// The relay sent what is no frame, or none for this moment.
+    #[error("the relay breaks the protocol")]
+    Malformed,
+    /// The relay does not let us in now.
+    #[error("the relay does not accept the socket")]
+    Refused,
+    /// The relay does not accept our API key, or the agent is suspended.
+    #[error("the relay does not authorise this agent")]
+    Unauthorized,
+    /// The relay's identity is not the pinned one.
+    #[error("the relay's identity is not the pinned one")]
+    RelayChanged,
+    /// The engine asked for a fresh socket.
+    #[error("the engine asked for a fresh socket")]
+    Reset,
+    /// The proxy is stopping.
+    #[error("the proxy is stopping")]
+    Stopping,
+}
