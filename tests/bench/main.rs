@@ -1,0 +1,34 @@
+//! The benchmark: a load generator, the bare yardstick, and a report of both.
+//!
+//! `waxwire-bench run` starts every server as a process of its own, drives them in turn within the
+//! same run, and prints each figure with its yardstick; results go to `target/bench/` as JSON.
+
+mod clock;
+mod http_client;
+mod load;
+mod machine;
+mod process;
+mod report;
+mod run;
+mod stats;
+mod target;
+mod yardstick;
+
+use clap::Parser;
+
+/// Measures the relay and what it is compared with.
+#[derive(Debug, Parser)]
+#[command(version)]
+enum Command {
+    /// Measures everything, prints a table, writes target/bench/latest.json.
+    Run(run::Options),
+    /// Serves the bare yardstick until killed.
+    Yardstick(yardstick::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Run(options) => run::run(&options),
+        Command::Yardstick(options) => yardstick::serve(&options),
+    }
+}

@@ -1,0 +1,122 @@
+//! Servers under test as processes of their own, so that a benchmark shares no runtime with them.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+/// Clock ticks a second in `/proc/PID/stat`; a constant of Linux's interface on every platform.
+const TICKS: f64 = 100.0;
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts the command and waits for its line `listening on http://HOST:PORT`.
+    ///
+    /// # Errors
+    /// The program cannot be started, or ends or closes its output before that line.
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        match announced(&mut child) {
+            Ok(address) => Ok(Self { child, address }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.context(format!("{program} did not come up")))
+            }
+        }
+    }
+
+    /// Seconds of CPU, of all threads, user and system, since the start. Resolution 10 ms.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let ticks = cpu_ticks(&stat).context("no CPU times in /proc/PID/stat")?;
+        Ok(ticks as f64 / TICKS)
+    }
+
+    /// Resident memory, bytes.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        resident(&status).context("no VmRSS in /proc/PID/status")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nothing more to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn announced(child: &mut Child) -> anyhow::Result<SocketAddr> {
+    let stdout = child.stdout.take().context("no standard output")?;
+    for line in BufReader::new(stdout).lines() {
+        if let Some(url) = line?.strip_prefix("listening on http://") {
+            return url
+                .trim_end_matches('/')
+                .parse()
+                .with_context(|| format!("no address: {url}"));
+        }
+    }
+    bail!("it ended without saying where it listens")
+}
+
+/// `utime + stime`, fields 14 and 15; the name in field 2 may contain spaces and ends with `)`.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_ticks_survive_a_name_with_brackets() {
+        let stat = "7 (a) b)) S 1 7 7 0 -1 4194560 100 0 0 0 31 12 0 0 20 0 3 0 500 1 1";
+        assert_eq!(cpu_ticks(stat), Some(43));
+    }
+
+    #[test]
+    fn resident_memory_is_in_bytes() {
+        assert_eq!(
+            resident("Name:\tx\nVmRSS:\t    5120 kB\nThreads:\t2"),
+            Some(5120 * 1024)
+        );
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_is_an_error() {
+        assert!(Server::start(&mut Command::new("true")).is_err());
+    }
+}

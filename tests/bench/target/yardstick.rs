@@ -1,0 +1,156 @@
+//! The bare yardstick as a target.
+
+use std::{env, path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+
+use super::{Receiver, Sender, Target, Transport};
+use crate::{
+    http_client::{Connection, connect},
+    process::Server,
+};
+
+/// Bytes of a message: the plaintext alone, since what sealing adds is a price of the relay.
+pub(crate) const BODY: usize = 500;
+
+/// Bytes of a socket's read and write buffer each.
+const SOCKET_BUFFER: usize = 4096;
+
+/// The yardstick with group commit.
+pub(crate) struct Yardstick {
+    server: Server,
+}
+
+/// The yardstick in its mode of one commit a message.
+pub(crate) struct OneCommit {
+    inner: Yardstick,
+}
+
+impl Yardstick {
+    fn spawn(folder: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        let program = env::current_exe().context("the path of this program")?;
+        let mut command = Command::new(program);
+        command
+            .args(["yardstick", "--database"])
+            .arg(folder.join("yardstick.db"));
+        let server = Server::start(command.args(flags))?;
+        Ok(Self { server })
+    }
+}
+
+impl Target for Yardstick {
+    const NAME: &'static str = "yardstick";
+    type Sender = YardstickSender;
+    type Receiver = YardstickReceiver;
+
+    async fn start(folder: &Path, _agents: usize) -> anyhow::Result<Self> {
+        Self::spawn(folder, &[])
+    }
+
+    fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn sender(&self, _agent: usize, transport: Transport) -> anyhow::Result<YardstickSender> {
+        ensure!(
+            transport == Transport::Http,
+            "the yardstick takes messages by POST only"
+        );
+        Ok(YardstickSender {
+            connection: Connection::open(self.server.address).await?,
+            body: vec![0x5a; BODY],
+        })
+    }
+
+    async fn receiver(&self, agent: usize) -> anyhow::Result<YardstickReceiver> {
+        let address = self.server.address;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(SOCKET_BUFFER)
+            .write_buffer_size(SOCKET_BUFFER);
+        let url = format!("ws://{address}/socket/{agent}");
+        let (socket, _) = client_async_with_config(url, connect(address).await?, Some(config)).await?;
+        Ok(YardstickReceiver { socket, last: None })
+    }
+}
+
+impl Target for OneCommit {
+    const NAME: &'static str = "yardstick, one commit a message";
+    type Sender = YardstickSender;
+    type Receiver = YardstickReceiver;
+
+    async fn start(folder: &Path, _agents: usize) -> anyhow::Result<Self> {
+        let inner = Yardstick::spawn(folder, &["--no-batch"])?;
+        Ok(Self { inner })
+    }
+
+    fn server(&self) -> &Server {
+        &self.inner.server
+    }
+
+    async fn sender(&self, agent: usize, transport: Transport) -> anyhow::Result<YardstickSender> {
+        self.inner.sender(agent, transport).await
+    }
+
+    async fn receiver(&self, agent: usize) -> anyhow::Result<YardstickReceiver> {
+        self.inner.receiver(agent).await
+    }
+}
+
+/// Posts bodies whose first 8 bytes are the tag.
+pub(crate) struct YardstickSender {
+    connection: Connection,
+    body: Vec<u8>,
+}
+
+impl Sender for YardstickSender {
+    async fn send(&mut self, to: usize, tag: u64) -> anyhow::Result<()> {
+        self.body[..8].copy_from_slice(&tag.to_be_bytes());
+        let answer = self
+            .connection
+            .post(&format!("/send/{to}"), "", &self.body)
+            .await?;
+        ensure!(
+            answer.status == 201 && !answer.body.is_empty(),
+            "status {}",
+            answer.status
+        );
+        Ok(())
+    }
+}
+
+/// Reads frames of id (8 bytes, big-endian) and body.
+pub(crate) struct YardstickReceiver {
+    socket: WebSocketStream<TcpStream>,
+    last: Option<Bytes>,
+}
+
+impl Receiver for YardstickReceiver {
+    async fn next(&mut self) -> anyhow::Result<u64> {
+        loop {
+            let message = self
+                .socket
+                .next()
+                .await
+                .context("the server closed the socket")??;
+            if let Message::Binary(mut frame) = message {
+                ensure!(frame.len() == 8 + BODY, "a frame of {} bytes", frame.len());
+                self.last = Some(frame.split_to(8));
+                return Ok(u64::from_be_bytes(frame[..8].try_into()?));
+            }
+        }
+    }
+
+    async fn ack(&mut self) -> anyhow::Result<()> {
+        if let Some(id) = self.last.take() {
+            self.socket.send(Message::Binary(id)).await?;
+        }
+        Ok(())
+    }
+}
