@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::{
     clock,
     engine::{Command, Effect, Engine, Event, LinkEvent, Notice, Reply, RequestId},
-    link::LinkCommand,
+    link::{LinkCommand, Reports},
     model::Refusal,
 };
 
@@ -58,16 +58,17 @@ impl EngineHandle {
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    /// Hands a report of the link over; waits while the engine is busy, which holds the socket up.
-    pub async fn report(&self, event: LinkEvent) {
-        // A send fails only when the engine has ended, and then nobody needs the report.
-        let _ended = self.events.send(Event::Link(event)).await;
-    }
-
     /// What becomes visible from now on. A reader that lags learns so and reads the state again.
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
+    }
+}
+
+impl Reports for EngineHandle {
+    async fn report(&self, event: LinkEvent) {
+        // A send fails only when the engine has ended, and then nobody needs the report.
+        let _ended = self.events.send(Event::Link(event)).await;
     }
 }
 

@@ -6,7 +6,7 @@ use waxwire_shared::{
     identity::IdentityKey,
     ids::{Nonce32, RelayId},
     sign::{SignedError, Verified},
-    wire::{RelayDescription, VERSION},
+    wire::RelayDescription,
 };
 
 /// A relay that proved its identity for a nonce of ours.
@@ -23,18 +23,12 @@ pub struct VerifiedRelay {
 /// Why a relay's description of itself is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayIdentityError {
-    /// Not well-formed, or not signed by the identity in it.
+    /// Not well-formed, of another version of the protocol, or not signed by the identity in it.
     #[error("the relay's description is not authentic")]
     Signed(#[from] SignedError),
     /// Made for another nonce: a replay.
     #[error("the relay's description is not fresh")]
     Nonce,
-    /// Another version of the protocol.
-    #[error("the relay speaks version {shown} of the protocol")]
-    Version {
-        /// The relay's.
-        shown: u16,
-    },
 }
 
 /// The relay is not the one that was pinned.
@@ -45,7 +39,7 @@ pub struct RelayChanged {
     pub shown: RelayId,
 }
 
-/// Checks what a relay says of itself: version, our nonce, and the signature of the identity in it.
+/// Checks what a relay says of itself: the signature of the identity in it, and our nonce.
 ///
 /// # Errors
 /// [`RelayIdentityError`].
@@ -56,11 +50,6 @@ pub struct RelayChanged {
 pub fn verify_relay(info: &RelayInfo, nonce: &Nonce32) -> Result<VerifiedRelay, RelayIdentityError> {
     let verified = Verified::<RelayDescription>::from_bytes(&info.description.0, |body| &body.identity)?;
     let description = verified.into_body();
-    if description.version != VERSION {
-        return Err(RelayIdentityError::Version {
-            shown: description.version,
-        });
-    }
     if description.nonce != *nonce {
         return Err(RelayIdentityError::Nonce);
     }

@@ -43,8 +43,8 @@ const RESET: Duration = Duration::from_secs(1);
 ///   [`LinkEvent::Down`].
 /// - At each connection the relay proves its identity first. While another relay answers, nothing
 ///   but that question goes out; [`LinkEvent::RelayChanged`] tells so.
-/// - After 401, 403 or a close with 1008 the next try is minutes away; [`LinkEvent::Unauthorized`]
-///   tells so.
+/// - After 401 or 403 the next try is minutes away; [`LinkEvent::Unauthorized`] tells so. A close
+///   with 1008 has several causes, so the upgrade is tried once more to learn whether this is one.
 pub async fn run(
     config: LinkConfig,
     commands: mpsc::UnboundedReceiver<LinkCommand>,
@@ -64,6 +64,7 @@ pub async fn run(
         status,
         backoff: Backoff::default(),
         told: None,
+        expelled: false,
         room: Room {
             commands,
             engine: &engine,
@@ -87,6 +88,8 @@ struct Link<'a, E, R> {
     backoff: Backoff,
     /// The trouble that the engine was told about since the socket was last up.
     told: Option<OpenError>,
+    /// The last attempt or connection ended with a close of 1008.
+    expelled: bool,
     room: Room<'a, E>,
 }
 
@@ -179,38 +182,47 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         }
         room.engine.report(LinkEvent::Down).await;
         self.note_down(fault);
-        let rng = &mut self.rng;
+        self.expelled &= lived < HEALTHY;
+        // What breaks the protocol does not count as traffic, or a broken relay would be hammered.
+        let worked = lived >= HEALTHY || (traffic && fault != LinkFault::Malformed);
         match fault {
             LinkFault::Stopping => None,
-            LinkFault::Unauthorized => Some(self.failed(OpenError::Unauthorized { suspended: false }).await),
+            LinkFault::Expelled => Some(self.failed(OpenError::NoWelcome(fault)).await),
             LinkFault::Reset if lived >= RESET => Some(Duration::ZERO),
-            LinkFault::Reset => Some(self.backoff.after_success(rng)),
-            _ if traffic || lived >= HEALTHY => Some(self.backoff.after_success(rng)),
-            _ => Some(self.backoff.after_failure(rng)),
+            LinkFault::Reset => Some(self.backoff.after_success(&mut self.rng)),
+            _ if worked => Some(self.backoff.after_success(&mut self.rng)),
+            _ => Some(self.backoff.after_failure(&mut self.rng)),
         }
     }
 
-    /// Takes note of an attempt that came to nothing. How long to wait for the next.
+    /// Takes an attempt in that came to nothing. How long to wait for the next.
     async fn failed(&mut self, error: OpenError) -> Duration {
-        self.note_down(error.fault());
-        let event = match error {
-            OpenError::Unauthorized { suspended } => Some(LinkEvent::Unauthorized { suspended }),
-            OpenError::RelayChanged { shown } => Some(LinkEvent::RelayChanged { shown }),
-            _ => None,
+        let again = std::mem::replace(&mut self.expelled, error.fault() == LinkFault::Expelled);
+        let error = if again && self.expelled {
+            OpenError::Unauthorized { suspended: false }
+        } else {
+            error
         };
-        let wait = match error {
-            OpenError::Unauthorized { .. } => self.backoff.after_refusal(&mut self.rng),
-            _ => self.backoff.after_failure(&mut self.rng),
+        self.note_down(error.fault());
+        let (event, wait) = match error {
+            OpenError::Unauthorized { suspended } => {
+                let event = LinkEvent::Unauthorized { suspended };
+                (Some(event), self.backoff.after_refusal(&mut self.rng))
+            }
+            OpenError::RelayChanged { shown } => {
+                let event = LinkEvent::RelayChanged { shown };
+                (Some(event), self.backoff.after_failure(&mut self.rng))
+            }
+            _ => (None, self.backoff.after_failure(&mut self.rng)),
         };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        if let Some(event) = event
-            && self.told != Some(error)
-        {
-            tracing::error!(reason = %error, wait_ms, "no link");
-            self.told = Some(error);
-            self.room.engine.report(event).await;
-        } else {
-            tracing::info!(reason = %error, wait_ms, "no link");
+        match event {
+            Some(event) if self.told != Some(error) => {
+                tracing::error!(reason = %error, wait_ms, "no link");
+                self.told = Some(error);
+                self.room.engine.report(event).await;
+            }
+            _ => tracing::info!(reason = %error, wait_ms, "no link"),
         }
         wait
     }

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::engine::{LinkEvent, SendOutcome, SendToken};
 
-/// How long acks wait for others.
+/// How far apart frames with acks are: what comes in between shares the next one.
 const ACKS: Duration = Duration::from_millis(5);
 /// How long the relay may owe the answer to a send.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -260,15 +260,13 @@ impl<'a, E: Reports> Session<'a, E> {
         let now = Instant::now();
         let mut ping = interval_at(now + PING, PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ack_at = None;
+        let mut next_ack = now;
         loop {
-            if ack_at.is_none() && self.cursors().any_untold() {
-                ack_at = Some(Instant::now() + ACKS);
-            }
+            let ack_at = self.cursors().any_untold().then_some(next_ack);
             let written = tokio::select! {
                 () = self.work.notified() => self.write_sends(sink).await,
                 () = until(ack_at) => {
-                    ack_at = None;
+                    next_ack = Instant::now() + ACKS;
                     self.write_acks(sink).await
                 }
                 _ = ping.tick() => in_time(sink.send(Message::Ping(tungstenite::Bytes::new()))).await,

@@ -214,7 +214,7 @@ async fn refused(answer: http::Response<Incoming>) -> OpenError {
 /// The relay's time, Unix milliseconds.
 ///
 /// # Errors
-/// [`OpenError::NoWelcome`], [`OpenError::Unauthorized`].
+/// [`OpenError::NoWelcome`].
 pub(super) async fn resume(socket: &mut Socket, cursors: Vec<Cursor>) -> Result<u64, OpenError> {
     let resumed = async {
         let frame = Message::binary(ClientFrame::Resume(cursors).encode());
@@ -230,7 +230,6 @@ pub(super) async fn resume(socket: &mut Socket, cursors: Vec<Cursor>) -> Result<
         }
     };
     match timeout(STEP, resumed).await {
-        Ok(Err(LinkFault::Unauthorized)) => Err(OpenError::Unauthorized { suspended: false }),
         Ok(result) => result.map_err(OpenError::NoWelcome),
         Err(_) => Err(OpenError::NoWelcome(LinkFault::Silent)),
     }
@@ -255,7 +254,7 @@ pub(super) fn heard(message: Option<Result<Message, tungstenite::Error>>) -> Res
         Some(Ok(Message::Close(Some(CloseFrame {
             code: CloseCode::Policy,
             ..
-        })))) => Err(LinkFault::Unauthorized),
+        })))) => Err(LinkFault::Expelled),
         Some(Ok(Message::Close(_))) => Err(LinkFault::Closed),
         Some(Ok(Message::Text(_) | Message::Frame(_))) => Err(LinkFault::Malformed),
         Some(Err(error)) => Err(fault_of(&error)),

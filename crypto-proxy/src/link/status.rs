@@ -28,6 +28,9 @@ pub enum LinkFault {
     /// The relay closed the socket in order.
     #[error("the relay closed the socket")]
     Closed,
+    /// The relay closed the socket with 1008: authorisation, or a breach of the protocol by us.
+    #[error("the relay closed the socket with 1008")]
+    Expelled,
     /// Nothing was heard, or an answer did not come in time.
     #[error("the relay does not answer")]
     Silent,

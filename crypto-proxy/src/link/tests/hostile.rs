@@ -141,10 +141,8 @@ fn a_relay_is_known_by_a_fresh_signature_of_its_identity() {
         verify_relay(&describe(1, 1, VERSION, other), &ours),
         Err(RelayIdentityError::Nonce)
     );
-    assert_eq!(
-        verify_relay(&describe(1, 1, VERSION + 1, ours), &ours),
-        Err(RelayIdentityError::Version { shown: VERSION + 1 })
-    );
+    let next = verify_relay(&describe(1, 1, VERSION + 1, ours), &ours);
+    assert!(matches!(next, Err(RelayIdentityError::Signed(_))));
     let mut cut = describe(1, 1, VERSION, ours);
     cut.description.0.pop();
     assert!(matches!(

@@ -89,6 +89,20 @@ async fn a_relay_that_welcomes_and_drops_is_not_hammered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relay_that_talks_and_breaks_the_protocol_is_not_hammered() {
+    let mut world = World::start();
+    let start = Instant::now();
+    for _ in 0..6 {
+        let mut peer = world.next_up().await;
+        peer.send(RelayFrame::Head(at(Queue::Mail, 0))).await;
+        peer.send(RelayFrame::Welcome { time: 1 }).await;
+        world.event().await;
+        world.expect_down().await;
+    }
+    assert!(start.elapsed() > Duration::from_secs(13), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_reconnects_at_once() {
     let (mut world, peer) = World::up().await;
     sleep(Duration::from_secs(2)).await;
@@ -186,14 +200,24 @@ async fn a_refused_api_key_is_tried_again_after_minutes() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_close_with_1008_counts_as_a_refused_key() {
-    let (mut world, mut peer) = World::up().await;
-    peer.message(Message::Close(Some(CloseFrame {
+fn expel() -> Message {
+    Message::Close(Some(CloseFrame {
         code: 1008,
         reason: "".into(),
-    })))
-    .await;
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_with_1008_is_checked_once_and_then_counts_as_a_refused_key() {
+    let (mut world, mut peer) = World::up().await;
+    peer.message(expel()).await;
+    drop(peer);
+    world.expect_down().await;
+    let closed = Instant::now();
+    let mut peer = world.next_up().await;
+    assert!(closed.elapsed() < Duration::from_secs(2));
+    assert_eq!(world.status.borrow().last_fault, Some(LinkFault::Expelled));
+    peer.message(expel()).await;
     drop(peer);
     world.expect_down().await;
     assert!(matches!(
@@ -203,6 +227,21 @@ async fn a_close_with_1008_counts_as_a_refused_key() {
     let closed = Instant::now();
     let _peer = world.next_up().await;
     assert!(closed.elapsed() >= Duration::from_secs(225));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspension_closes_with_1008_and_is_learned_at_the_next_upgrade() {
+    let (mut world, mut peer) = World::up().await;
+    world.relay.knobs.refuse.store(403, Ordering::Relaxed);
+    peer.message(expel()).await;
+    drop(peer);
+    let closed = Instant::now();
+    world.expect_down().await;
+    assert!(matches!(
+        world.event().await,
+        LinkEvent::Unauthorized { suspended: true }
+    ));
+    assert!(closed.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]
