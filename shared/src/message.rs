@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// What a signed message says: content with a number, or control without.
-#[expect(clippy::large_enum_variant, reason = "content is the usual case and lives shortly")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "content is the usual case and lives shortly"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// Of a content kind.
