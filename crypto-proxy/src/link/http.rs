@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use rand_core::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::AbortOnDropHandle;
 use waxwire_shared::{
@@ -27,12 +28,13 @@ use waxwire_shared::{
             RelayInfo,
         },
     },
-    ids::{Handle, Nonce32},
+    ids::{Handle, Nonce32, RelayId},
 };
-use zeroize::ZeroizeOnDrop;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{
     dial::{Dialer, TlsError},
+    identity::{RelayChanged, verify_relay},
     url::RelayUrl,
 };
 
@@ -78,7 +80,8 @@ impl ApiKey {
     }
 
     fn expose_bearer(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
+        let text = Zeroizing::new(format!("Bearer {}", self.0));
+        let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
@@ -103,14 +106,24 @@ pub enum CallError {
     /// The answer makes no sense.
     #[error("the relay's answer is malformed")]
     Malformed,
+    /// Another relay answers; it was told nothing.
+    #[error(transparent)]
+    RelayChanged(#[from] RelayChanged),
 }
 
 /// Calls one relay. Every call may be repeated: the relay answers a repetition like the first.
 pub struct Client {
     dialer: Dialer,
     host: HeaderValue,
-    bearer: Option<HeaderValue>,
+    agent: Option<Agent>,
     idle: Mutex<Vec<Connection>>,
+}
+
+/// What a client knows once the agent is registered.
+struct Agent {
+    bearer: HeaderValue,
+    pinned: RelayId,
+    nonces: Mutex<Box<dyn CryptoRng + Send>>,
 }
 
 impl fmt::Debug for Client {
@@ -153,7 +166,7 @@ impl Call {
 }
 
 impl Client {
-    /// A client without an API key; connects at the first call.
+    /// A client of whatever relay answers there, without an API key; connects at the first call.
     ///
     /// # Errors
     /// [`TlsError`], for `https` only.
@@ -162,7 +175,7 @@ impl Client {
         Ok(Self {
             dialer: Dialer::new(relay)?,
             host,
-            bearer: None,
+            agent: None,
             idle: Mutex::default(),
         })
     }
@@ -176,15 +189,21 @@ impl Client {
         Self {
             dialer,
             host,
-            bearer: None,
+            agent: None,
             idle: Mutex::default(),
         }
     }
 
-    /// The same with an API key in every call.
+    /// The same with an API key in every call, for the pinned relay only: on every connection the
+    /// relay proves its identity first, for a nonce of `rng`.
     #[must_use]
-    pub fn authorized(mut self, key: &ApiKey) -> Self {
-        self.bearer = key.expose_bearer();
+    pub fn authorized(mut self, key: &ApiKey, pinned: RelayId, rng: impl CryptoRng + Send + 'static) -> Self {
+        let nonces = Mutex::new(Box::new(rng) as Box<dyn CryptoRng + Send>);
+        self.agent = key.expose_bearer().map(|bearer| Agent {
+            bearer,
+            pinned,
+            nonces,
+        });
         self
     }
 
@@ -194,8 +213,7 @@ impl Client {
         self.dialer.relay()
     }
 
-    /// `GET /v1/relay`: what the relay says of itself, see [`super::verify_relay`]. Carries no API
-    /// key, because nothing is known of who answers.
+    /// `GET /v1/relay`: what the relay says of itself, see [`super::verify_relay`].
     ///
     /// # Errors
     /// [`CallError`].
@@ -257,7 +275,7 @@ impl Client {
 
     /// On a connection that was kept open, which the relay may have closed; then on a fresh one.
     async fn exchange(&self, call: &Call) -> Result<(StatusCode, Bytes), CallError> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.idle).pop();
         if let Some(connection) = kept {
             match self.exchange_on(connection, call).await {
                 Err(CallError::Unreachable) => {}
@@ -273,7 +291,7 @@ impl Client {
         call: &Call,
     ) -> Result<(StatusCode, Bytes), CallError> {
         let answer = self.ask(&mut connection, call).await?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         if idle.len() < IDLE && !connection.sender.is_closed() {
             idle.push(connection);
         }
@@ -291,12 +309,8 @@ impl Client {
             .method(&call.method)
             .uri(&call.path)
             .header(HOST, &self.host);
-        if let Some(bearer) = self
-            .bearer
-            .as_ref()
-            .filter(|_| !call.path.starts_with(RELAY_INFO))
-        {
-            request = request.header(AUTHORIZATION, bearer);
+        if let Some(agent) = self.agent.as_ref().filter(|_| !call.path.starts_with(RELAY_INFO)) {
+            request = request.header(AUTHORIZATION, &agent.bearer);
         }
         let body = match &call.body {
             Some((kind, body)) => {
@@ -308,7 +322,7 @@ impl Client {
         request.body(Full::new(body)).map_err(|_| CallError::Malformed)
     }
 
-    /// A fresh connection; the caller sets the time limit.
+    /// A fresh connection, to the pinned relay if there is a pin; the caller sets the time limit.
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
         let stream = self.dialer.dial().await.map_err(|error| {
             tracing::debug!(%error, "no connection to the relay");
@@ -325,20 +339,27 @@ impl Client {
                 tracing::debug!(%error, "connection to the relay ended");
             }
         });
-        Ok(Connection {
+        let mut connection = Connection {
             sender,
             _driver: AbortOnDropHandle::new(driver),
-        })
+        };
+        if let Some(agent) = &self.agent {
+            self.identify(&mut connection, agent).await?;
+        }
+        Ok(connection)
     }
 
-    /// [`Self::relay_info`] on one connection, so that what follows on it goes to who answered.
-    pub(super) async fn relay_info_on(
-        &self,
-        connection: &mut Connection,
-        nonce: &Nonce32,
-    ) -> Result<RelayInfo, CallError> {
-        let (status, body) = self.ask(connection, &relay_info_call(nonce)).await?;
-        parse(status, &body)
+    /// Makes sure that the pinned relay is at the other end. No API key is sent.
+    async fn identify(&self, connection: &mut Connection, agent: &Agent) -> Result<(), CallError> {
+        let mut nonce = [0; 32];
+        lock(&agent.nonces).fill_bytes(&mut nonce);
+        let nonce = Nonce32::from_bytes(nonce);
+        let (status, body) = self.ask(connection, &relay_info_call(&nonce)).await?;
+        let relay = verify_relay(&parse(status, &body)?, &nonce).map_err(|error| {
+            tracing::warn!(%error, "the relay did not prove its identity");
+            CallError::Malformed
+        })?;
+        Ok(relay.require(&agent.pinned)?)
     }
 
     /// Sends a request with host and API key on one connection and leaves the answer unread.
@@ -388,6 +409,10 @@ pub(super) fn parse_problem(status: u16, body: &[u8]) -> Option<Problem> {
     let fits = (400..=599).contains(&status) && body.len() <= PROBLEM;
     let problem: Problem = fits.then(|| serde_json::from_slice(body).ok()).flatten()?;
     (problem.status == status).then_some(problem)
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unreachable(error: hyper::Error) -> CallError {

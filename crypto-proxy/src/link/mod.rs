@@ -2,7 +2,7 @@
 //! and resume (docs/relay-api.md).
 //!
 //! - [`RelayUrl`], [`Client`]: where the relay is; its control resources as typed calls
-//! - [`verify_relay`]: that it is the relay that was pinned
+//! - [`verify_relay`]: who answers there; asked on every connection before the API key is shown
 //! - [`run`]: keeps one socket open, carries out [`LinkCommand`]s, reports to the engine
 //!
 //! Everything that comes from the relay is taken for hostile: bounded, decoded strictly, never
@@ -27,10 +27,7 @@ mod tests;
 use std::{future::Future, sync::Arc};
 
 use tokio::sync::mpsc;
-use waxwire_shared::{
-    api::frames::Cursor,
-    ids::{Handle, RelayId},
-};
+use waxwire_shared::{api::frames::Cursor, ids::Handle};
 
 pub use self::{
     dial::TlsError,
@@ -63,10 +60,8 @@ pub enum LinkCommand {
 /// Which relay, and from where on.
 #[derive(Debug)]
 pub struct LinkConfig {
-    /// Calls the relay with this agent's API key.
+    /// Calls the pinned relay with this agent's API key, see [`Client::authorized`].
     pub client: Arc<Client>,
-    /// The relay that was pinned when the agent was registered.
-    pub relay_id: RelayId,
     /// How far each queue is durable here at the start.
     pub cursors: Vec<Cursor>,
 }

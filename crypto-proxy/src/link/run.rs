@@ -13,14 +13,14 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::ids::{Handle, RelayId};
+use waxwire_shared::ids::Handle;
 
 use super::{
     LinkCommand, LinkConfig, Reports,
     backoff::Backoff,
     cursors::Cursors,
     http::Client,
-    lookup::{self, Standing},
+    lookup,
     session::{Ended, Session},
     socket::{self, OpenError, Socket},
     status::{LinkFault, LinkStatus},
@@ -54,13 +54,10 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let (lookups, handles) = mpsc::unbounded_channel();
-    let (standing, known) = watch::channel(Standing::Unchecked);
     let cursors = Mutex::new(Cursors::new(config.cursors));
     let link = Link {
         client: &config.client,
-        relay_id: config.relay_id,
         rng,
-        standing,
         status,
         backoff: Backoff::default(),
         told: None,
@@ -75,15 +72,13 @@ pub async fn run(
     };
     tokio::select! {
         () = link.keep_up() => {}
-        () = lookup::run(&config.client, known, handles, &engine) => {}
+        () = lookup::run(&config.client, handles, &engine) => {}
     }
 }
 
 struct Link<'a, E, R> {
     client: &'a Client,
-    relay_id: RelayId,
     rng: R,
-    standing: watch::Sender<Standing>,
     status: watch::Sender<LinkStatus>,
     backoff: Backoff,
     /// The trouble that the engine was told about since the socket was last up.
@@ -132,27 +127,11 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     /// From nothing to a socket that is welcome, and the relay's time.
     async fn open(&mut self) -> Meanwhile<Result<(Socket, u64), OpenError>> {
         let Self {
-            client,
-            relay_id,
-            rng,
-            standing,
-            room,
-            ..
+            client, rng, room, ..
         } = self;
         let cursors = room.cursors;
         let work = async {
-            let connection = socket::identify(client, relay_id, rng).await;
-            let changed = matches!(connection, Err(OpenError::RelayChanged { .. }));
-            standing.send_if_modified(|now| {
-                let before = *now;
-                match (&connection, before) {
-                    (Ok(_), _) => *now = Standing::Pinned,
-                    (Err(_), Standing::Pinned) if !changed => {}
-                    (Err(_), _) => *now = Standing::Doubtful,
-                }
-                *now != before
-            });
-            let mut socket = socket::upgrade(client, connection?, rng).await?;
+            let mut socket = socket::open(client, rng).await?;
             let resume = cursors.lock().unwrap_or_else(PoisonError::into_inner).resume();
             let relay_time = socket::resume(&mut socket, resume).await?;
             Ok((socket, relay_time))

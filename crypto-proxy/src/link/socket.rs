@@ -1,7 +1,4 @@
-//! Opens a socket: who answers, upgrade, resume, welcome (docs/relay-api.md).
-//!
-//! The relay's identity is asked for and the upgrade is made on one connection: the API key goes
-//! to whoever proved to be the pinned relay.
+//! Opens a socket: upgrade of a connection to the pinned relay, resume, welcome (docs/relay-api.md).
 
 use std::time::Duration;
 
@@ -31,13 +28,12 @@ use waxwire_shared::{
         frames::{ClientFrame, Cursor, RelayFrame},
         problem::{Problem, ProblemType},
     },
-    ids::{Nonce32, RelayId},
+    ids::RelayId,
 };
 
 use super::{
     dial::Stream,
-    http::{CALL, CallError, Client, Connection, parse_problem, read_answer},
-    identity::verify_relay,
+    http::{CALL, CallError, Client, parse_problem, read_answer},
     status::LinkFault,
 };
 
@@ -100,6 +96,7 @@ impl From<CallError> for OpenError {
         match error {
             CallError::Unreachable => Self::Unreachable,
             CallError::Malformed => Self::Malformed,
+            CallError::RelayChanged(changed) => Self::RelayChanged { shown: changed.shown },
             CallError::Problem(problem) => Self::Refused {
                 status: problem.status,
             },
@@ -107,52 +104,20 @@ impl From<CallError> for OpenError {
     }
 }
 
-/// Connects and makes sure that the pinned relay answers. No API key is sent.
+/// Connects to the pinned relay and makes the connection a WebSocket.
 ///
 /// # Errors
-/// [`OpenError::Unreachable`], [`OpenError::Malformed`], [`OpenError::Refused`],
-/// [`OpenError::RelayChanged`].
-pub(super) async fn identify(
-    client: &Client,
-    pinned: &RelayId,
-    rng: &mut impl CryptoRng,
-) -> Result<Connection, OpenError> {
-    let mut nonce = [0; 32];
-    rng.fill_bytes(&mut nonce);
-    let nonce = Nonce32::from_bytes(nonce);
-    let asked = async {
-        let mut connection = client.connect().await?;
-        let info = client.relay_info_on(&mut connection, &nonce).await?;
-        Ok::<_, CallError>((connection, info))
-    };
-    let (connection, info) = timeout(CALL, asked).await.map_err(|_| OpenError::Unreachable)??;
-    let relay = verify_relay(&info, &nonce).map_err(|error| {
-        tracing::warn!(%error, "the relay did not prove its identity");
-        OpenError::Malformed
-    })?;
-    match relay.require(pinned) {
-        Ok(()) => Ok(connection),
-        Err(changed) => Err(OpenError::RelayChanged { shown: changed.shown }),
-    }
-}
-
-/// Makes the connection on which the relay proved its identity a WebSocket.
-///
-/// # Errors
-/// [`OpenError`] but for `RelayChanged` and `NoWelcome`.
-pub(super) async fn upgrade(
-    client: &Client,
-    connection: Connection,
-    rng: &mut impl CryptoRng,
-) -> Result<Socket, OpenError> {
+/// [`OpenError`] but for `NoWelcome`.
+pub(super) async fn open(client: &Client, rng: &mut impl CryptoRng) -> Result<Socket, OpenError> {
     let mut key = [0; 16];
     rng.fill_bytes(&mut key);
     let key = STANDARD.encode(key);
-    let upgraded = timeout(CALL, upgrade_with(client, connection, &key)).await;
+    let upgraded = timeout(CALL, upgrade(client, &key)).await;
     upgraded.map_err(|_| OpenError::Unreachable)?
 }
 
-async fn upgrade_with(client: &Client, mut connection: Connection, key: &str) -> Result<Socket, OpenError> {
+async fn upgrade(client: &Client, key: &str) -> Result<Socket, OpenError> {
+    let mut connection = client.connect().await?;
     let key_value = HeaderValue::try_from(key).map_err(|_| OpenError::Malformed)?;
     let headers = [
         (CONNECTION, HeaderValue::from_static("Upgrade")),

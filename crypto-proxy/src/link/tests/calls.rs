@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::mpsc,
@@ -19,7 +20,7 @@ use super::{
     client,
     fake::{API_KEY, FakeRelay, bundle_of, relay_id},
 };
-use crate::link::{ApiKey, CallError, Client, RelayUrl, verify_relay};
+use crate::link::{ApiKey, CallError, Client, RelayChanged, RelayUrl, verify_relay};
 
 fn handle(text: &str) -> waxwire_shared::ids::Handle {
     text.parse().unwrap()
@@ -81,6 +82,20 @@ async fn failures_are_told_apart() {
     let before = Instant::now();
     assert_eq!(client.bundle(&handle("alice")).await, Err(CallError::Unreachable));
     assert_eq!(before.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_connection_is_checked_before_it_sees_the_key() {
+    let relay = FakeRelay::start();
+    let client = client(&relay);
+    *relay.knobs.identity.lock().unwrap() = 2;
+    let shown = relay_id(2);
+    let changed = Err(CallError::RelayChanged(RelayChanged { shown }));
+    assert_eq!(client.bundle(&handle("alice")).await, changed);
+    assert_eq!(client.put_bundle(b"bundle".to_vec()).await, changed);
+    assert_eq!(relay.knobs.authorized.load(Ordering::Relaxed), 0);
+    *relay.knobs.identity.lock().unwrap() = 1;
+    assert_eq!(client.bundle(&handle("alice")).await, Ok(bundle_of("alice")));
 }
 
 /// A relay that answers one request of a connection with these bytes and closes it.
@@ -165,7 +180,9 @@ async fn tcp_is_spoken_for_real() {
 fn the_api_key_shows_up_nowhere() {
     let key = ApiKey::new("secret-key".to_owned()).unwrap();
     let relay = RelayUrl::parse("http://localhost", false).unwrap();
-    let client = Client::new(relay).unwrap().authorized(&key);
+    let client = Client::new(relay)
+        .unwrap()
+        .authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(1));
     assert_eq!(format!("{key:?} {client:?}"), "ApiKey Client(http://localhost)");
     for bad in ["", "a b", "a\nb", "ä", &"x".repeat(257)] {
         assert!(ApiKey::new(bad.to_owned()).is_err(), "{bad}");

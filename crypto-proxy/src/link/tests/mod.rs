@@ -36,7 +36,8 @@ fn at(queue: Queue, position: u64) -> Cursor {
 }
 
 fn client(relay: &FakeRelay) -> Client {
-    Client::memory(relay.dialer.clone()).authorized(&ApiKey::new(API_KEY.to_owned()).unwrap())
+    let key = ApiKey::new(API_KEY.to_owned()).unwrap();
+    Client::memory(relay.dialer.clone()).authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(2))
 }
 
 impl World {
@@ -48,7 +49,6 @@ impl World {
     fn with(relay: FakeRelay, cursors: Vec<Cursor>, patience: usize) -> Self {
         let config = LinkConfig {
             client: Arc::new(client(&relay)),
-            relay_id: relay_id(1),
             cursors,
         };
         let (commands, inbox) = mpsc::unbounded_channel();
