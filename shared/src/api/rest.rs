@@ -174,3 +174,16 @@ pub struct AckRequest {
     /// Positions up to which everything is durable at the agent.
     pub acks: Vec<Cursor>,
 }
+
+/// `GET /v1/agents/me`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentAnswer {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The agent's handle.
+    pub handle: Handle,
+    /// Unix milliseconds by the relay's clock.
+    pub registered_at: u64,
+    /// Whether the relay's operator has suspended the agent.
+    pub suspended: bool,
+}

@@ -1,0 +1,169 @@
+//! `waxwire-relay admin`: works on the database, also while a relay serves it. A serving relay
+//! notices changes within seconds.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use waxwire_shared::ids::Handle;
+
+use crate::{
+    accounts::credential::Credential,
+    cli::AdminCommand,
+    clock::Clock,
+    identity::RelayIdentity,
+    metrics::Metrics,
+    rng::{self, Random, RandomError},
+    snowflake::WorkerId,
+    store::{
+        AgentRecord, CommitListener, DatabaseUrl, OpenError, ReadError, Store, StoreContext, Stored,
+        WriteError,
+    },
+};
+
+/// Agents read at once.
+const PAGE: usize = 500;
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Why an administrator's command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The database cannot be opened.
+    #[error("the database cannot be opened")]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// No such agent.
+    #[error("no agent has the handle {0}")]
+    Unknown(Handle),
+}
+
+/// Nobody listens to the writes of a command.
+struct Nobody;
+
+impl CommitListener for Nobody {
+    fn stored(&self, _: &[Stored]) {}
+}
+
+async fn open(url: &DatabaseUrl, clock: Clock) -> Result<Store, OpenError> {
+    let context = StoreContext {
+        worker: WorkerId::default(),
+        clock,
+        metrics: Arc::new(Metrics::default()),
+        listener: Arc::new(Nobody),
+        serving: false,
+    };
+    Store::open(url, context).await
+}
+
+/// Creates the database or brings its schema up to date.
+///
+/// # Errors
+/// [`AdminError::Open`].
+pub async fn migrate(url: &DatabaseUrl) -> Result<(), AdminError> {
+    open(url, Clock::System).await?.close().await;
+    Ok(())
+}
+
+/// Runs a command and gives what it prints, without the last line's end.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn run(
+    url: &DatabaseUrl,
+    command: AdminCommand,
+    clock: Clock,
+    random: &dyn Random,
+) -> Result<String, AdminError> {
+    let store = open(url, clock.clone()).await?;
+    let result = run_on(&store, command, &clock, random).await;
+    store.close().await;
+    result
+}
+
+async fn run_on(
+    store: &Store,
+    command: AdminCommand,
+    clock: &Clock,
+    random: &dyn Random,
+) -> Result<String, AdminError> {
+    match command {
+        AdminCommand::Fingerprint => {
+            let candidate = zeroize::Zeroizing::new(rng::array::<32>(random)?);
+            let held = store.relay_secret(candidate).await?;
+            Ok(RelayIdentity::from_secret(&held.secret).fingerprint().to_string())
+        }
+        AdminCommand::Agents => list(store).await,
+        AdminCommand::Suspend { handle } => {
+            let changed = store.set_suspended(handle.clone(), true).await?;
+            say(changed, handle, "suspended", "was suspended already")
+        }
+        AdminCommand::Unsuspend { handle } => {
+            let changed = store.set_suspended(handle.clone(), false).await?;
+            say(changed, handle, "not suspended any more", "was not suspended")
+        }
+        AdminCommand::Revoke { handle } => {
+            let changed = store.revoke_key(handle.clone()).await?;
+            say(changed, handle, "API key revoked", "had no API key")
+        }
+        AdminCommand::Invite { count, days } => {
+            let expires_at = clock.now_ms().saturating_add(u64::from(days) * DAY_MS);
+            let mut codes = Vec::with_capacity(count.into());
+            for _ in 0..count {
+                let code = Credential::new_invite(random)?;
+                store.add_invite(code.hash(), expires_at).await?;
+                codes.push(code.expose_text().to_owned());
+            }
+            Ok(codes.join("\n"))
+        }
+    }
+}
+
+fn say(changed: Option<bool>, handle: Handle, done: &str, before: &str) -> Result<String, AdminError> {
+    match changed {
+        None => Err(AdminError::Unknown(handle)),
+        Some(true) => Ok(format!("{handle}: {done}")),
+        Some(false) => Ok(format!("{handle}: {before}")),
+    }
+}
+
+async fn list(store: &Store) -> Result<String, AdminError> {
+    let mut text = String::from("handle\tagent id\tregistered (Unix ms)\tstate");
+    let mut after = String::new();
+    loop {
+        let agents = store.agents(&after, PAGE).await?;
+        let Some(last) = agents.last() else {
+            return Ok(text);
+        };
+        after = last.handle.to_string();
+        for agent in &agents {
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                "\n{}\t{}\t{}\t{}",
+                agent.handle,
+                agent.id,
+                agent.registered_at,
+                state(agent)
+            );
+        }
+    }
+}
+
+const fn state(agent: &AgentRecord) -> &'static str {
+    match agent {
+        AgentRecord {
+            suspended_at: Some(_),
+            ..
+        } => "suspended",
+        AgentRecord {
+            has_api_key: false, ..
+        } => "revoked",
+        _ => "active",
+    }
+}

@@ -1,0 +1,65 @@
+//! `PUT /v1/agents/me/bundle` and `GET /v1/agents/{handle}/bundle`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use http::StatusCode;
+use waxwire_shared::{
+    api::{
+        problem::ProblemType,
+        rest::{Base64Bytes, BundleAnswer},
+    },
+    ids::Handle,
+    limits,
+};
+
+use super::{
+    ApiError,
+    extract::{Authenticated, Octets, json},
+};
+use crate::{accounts::proof, relay::Relay, store::BundleOutcome};
+
+/// Largest signed bundle: the body, its signature and their heads.
+const SIGNED_BUNDLE: usize = limits::BUNDLE + 1024;
+
+/// Publishes a bundle of the agent itself.
+pub(super) async fn put(
+    State(relay): State<Arc<Relay>>,
+    Authenticated(account): Authenticated,
+    Octets(body): Octets<SIGNED_BUNDLE>,
+) -> Result<Response, ApiError> {
+    let store = &relay.delivery.store;
+    let record = store.agent(account.agent).await?;
+    let record = record.ok_or_else(|| ApiError::new(ProblemType::NotFound))?;
+    let now = relay.delivery.clock.now_ms();
+    let bytes = body.to_vec();
+    let bundle = proof::check_bundle(&relay.identity, &record.handle, &record.identity, bytes, now)?;
+    match store.put_bundle(account.agent, bundle).await? {
+        BundleOutcome::Stored | BundleOutcome::Repeated => {}
+        BundleOutcome::Stale => return Err(ApiError::new(ProblemType::Stale)),
+    }
+    let answer = BundleAnswer {
+        agent_id: account.id,
+        bundle: Base64Bytes(body.to_vec()),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// Answers the latest bundle of any agent, to any agent. A handle that cannot be one is unknown.
+pub(super) async fn get(
+    State(relay): State<Arc<Relay>>,
+    Authenticated(_): Authenticated,
+    Path(handle): Path<String>,
+) -> Result<Response, ApiError> {
+    let unknown = || ApiError::new(ProblemType::NotFound);
+    let handle: Handle = handle.parse().map_err(|_| unknown())?;
+    let (agent_id, bytes) = relay.delivery.store.bundle(&handle).await?.ok_or_else(unknown)?;
+    let answer = BundleAnswer {
+        agent_id,
+        bundle: Base64Bytes(bytes),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}

@@ -1,0 +1,48 @@
+//! The relay's HTTP interface: one file a resource, docs/relay-api.md says what each answers.
+
+mod acks;
+mod agents;
+mod api_keys;
+mod bundles;
+mod challenges;
+mod envelopes;
+mod error;
+mod extract;
+mod health;
+mod link;
+mod queues;
+mod relay_info;
+mod service;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post, put},
+};
+pub use error::ApiError;
+pub use service::{metrics_service, service};
+
+use crate::relay::Relay;
+
+/// Every route.
+pub fn router(relay: Arc<Relay>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/v1/relay", get(relay_info::get))
+        .route("/v1/challenges", post(challenges::post))
+        .route("/v1/agents", post(agents::register))
+        .route("/v1/agents/api-key", post(api_keys::post))
+        .route("/v1/agents/me", get(agents::me))
+        .route("/v1/agents/me/bundle", put(bundles::put))
+        .route("/v1/agents/{handle}/bundle", get(bundles::get))
+        .route("/v1/envelopes", post(envelopes::post))
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{queue}/envelopes", get(queues::envelopes))
+        .route("/v1/acks", post(acks::post))
+        .route("/v1/link", get(link::get))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(relay)
+}

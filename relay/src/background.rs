@@ -1,0 +1,106 @@
+//! Tasks that run beside the requests: following changes of credentials, and retention.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    delivery::Closing,
+    logging,
+    relay::Relay,
+    store::{AuthEvent, ReadError, Retention, RetentionCursor},
+};
+
+/// Between looks for changes that another process made.
+const FOLLOW: Duration = Duration::from_secs(1);
+/// Between passes of retention.
+const RETENTION_PASS: Duration = Duration::from_secs(3_600);
+/// Between steps of a pass, so that it never competes with sends.
+const RETENTION_STEP: Duration = Duration::from_millis(50);
+/// How long idempotency keys are kept.
+const KEEP_SENT_MS: u64 = 35 * 24 * 3_600 * 1_000;
+/// How long acknowledged envelopes are kept.
+const KEEP_ENVELOPES_MS: u64 = 30 * 24 * 3_600 * 1_000;
+
+/// Starts the tasks; they end when the relay stops.
+pub fn start(relay: &Arc<Relay>) {
+    tokio::spawn(follow_auth_events(Arc::clone(relay)));
+    tokio::spawn(retain(Arc::clone(relay)));
+}
+
+/// Whether the relay still serves after `pause`.
+async fn rest(shutdown: &CancellationToken, pause: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = shutdown.cancelled() => false,
+    }
+}
+
+async fn follow_auth_events(relay: Arc<Relay>) {
+    let mut last = None;
+    loop {
+        match auth_step(&relay, &mut last).await {
+            Ok(()) => relay.auth.up_to_date(),
+            Err(error) => {
+                tracing::error!(error = %logging::chain(&error), "cannot follow changes of credentials")
+            }
+        }
+        if !rest(&relay.delivery.shutdown, FOLLOW).await {
+            return;
+        }
+    }
+}
+
+/// Forgets the keys of agents that changed and ends the sockets of those that may not have them.
+async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadError> {
+    let store = &relay.delivery.store;
+    let Some(after) = *last else {
+        // Nothing is remembered from before the start.
+        let newest = store.auth_events(None).await?;
+        *last = Some(newest.first().map_or(0, |event| event.number));
+        return Ok(());
+    };
+    for AuthEvent { number, agent } in store.auth_events(Some(after)).await? {
+        relay.auth.forget(agent);
+        let record = store.agent(agent).await?;
+        let closing = match &record {
+            Some(record) if record.suspended_at.is_some() => Some(Closing::Suspended),
+            Some(record) if record.has_api_key => None,
+            _ => Some(Closing::KeyReplaced),
+        };
+        if let Some(closing) = closing {
+            relay.delivery.hub.close_agent(agent, closing);
+        }
+        *last = Some(number);
+    }
+    Ok(())
+}
+
+async fn retain(relay: Arc<Relay>) {
+    let shutdown = &relay.delivery.shutdown;
+    let mut cursor = RetentionCursor::default();
+    while rest(shutdown, RETENTION_STEP).await {
+        let now = relay.delivery.clock.now_ms();
+        let policy = Retention {
+            sent_before: now.saturating_sub(KEEP_SENT_MS),
+            envelopes_before: now.saturating_sub(KEEP_ENVELOPES_MS),
+            now,
+        };
+        let done = match relay.delivery.store.retain(&mut cursor, &policy).await {
+            Ok(step) => {
+                relay.delivery.metrics.retained_away.add(step.deleted as u64);
+                step.done
+            }
+            Err(error) => {
+                tracing::warn!(error = %logging::chain(&error), "retention stopped for now");
+                true
+            }
+        };
+        if done {
+            cursor = RetentionCursor::default();
+            if !rest(shutdown, RETENTION_PASS).await {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use waxwire_shared::{api::rest::Registration, ids::Handle};
+
+use crate::{
+    config::Listen,
+    logging::{LogFilter, LogFormat},
+    snowflake::WorkerId,
+};
+
+/// Stores and routes ciphertext between agents.
+#[derive(Debug, Parser)]
+#[command(name = "waxwire-relay", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serves agents until it is told to stop.
+    Serve(Box<ServeArgs>),
+    /// Creates the database or brings its schema up to date, then ends.
+    Migrate(DatabaseArgs),
+    /// Looks after the agents of this relay, also while it serves.
+    Admin {
+        /// Which database.
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// What to do there.
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+}
+
+/// Where the database is.
+#[derive(Debug, Args)]
+pub struct DatabaseArgs {
+    /// The relay's database: sqlite://PATH [default: sqlite://waxwire-relay.db]
+    #[arg(long, value_name = "URL", env = "WAXWIRE_DATABASE_URL", global = true)]
+    pub database: Option<String>,
+    /// A TOML file with the same keys as the flags of serve
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What an administrator can do.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Prints the fingerprint of the relay's identity, which agents pin
+    Fingerprint,
+    /// Lists the agents: handle, agent id, registered, state
+    Agents,
+    /// Shuts an agent out until it is unsuspended; nothing of it is deleted
+    Suspend {
+        /// The agent
+        handle: Handle,
+    },
+    /// Ends a suspension
+    Unsuspend {
+        /// The agent
+        handle: Handle,
+    },
+    /// Takes an agent's API key away; it can get another by proving its identity
+    Revoke {
+        /// The agent
+        handle: Handle,
+    },
+    /// Prints new invite codes, each good for one registration
+    Invite {
+        /// How many
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+        /// For how many days they can be used
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+    },
+}
+
+/// Settings of `serve`. A flag wins over its environment variable, that over the configuration
+/// file, that over the default.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// A TOML file with the same keys as these flags, and `[limits]`
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen: HOST:PORT (port 0 is any free one) or unix:PATH [default: 127.0.0.1:7600]
+    #[arg(long, value_name = "ADDRESS", env = "WAXWIRE_RELAY_LISTEN")]
+    pub listen: Option<Listen>,
+    /// The database: sqlite://PATH [default: sqlite://waxwire-relay.db]
+    #[arg(long, value_name = "URL", env = "WAXWIRE_DATABASE_URL")]
+    pub database: Option<String>,
+    /// Redis, which connects several relay nodes; refused with SQLite, which has one node
+    #[arg(long, value_name = "URL", env = "WAXWIRE_REDIS_URL")]
+    pub redis: Option<String>,
+    /// Number of this process in the ids that it makes, 0 to 1023 [default: 0]
+    #[arg(long, value_name = "NUMBER", env = "WAXWIRE_RELAY_WORKER_ID")]
+    pub worker_id: Option<WorkerId>,
+    /// Under which URL agents reach this relay; shown with the fingerprint at start
+    #[arg(long, value_name = "URL", env = "WAXWIRE_RELAY_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Certificate chain in PEM; with it and --tls-key the relay speaks HTTPS
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// Who may register: open, invite or closed [default: open on loopback, else invite]
+    #[arg(long, value_name = "MODE", env = "WAXWIRE_RELAY_REGISTRATION", value_parser = registration)]
+    pub registration: Option<Registration>,
+    /// File with the master key of the administration API, at least 32 characters; without it there
+    /// is no such API
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_MASTER_KEY_FILE")]
+    pub master_key_file: Option<PathBuf>,
+    /// Where to serve Prometheus metrics: HOST:PORT or unix:PATH; without it nowhere
+    #[arg(long, value_name = "ADDRESS", env = "WAXWIRE_RELAY_METRICS_LISTEN")]
+    pub metrics_listen: Option<Listen>,
+    /// What to log: a level, or target=level pairs [default: info]
+    #[arg(long, value_name = "FILTER", env = "WAXWIRE_LOG")]
+    pub log: Option<LogFilter>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT", env = "WAXWIRE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+fn registration(text: &str) -> Result<Registration, String> {
+    match text {
+        "open" => Ok(Registration::Open),
+        "invite" => Ok(Registration::Invite),
+        "closed" => Ok(Registration::Closed),
+        _ => Err("expected open, invite or closed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

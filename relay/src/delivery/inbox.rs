@@ -1,0 +1,189 @@
+//! What waits for one socket: answers to its sends, pushes, and news that it must end.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use waxwire_shared::ids::Hash;
+
+use crate::store::{AnswerSink, QueueNo, SendResult};
+
+/// Most pushes that wait for a socket.
+const PUSHES: usize = 256;
+/// Most bytes of pushes that wait for a socket.
+const PUSH_BYTES: usize = 1024 * 1024;
+
+/// Why a socket must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Its API key is not valid any more.
+    KeyReplaced,
+    /// Its agent was suspended.
+    Suspended,
+}
+
+/// The answer to a send of this socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Names the send.
+    pub request: u32,
+    /// SHA-256 of what was sent.
+    pub hash: Hash,
+    /// What became of it.
+    pub result: SendResult,
+}
+
+/// A delivery, ready to be written.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The queue.
+    pub queue: QueueNo,
+    /// The position in it.
+    pub position: u64,
+    /// The frame, shared by all sockets that get it.
+    pub frame: Bytes,
+}
+
+/// Everything that waited.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// In the order of the sends' decisions.
+    pub answers: Vec<Answer>,
+    /// In the order of the commits. Some may be missing: see `heads`.
+    pub pushes: VecDeque<Push>,
+    /// The highest position that was heard of, of each queue whose pushes were dropped.
+    pub heads: Vec<(QueueNo, u64)>,
+    /// The socket must end.
+    pub closing: Option<Closing>,
+    push_bytes: usize,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.pushes.is_empty() && self.heads.is_empty() && self.closing.is_none()
+    }
+}
+
+/// One socket's or one long poll's mail. Bounded: beyond the bound only heads are kept.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    mail: Mutex<Mail>,
+    waker: AtomicWaker,
+}
+
+impl Inbox {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a push, or only its position if too much waits already.
+    pub fn push(&self, push: Push) {
+        {
+            let mut mail = self.mail();
+            let bytes = mail.push_bytes + push.frame.len();
+            if mail.pushes.len() < PUSHES && bytes <= PUSH_BYTES {
+                mail.push_bytes = bytes;
+                mail.pushes.push_back(push);
+            } else {
+                match mail.heads.iter_mut().find(|(queue, _)| *queue == push.queue) {
+                    Some((_, head)) => *head = push.position.max(*head),
+                    None => mail.heads.push((push.queue, push.position)),
+                }
+            }
+        }
+        self.waker.wake();
+    }
+
+    /// Tells the socket to end; the first reason counts.
+    pub fn close(&self, closing: Closing) {
+        self.mail().closing.get_or_insert(closing);
+        self.waker.wake();
+    }
+
+    /// Takes everything, without waiting.
+    #[must_use]
+    pub fn take(&self) -> Mail {
+        std::mem::take(&mut *self.mail())
+    }
+
+    /// Ready when something waits. One task at a time may poll.
+    pub fn poll_mail(&self, context: &Context<'_>) -> Poll<()> {
+        if !self.mail().is_empty() {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
+        // What came between the look and the registration has woken nobody.
+        if self.mail().is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Ready when the socket must end. One task at a time may poll.
+    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        if self.mail().closing.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Waits until something waits.
+    pub async fn arrived(&self) {
+        std::future::poll_fn(|context| self.poll_mail(context)).await;
+    }
+}
+
+impl AnswerSink for Inbox {
+    fn answer(&self, request: u32, hash: Hash, result: SendResult) {
+        self.mail().answers.push(Answer {
+            request,
+            hash,
+            result,
+        });
+        self.waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::test_queue;
+
+    fn push(position: u64, length: usize) -> Push {
+        Push {
+            queue: test_queue(1),
+            position,
+            frame: vec![0; length].into(),
+        }
+    }
+
+    #[test]
+    fn push_beyond_the_bound_keeps_only_the_head() {
+        let inbox = Inbox::default();
+        for position in 1..=PUSHES as u64 + 5 {
+            inbox.push(push(position, 1));
+        }
+        let mail = inbox.take();
+        assert_eq!(mail.pushes.len(), PUSHES);
+        assert_eq!(mail.heads, [(test_queue(1), PUSHES as u64 + 5)]);
+    }
+
+    #[test]
+    fn push_is_bounded_in_bytes_too() {
+        let inbox = Inbox::default();
+        inbox.push(push(1, PUSH_BYTES));
+        inbox.push(push(2, 1));
+        let mail = inbox.take();
+        assert_eq!(mail.pushes.len(), 1);
+        assert_eq!(mail.heads, [(test_queue(1), 2)]);
+        inbox.push(push(3, 1));
+        assert_eq!(inbox.take().pushes.len(), 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! From the commit to the sockets: the hub pushes what was stored from memory, a socket that is
+//! behind reads the table. A push is a hint and may be dropped; the table is the truth.
+
+mod hub;
+mod inbox;
+mod queue_state;
+pub mod send;
+pub mod session;
+
+use std::{sync::Arc, time::Duration};
+
+pub use hub::{Attached, Full, Hub};
+pub use inbox::{Answer, Closing, Inbox, Mail, Push};
+pub use queue_state::QueueState;
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Clock, metrics::Metrics, store::Store};
+
+/// How long sockets wait for what.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// For the first frame.
+    pub first_frame: Duration,
+    /// Between pings.
+    pub ping: Duration,
+    /// For the pong, or any other frame, after a ping.
+    pub pong: Duration,
+    /// For a write that the peer does not read.
+    pub write: Duration,
+    /// For answers to sends in flight, when the relay stops.
+    pub drain: Duration,
+    /// For the peer's half of a close.
+    pub close: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            first_frame: Duration::from_secs(10),
+            ping: Duration::from_secs(30),
+            pong: Duration::from_secs(10),
+            write: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            close: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What sockets and long polls work with.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The table.
+    pub store: Store,
+    /// Who is connected.
+    pub hub: Arc<Hub>,
+    /// Tells the time of welcomes.
+    pub clock: Clock,
+    /// Counts deliveries.
+    pub metrics: Arc<Metrics>,
+    /// Patience.
+    pub timing: Timing,
+    /// Cancelled when the relay stops.
+    pub shutdown: CancellationToken,
+}

@@ -1,0 +1,140 @@
+//! How far one socket is with one queue: what was delivered, what is not acknowledged yet, and
+//! whether it lives from pushes or has to read.
+
+use std::collections::VecDeque;
+
+use waxwire_shared::api::frames::Queue;
+
+use super::inbox::Push;
+use crate::store::QueueNo;
+
+/// Most deliveries of a queue that a socket may have un-acknowledged.
+pub(super) const WINDOW: usize = 256;
+/// Most bytes of deliveries of a queue that a socket may have un-acknowledged.
+pub(super) const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// One queue on one socket.
+#[derive(Debug)]
+pub struct QueueState {
+    no: QueueNo,
+    queue: Queue,
+    /// Everything up to here was delivered, or lies before where the socket resumed.
+    delivered: u64,
+    /// The highest position that was heard of.
+    head: u64,
+    /// Whether the reader must be told that it has everything.
+    announce: bool,
+    unacked: VecDeque<(u64, usize)>,
+    unacked_bytes: usize,
+}
+
+impl QueueState {
+    /// A queue from which everything after `resume` is to be delivered. A cursor beyond the head
+    /// counts as the head: the relay cannot have delivered what it does not hold.
+    #[must_use]
+    pub fn new(no: QueueNo, queue: Queue, resume: u64, head: u64) -> Self {
+        Self {
+            no,
+            queue,
+            delivered: resume.min(head),
+            head,
+            announce: true,
+            unacked: VecDeque::new(),
+            unacked_bytes: 0,
+        }
+    }
+
+    /// The store's number of the queue.
+    #[must_use]
+    pub const fn no(&self) -> QueueNo {
+        self.no
+    }
+
+    /// The queue's name for its reader.
+    #[must_use]
+    pub const fn queue(&self) -> Queue {
+        self.queue
+    }
+
+    /// Everything up to here was delivered.
+    #[must_use]
+    pub const fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The highest position that was heard of.
+    #[must_use]
+    pub const fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Notes that there is something at `position`.
+    pub fn heard(&mut self, position: u64) {
+        self.head = position.max(self.head);
+    }
+
+    /// Whether `push` is to be written now: it is the very next one and fits the window. Anything
+    /// else is read from the table later, or was delivered before.
+    #[must_use]
+    pub fn takes(&mut self, push: &Push) -> bool {
+        self.heard(push.position);
+        push.position == self.delivered + 1 && self.has_room()
+    }
+
+    /// Notes a delivery. Positions that are no longer held are passed over.
+    pub fn deliver(&mut self, position: u64, bytes: usize) {
+        self.delivered = position.max(self.delivered);
+        self.heard(position);
+        self.unacked.push_back((position, bytes));
+        self.unacked_bytes += bytes;
+    }
+
+    /// Notes that a read found nothing up to `head`.
+    pub fn pass_over(&mut self, head: u64) {
+        self.delivered = head.max(self.delivered);
+        self.heard(head);
+    }
+
+    /// Notes an ack.
+    pub fn ack(&mut self, position: u64) {
+        while let Some((oldest, bytes)) = self.unacked.front().copied()
+            && oldest <= position
+        {
+            self.unacked.pop_front();
+            self.unacked_bytes -= bytes;
+        }
+        if self.unacked.is_empty() {
+            // An idle socket holds no memory of a busy hour.
+            self.unacked.shrink_to(0);
+        }
+    }
+
+    /// Whether another delivery may be written.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unacked.len() < WINDOW && self.unacked_bytes < WINDOW_BYTES
+    }
+
+    /// How many envelopes and bytes the window has room for; `None` if there is nothing to read or
+    /// no room.
+    #[must_use]
+    pub fn to_read(&self) -> Option<(usize, usize)> {
+        (self.delivered < self.head && self.has_room())
+            .then(|| (WINDOW - self.unacked.len(), WINDOW_BYTES - self.unacked_bytes))
+    }
+
+    /// The position to announce as delivered, once each time the queue was behind and is not any
+    /// more.
+    #[must_use]
+    pub const fn take_announcement(&mut self) -> Option<u64> {
+        if self.delivered < self.head {
+            self.announce = true;
+            None
+        } else if self.announce {
+            self.announce = false;
+            Some(self.delivered)
+        } else {
+            None
+        }
+    }
+}

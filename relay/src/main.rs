@@ -1,0 +1,110 @@
+//! The program: command line, runtime, signals, exit status.
+
+use std::{io::Write as _, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use waxwire_relay::{
+    admin,
+    cli::{Cli, Command, ServeArgs},
+    clock::Clock,
+    config::{Config, database_of},
+    delivery::Timing,
+    logging::{self, LogFilter, LogFormat},
+    rng::SystemRandom,
+    server::{Server, Surroundings},
+};
+
+fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a program that does not start"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("waxwire-relay: {error:#}");
+}
+
+fn start(cli: Cli) -> anyhow::Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(args) => serve(*args).await,
+        Command::Migrate(args) => {
+            logging::start(&LogFilter::default(), LogFormat::Text);
+            let url = database_of(args.database, args.config.as_deref())?;
+            admin::migrate(&url).await?;
+            print_line("the database is up to date")
+        }
+        Command::Admin { database, command } => {
+            logging::start(&LogFilter::default(), LogFormat::Text);
+            let url = database_of(database.database, database.config.as_deref())?;
+            let text = admin::run(&url, command, Clock::System, &SystemRandom).await?;
+            print_line(&text)
+        }
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = Config::resolve(args)?;
+    logging::start(&config.log, config.log_format);
+    let public_url = config.public_url.clone();
+    let shutdown = CancellationToken::new();
+    stop_on_signals(&shutdown)?;
+    let surroundings = Surroundings {
+        clock: Clock::System,
+        random: Arc::new(SystemRandom),
+        timing: Timing::default(),
+        shutdown,
+    };
+    let server = Server::start(config, surroundings).await?;
+    let address = server.address();
+    let fingerprint = server.relay().identity.fingerprint();
+    let join = public_url.unwrap_or_else(|| address.clone());
+    print_line(&format!("listening on {address}"))?;
+    tracing::info!(%fingerprint, relay = %format!("{join}#{fingerprint}"), "ready");
+    if let Some(bound) = server.metrics_bound() {
+        tracing::info!(?bound, "metrics");
+    }
+    server.run().await;
+    Ok(())
+}
+
+fn stop_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for SIGINT")?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+fn print_line(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .context("standard output is closed")
+}

@@ -1,0 +1,335 @@
+//! What the relay counts and measures, as Prometheus text. No label names an agent, a handle or an
+//! address.
+
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use waxwire_shared::api::problem::ProblemType;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds to it, or takes away.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the time buckets, in microseconds: 50 us to 10 s.
+const TIMES: [u64; 16] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000,
+];
+/// Upper bounds of the size buckets.
+const SIZES: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000];
+
+/// Values in buckets.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    /// One for each bound and one beyond.
+    buckets: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [u64]) -> Self {
+        Self {
+            bounds,
+            buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes how long something took.
+    pub fn observe(&self, time: Duration) {
+        self.note(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes how many there were.
+    pub fn observe_count(&self, count: usize) {
+        self.note(count as u64);
+    }
+
+    fn note(&self, value: u64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Answered HTTP requests by first digit of the status, 1 to 5.
+    pub requests: [Counter; 5],
+    /// Refusals by problem type, in the order of [`ProblemType::ALL`].
+    refusals: Box<[Counter]>,
+    /// From the last byte of a request's head to the first of its answer's.
+    pub request_time: Histogram,
+    /// From the submission of a send to the start of its batch.
+    pub queue_wait: Histogram,
+    /// Statements of a batch.
+    pub transaction: Histogram,
+    /// Commit of a batch, with its sync to disk.
+    pub commit: Histogram,
+    /// Handing a batch over to its recipients' sockets.
+    pub push: Histogram,
+    /// Writes in a batch.
+    pub batch_size: Histogram,
+    /// Batches that failed because the database did.
+    pub failed_batches: Counter,
+    /// Sends that were answered stored.
+    pub stored: Counter,
+    /// Sends that were answered repeated.
+    pub repeated: Counter,
+    /// Deliveries pushed from memory.
+    pub pushed: Counter,
+    /// Deliveries read from the table.
+    pub read: Counter,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Sockets of agents that are open.
+    pub sockets: Gauge,
+    /// Sends that wait for their answer.
+    pub waiting: Gauge,
+    /// Rows that retention deleted.
+    pub retained_away: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Default::default(),
+            refusals: ProblemType::ALL.iter().map(|_| Counter::default()).collect(),
+            request_time: Histogram::new(&TIMES),
+            queue_wait: Histogram::new(&TIMES),
+            transaction: Histogram::new(&TIMES),
+            commit: Histogram::new(&TIMES),
+            push: Histogram::new(&TIMES),
+            batch_size: Histogram::new(&SIZES),
+            failed_batches: Counter::default(),
+            stored: Counter::default(),
+            repeated: Counter::default(),
+            pushed: Counter::default(),
+            read: Counter::default(),
+            connections: Gauge::default(),
+            sockets: Gauge::default(),
+            waiting: Gauge::default(),
+            retained_away: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a refusal.
+    pub fn refuse(&self, kind: ProblemType) {
+        let index = ProblemType::ALL.iter().position(|known| *known == kind);
+        if let Some(counter) = index.and_then(|index| self.refusals.get(index)) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts an accepted send.
+    pub fn accept(&self, repeated: bool) {
+        if repeated { &self.repeated } else { &self.stored }.add(1);
+    }
+
+    /// Counts an answered request.
+    pub fn answer(&self, status: u16, time: Duration) {
+        if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
+            counter.add(1);
+        }
+        self.request_time.observe(time);
+    }
+
+    /// All of it in the Prometheus text format, version 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = Page(String::with_capacity(16 * 1024));
+        page.head(
+            "requests_total",
+            "counter",
+            "Answered HTTP requests by class of status.",
+        );
+        for (class, counter) in self.requests.iter().enumerate() {
+            page.line(
+                &format!("requests_total{{status=\"{}xx\"}}", class + 1),
+                counter.get(),
+            );
+        }
+        page.head("refusals_total", "counter", "Refusals by problem type.");
+        for (kind, counter) in ProblemType::ALL.iter().zip(&self.refusals) {
+            let uri = kind.uri();
+            let name = uri.rsplit(':').next().unwrap_or_default();
+            page.line(&format!("refusals_total{{type=\"{name}\"}}"), counter.get());
+        }
+        for (name, help, counter) in [
+            ("stored_total", "Sends answered stored.", &self.stored),
+            ("repeated_total", "Sends answered repeated.", &self.repeated),
+            (
+                "failed_batches_total",
+                "Batches that failed because the database did.",
+                &self.failed_batches,
+            ),
+            (
+                "deliveries_pushed_total",
+                "Deliveries pushed from memory.",
+                &self.pushed,
+            ),
+            (
+                "deliveries_read_total",
+                "Deliveries read from the table.",
+                &self.read,
+            ),
+            (
+                "retention_deleted_total",
+                "Rows that retention deleted.",
+                &self.retained_away,
+            ),
+        ] {
+            page.head(name, "counter", help);
+            page.line(name, counter.get());
+        }
+        for (name, help, gauge) in [
+            ("connections", "Open connections.", &self.connections),
+            ("sockets", "Open sockets of agents.", &self.sockets),
+            (
+                "sends_waiting",
+                "Sends that wait for their answer.",
+                &self.waiting,
+            ),
+        ] {
+            page.head(name, "gauge", help);
+            page.line(name, gauge.get());
+        }
+        for (name, help, histogram) in [
+            (
+                "request_seconds",
+                "From a request's head to its answer's.",
+                &self.request_time,
+            ),
+            (
+                "queue_wait_seconds",
+                "From a send's submission to its batch.",
+                &self.queue_wait,
+            ),
+            ("transaction_seconds", "Statements of a batch.", &self.transaction),
+            (
+                "commit_seconds",
+                "Commit of a batch, with its sync to disk.",
+                &self.commit,
+            ),
+            ("push_seconds", "Handing a batch over to sockets.", &self.push),
+        ] {
+            page.times(name, help, histogram);
+        }
+        page.sizes("batch_size", "Writes in a batch.", &self.batch_size);
+        page.0
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = write!(
+            self.0,
+            "# HELP waxwire_relay_{name} {help}\n# TYPE waxwire_relay_{name} {kind}\n"
+        );
+    }
+
+    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "waxwire_relay_{name} {value}");
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "sums beyond 2^53 microseconds lose a microsecond"
+    )]
+    fn times(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.histogram(name, help, histogram, |micros| format!("{}", micros as f64 / 1e6));
+    }
+
+    fn sizes(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.histogram(name, help, histogram, |size| size.to_string());
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram, show: impl Fn(u64) -> String) {
+        self.head(name, "histogram", help);
+        let mut total = 0;
+        for (index, bucket) in histogram.buckets.iter().enumerate() {
+            total += bucket.load(Ordering::Relaxed);
+            let bound = histogram
+                .bounds
+                .get(index)
+                .map_or_else(|| "+Inf".to_owned(), |b| show(*b));
+            self.line(&format!("{name}_bucket{{le=\"{bound}\"}}"), total);
+        }
+        self.line(
+            &format!("{name}_sum"),
+            show(histogram.sum.load(Ordering::Relaxed)),
+        );
+        self.line(&format!("{name}_count"), total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_buckets_are_cumulative_and_end_in_infinity() {
+        let metrics = Metrics::default();
+        metrics.commit.observe(Duration::from_micros(50));
+        metrics.commit.observe(Duration::from_micros(51));
+        metrics.commit.observe(Duration::from_secs(60));
+        let text = metrics.render();
+        assert!(text.contains("waxwire_relay_commit_seconds_bucket{le=\"0.00005\"} 1\n"));
+        assert!(text.contains("waxwire_relay_commit_seconds_bucket{le=\"0.0001\"} 2\n"));
+        assert!(text.contains("waxwire_relay_commit_seconds_bucket{le=\"+Inf\"} 3\n"));
+        assert!(text.contains("waxwire_relay_commit_seconds_count 3\n"));
+    }
+
+    #[test]
+    fn refusals_are_counted_by_type() {
+        let metrics = Metrics::default();
+        metrics.refuse(ProblemType::Stale);
+        assert!(
+            metrics
+                .render()
+                .contains("waxwire_relay_refusals_total{type=\"stale\"} 1\n")
+        );
+    }
+}

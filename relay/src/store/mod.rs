@@ -1,0 +1,384 @@
+//! All SQL of the relay, behind one enum with one method per act. Nothing here knows HTTP.
+//!
+//! A store owes its callers what `conformance` tests: positions without gaps in commit order,
+//! idempotency by `(sender, mid)` before every other check, and an answer only after the commit.
+
+pub mod model;
+pub mod sqlite;
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use model::*;
+use waxwire_shared::ids::{Handle, Hash};
+
+use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId};
+
+/// Which database, as an URL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite://PATH`.
+    Sqlite(PathBuf),
+    /// `postgres://...`.
+    Postgres,
+}
+
+/// Text that is no database URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a database is sqlite://PATH or postgres://...")]
+pub struct DatabaseUrlError;
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+        match text.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
+                Ok(Self::Sqlite(path.into()))
+            }
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            _ => Err(DatabaseUrlError),
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The backend is not there yet.
+    #[error("PostgreSQL is not yet supported in this version; use sqlite://PATH")]
+    PostgresNotSupported,
+    /// Another relay serves this database.
+    #[error("the database is in use by another relay")]
+    InUse,
+    /// The file cannot be created or locked.
+    #[error("the database file {path} cannot be opened")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A migration failed, or the database is of a later version.
+    #[error("the database cannot be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The pool of readers.
+    #[error("the database cannot be read")]
+    Read(#[from] sqlx::Error),
+    /// The writer.
+    #[error("the database cannot be written")]
+    Write(#[from] rusqlite::Error),
+    /// The writer's thread cannot be started.
+    #[error("the writer cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why nothing was written, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The database cannot be written now, or the relay is stopping; the outcome is unknown.
+    #[error("the database cannot be written now")]
+    Unavailable,
+    /// This write alone failed, for a reason that repeating it will not mend.
+    #[error("the write failed")]
+    Failed,
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database did not answer.
+    #[error("the database cannot be read")]
+    Database(#[from] sqlx::Error),
+    /// A row that this program would not have written.
+    #[error("column {column} of {table} is not valid")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+}
+
+/// What a store needs of its surroundings.
+pub struct StoreContext {
+    /// Number of this process in the ids that it makes.
+    pub worker: WorkerId,
+    /// Tells the time of storing.
+    pub clock: Clock,
+    /// Counts batches and commits.
+    pub metrics: Arc<Metrics>,
+    /// Learns what became durable.
+    pub listener: Arc<dyn CommitListener>,
+    /// Whether this process serves agents; only one may.
+    pub serving: bool,
+}
+
+/// A database of the relay.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// Embedded.
+    Sqlite(sqlite::SqliteStore),
+}
+
+/// Calls the method of the same name on whichever store it is.
+macro_rules! on_each {
+    ($store:expr, $inner:ident => $call:expr) => {
+        match $store {
+            Self::Sqlite($inner) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the database, creates and migrates it where needed.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: &DatabaseUrl, context: StoreContext) -> Result<Self, OpenError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => sqlite::SqliteStore::open(path, context).await.map(Self::Sqlite),
+            DatabaseUrl::Postgres => Err(OpenError::PostgresNotSupported),
+        }
+    }
+
+    /// Submits a send; whoever `reply` names learns what became of it. Sends that are submitted one
+    /// after the other are stored in that order. Waits while too many are queued.
+    pub async fn submit(&self, send: NewEnvelope, reply: Reply) {
+        on_each!(self, s => s.submit(send, reply).await);
+    }
+
+    /// Stores one envelope and waits for the outcome.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the outcome is unknown then.
+    pub async fn send(&self, send: NewEnvelope) -> SendResult {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.submit(send, Reply::Once(reply)).await;
+        answer.await.unwrap_or(Err(WriteError::Unavailable))
+    }
+
+    /// Notes an ack, to be written with the next batch. Acks are cumulative, never go back, and one
+    /// beyond the head counts as the head.
+    pub fn note_ack(&self, queue: QueueNo, position: u64) {
+        on_each!(self, s => s.note_ack(queue, position));
+    }
+
+    /// Writes acks and waits until they are durable.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn ack(&self, acks: Vec<(QueueNo, u64)>) -> Result<(), WriteError> {
+        on_each!(self, s => s.ack(acks).await)
+    }
+
+    /// The relay's secret identity key; `candidate` becomes it if there is none.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn relay_secret(
+        &self,
+        candidate: zeroize::Zeroizing<[u8; 32]>,
+    ) -> Result<RelaySecret, WriteError> {
+        on_each!(self, s => s.relay_secret(candidate).await)
+    }
+
+    /// Registers an agent.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn register(&self, registration: Registration) -> Result<RegisterOutcome, WriteError> {
+        on_each!(self, s => s.register(registration).await)
+    }
+
+    /// Replaces the API key of the agent with this handle and id.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn replace_key(
+        &self,
+        handle: Handle,
+        id: waxwire_shared::ids::AgentId,
+        key_hash: Hash,
+        challenge: UsedChallenge,
+    ) -> Result<KeyOutcome, WriteError> {
+        on_each!(self, s => s.replace_key(handle, id, key_hash, challenge).await)
+    }
+
+    /// Takes an agent's API key away. `None` if there is no such handle, else whether it had one.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn revoke_key(&self, handle: Handle) -> Result<Option<bool>, WriteError> {
+        on_each!(self, s => s.revoke_key(handle).await)
+    }
+
+    /// Suspends an agent or ends its suspension. `None` if there is no such handle, else whether
+    /// anything changed.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn set_suspended(&self, handle: Handle, suspended: bool) -> Result<Option<bool>, WriteError> {
+        on_each!(self, s => s.set_suspended(handle, suspended).await)
+    }
+
+    /// Adds an invite code, usable once until `expires_at`.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn add_invite(&self, code_hash: Hash, expires_at: u64) -> Result<(), WriteError> {
+        on_each!(self, s => s.add_invite(code_hash, expires_at).await)
+    }
+
+    /// Publishes a verified bundle of an agent.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn put_bundle(&self, agent: AgentNo, bundle: BundleBytes) -> Result<BundleOutcome, WriteError> {
+        on_each!(self, s => s.put_bundle(agent, bundle).await)
+    }
+
+    /// Deletes one small portion of what retention lets go.
+    ///
+    /// # Errors
+    /// [`WriteError`] or [`ReadError`] as text.
+    pub async fn retain(
+        &self,
+        cursor: &mut RetentionCursor,
+        policy: &Retention,
+    ) -> Result<RetainStep, RetainError> {
+        on_each!(self, s => s.retain(cursor, policy).await)
+    }
+
+    /// Whether the database takes writes and answers reads now.
+    pub async fn is_ready(&self) -> bool {
+        on_each!(self, s => s.is_ready().await)
+    }
+
+    /// The account that an API key of this hash belongs to.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn account_by_key(&self, key_hash: &Hash) -> Result<Option<Account>, ReadError> {
+        on_each!(self, s => s.account_by_key(key_hash).await)
+    }
+
+    /// The agent of an account.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn agent(&self, agent: AgentNo) -> Result<Option<AgentRecord>, ReadError> {
+        on_each!(self, s => s.agent(agent).await)
+    }
+
+    /// Agents in order of their handles, after one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn agents(&self, after: &str, limit: usize) -> Result<Vec<AgentRecord>, ReadError> {
+        on_each!(self, s => s.agents(after, limit).await)
+    }
+
+    /// The latest bundle of the agent with this handle.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn bundle(
+        &self,
+        handle: &Handle,
+    ) -> Result<Option<(waxwire_shared::ids::AgentId, Vec<u8>)>, ReadError> {
+        on_each!(self, s => s.bundle(handle).await)
+    }
+
+    /// Head and ack of a queue.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn queue_head(&self, queue: QueueNo) -> Result<QueueHead, ReadError> {
+        on_each!(self, s => s.queue_head(queue).await)
+    }
+
+    /// Reads a range of a queue.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read(&self, queue: QueueNo, range: Range) -> Result<Page, ReadError> {
+        on_each!(self, s => s.read(queue, range).await)
+    }
+
+    /// Changes of credentials and suspensions after an event; with `None` only the last event.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn auth_events(&self, after: Option<u64>) -> Result<Vec<AuthEvent>, ReadError> {
+        on_each!(self, s => s.auth_events(after).await)
+    }
+
+    /// Writes what was submitted and noted, then closes. Later writes are refused.
+    pub async fn close(&self) {
+        on_each!(self, s => s.close().await);
+    }
+}
+
+/// The relay's secret identity key, and whether it was made just now.
+pub struct RelaySecret {
+    /// The Ed25519 secret key.
+    pub secret: zeroize::Zeroizing<[u8; 32]>,
+    /// Whether this call made it.
+    pub created: bool,
+}
+
+impl std::fmt::Debug for RelaySecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RelaySecret")
+    }
+}
+
+/// How long things are kept, as the oldest time that stays, in Unix milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Idempotency keys stored before this go.
+    pub sent_before: u64,
+    /// Acknowledged envelopes stored before this go.
+    pub envelopes_before: u64,
+    /// Used challenges that expired before this go.
+    pub now: u64,
+}
+
+/// Where a pass of retention stands.
+#[derive(Debug, Clone, Default)]
+pub struct RetentionCursor {
+    /// Last idempotency key looked at.
+    pub sent: Option<(i64, Vec<u8>)>,
+    /// Last queue looked at.
+    pub queue: i64,
+    /// Whether the idempotency keys are done.
+    pub sent_done: bool,
+}
+
+/// What one step of retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetainStep {
+    /// Rows deleted.
+    pub deleted: usize,
+    /// Whether the pass is over.
+    pub done: bool,
+}
+
+/// Why a step of retention failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RetainError {
+    /// Looking for what may go.
+    #[error("retention cannot read")]
+    Read(#[from] ReadError),
+    /// Deleting it.
+    #[error("retention cannot delete")]
+    Write(#[from] WriteError),
+}
+
+/// A queue number for tests of what lies above the store.
+#[cfg(test)]
+#[must_use]
+pub(crate) const fn test_queue(number: i64) -> QueueNo {
+    QueueNo(number)
+}

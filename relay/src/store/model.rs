@@ -1,0 +1,298 @@
+//! What goes into and comes out of a store. Numbers (`AgentNo`, `QueueNo`) are the store's own and
+//! never leave the relay.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use waxwire_shared::{
+    api::frames::Queue,
+    identity::IdentityKey,
+    ids::{AgentId, GroupId, Handle, Hash, Mid},
+    wire::Lane,
+};
+
+use super::WriteError;
+
+/// The store's number of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentNo(pub(in crate::store) i64);
+
+/// The store's number of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueNo(pub(in crate::store) i64);
+
+/// What an API key gives access to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// The agent.
+    pub agent: AgentNo,
+    /// Its public id.
+    pub id: AgentId,
+    /// Its mail queue.
+    pub mail: QueueNo,
+    /// Its control queue.
+    pub control: QueueNo,
+    /// Whether the operator has suspended it.
+    pub suspended: bool,
+}
+
+/// An agent as the operator and the agent itself see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRecord {
+    /// The agent's public id.
+    pub id: AgentId,
+    /// Its handle.
+    pub handle: Handle,
+    /// Its identity.
+    pub identity: IdentityKey,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+    /// Unix milliseconds since when it is suspended.
+    pub suspended_at: Option<u64>,
+    /// Whether it holds an API key that works.
+    pub has_api_key: bool,
+}
+
+/// A registration whose proof, bundle and challenge have been verified.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The agent id that follows from the identity.
+    pub id: AgentId,
+    /// The handle that it asks for.
+    pub handle: Handle,
+    /// Its identity.
+    pub identity: IdentityKey,
+    /// Hash of its new API key.
+    pub api_key_hash: Hash,
+    /// Its bundle.
+    pub bundle: BundleBytes,
+    /// The challenge that it answered.
+    pub challenge: UsedChallenge,
+    /// Who may come.
+    pub admission: Admission,
+}
+
+/// A verified signed bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleBytes {
+    /// Its number.
+    pub number: u64,
+    /// The signed bundle, verbatim.
+    pub bytes: Vec<u8>,
+}
+
+/// A challenge that is used up by what it is presented for.
+#[derive(Debug, Clone, Copy)]
+pub struct UsedChallenge {
+    /// Hash of its body.
+    pub hash: Hash,
+    /// Unix milliseconds after which it would be refused anyway.
+    pub expires_at: u64,
+}
+
+/// Whether an unknown identity may register. Known ones may always repeat their registration.
+#[derive(Debug, Clone, Copy)]
+pub enum Admission {
+    /// Yes.
+    Open,
+    /// With an unused invite code of this hash.
+    Invite(Option<Hash>),
+    /// No.
+    Closed,
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// The agent is new.
+    Created(AgentNo),
+    /// The same handle and identity again; the API key was replaced.
+    Repeated(AgentNo),
+    /// The handle belongs to another identity.
+    HandleTaken,
+    /// The identity has another handle.
+    IdentityTaken,
+    /// The challenge was used before.
+    ChallengeUsed,
+    /// A bundle that is not older is held.
+    StaleBundle,
+    /// An invite code is needed, and none that is unused and valid was given.
+    InviteRefused,
+    /// Nobody new may come.
+    Closed,
+    /// The agent is suspended.
+    Suspended,
+}
+
+/// What became of a request for a new API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOutcome {
+    /// The key was replaced.
+    Replaced(AgentNo),
+    /// No such handle with that identity.
+    Unknown,
+    /// The challenge was used before.
+    ChallengeUsed,
+    /// The agent is suspended.
+    Suspended,
+}
+
+/// What became of a published bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleOutcome {
+    /// It is the latest now.
+    Stored,
+    /// The same bytes were held already.
+    Repeated,
+    /// A bundle that is not older is held.
+    Stale,
+}
+
+/// An envelope to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEnvelope {
+    /// Who sends, by authentication.
+    pub sender: AgentNo,
+    /// The sender's idempotency key.
+    pub mid: Mid,
+    /// Where to.
+    pub target: Target,
+    /// SHA-256 of the envelope.
+    pub hash: Hash,
+    /// The envelope, verbatim.
+    pub bytes: Bytes,
+}
+
+/// Where an envelope goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To a queue of one agent.
+    Direct {
+        /// The recipient.
+        to: AgentId,
+        /// Which queue.
+        lane: Lane,
+    },
+    /// To the messages of a group.
+    Group(GroupId),
+}
+
+/// What became of a send that was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// Durable from now on.
+    Stored {
+        /// The relay's name for it.
+        envelope_id: u64,
+    },
+    /// An envelope with this `mid` was stored before.
+    Repeated {
+        /// The relay's name for that one.
+        envelope_id: u64,
+        /// SHA-256 of that one.
+        hash: Hash,
+    },
+    /// No such recipient, or not for this sender.
+    NotFound,
+}
+
+/// The answer to a send.
+pub type SendResult = Result<SendOutcome, WriteError>;
+
+/// Takes answers to many sends, in the order in which they were decided.
+pub trait AnswerSink: Send + Sync {
+    /// The answer to the send that was submitted as `request`. Must not block.
+    fn answer(&self, request: u32, hash: Hash, result: SendResult);
+}
+
+/// Who waits for the answer to a send.
+pub enum Reply {
+    /// One waiting request.
+    Once(oneshot::Sender<SendResult>),
+    /// A stream of sends.
+    Stream {
+        /// Takes the answer.
+        sink: Arc<dyn AnswerSink>,
+        /// Names the send.
+        request: u32,
+    },
+}
+
+/// An envelope that has just become durable.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Where it stands.
+    pub queue_no: QueueNo,
+    /// The queue's name for who reads it.
+    pub queue: Queue,
+    /// Its place in the queue.
+    pub position: u64,
+    /// The relay's name for it.
+    pub envelope_id: u64,
+    /// Unix milliseconds.
+    pub stored_at: u64,
+    /// The envelope, verbatim.
+    pub bytes: Bytes,
+}
+
+/// Learns what became durable: every envelope once, each queue in order of its positions.
+pub trait CommitListener: Send + Sync {
+    /// Called after each commit with what it stored, never empty. Must not block.
+    fn stored(&self, batch: &[Stored]);
+}
+
+/// A stored envelope, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEnvelope {
+    /// Its place in the queue.
+    pub position: u64,
+    /// The relay's name for it.
+    pub envelope_id: u64,
+    /// Unix milliseconds.
+    pub stored_at: u64,
+    /// The envelope, verbatim.
+    pub bytes: Vec<u8>,
+}
+
+/// Which part of a queue to read, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// Positions above this.
+    pub after: u64,
+    /// Positions below this.
+    pub before: Option<u64>,
+    /// At most so many envelopes.
+    pub limit: usize,
+    /// Stop before the sum of their sizes exceeds this many bytes; one is always read.
+    pub max_bytes: usize,
+}
+
+/// A range of a queue, with the queue's head as it was just before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Position of the queue's last envelope.
+    pub head: u64,
+    /// Whether there may be more in the range.
+    pub more: bool,
+    /// The envelopes.
+    pub envelopes: Vec<StoredEnvelope>,
+}
+
+/// Head and ack of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueHead {
+    /// Position of its last envelope, 0 when nothing was ever stored.
+    pub head: u64,
+    /// Position up to which its reader has acknowledged.
+    pub acked: u64,
+}
+
+/// A change of an agent's credential or suspension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthEvent {
+    /// Grows with every event.
+    pub number: u64,
+    /// Whose.
+    pub agent: AgentNo,
+}

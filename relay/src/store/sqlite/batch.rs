@@ -1,0 +1,226 @@
+//! What one transaction of the writer does: acts first, then sends, then acks.
+
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use waxwire_shared::{
+    api::frames::Queue,
+    ids::{AgentId, Hash, Mid},
+    wire::Lane,
+};
+
+use super::{place::place, sql};
+use crate::{
+    snowflake::Snowflakes,
+    store::{AgentNo, NewEnvelope, QueueNo, SendOutcome, Stored, Target},
+};
+
+/// Queues of recipients that are kept in memory; agents never lose their queues.
+const RECIPIENTS: usize = 131_072;
+
+/// What acts and sends work on.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) memory: &'a mut Memory,
+    /// Unix milliseconds.
+    pub(super) now_ms: u64,
+}
+
+/// What the writer keeps between transactions. Forgotten when one fails.
+pub(super) struct Memory {
+    pub(super) ids: Snowflakes,
+    recipients: HashMap<AgentId, (QueueNo, QueueNo)>,
+}
+
+impl Memory {
+    pub(super) fn new(ids: Snowflakes) -> Self {
+        Self {
+            ids,
+            recipients: HashMap::new(),
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.recipients.clear();
+    }
+}
+
+/// What became of the sends of a batch.
+#[derive(Default)]
+pub(super) struct Sends {
+    /// One for each send, in order.
+    pub(super) outcomes: Vec<SendOutcome>,
+    /// What was stored, in order.
+    pub(super) stored: Vec<Stored>,
+}
+
+/// A new place of a send of this batch, before positions are known.
+struct Placed {
+    send: usize,
+    queue_no: QueueNo,
+    queue: Queue,
+    /// Counts from 1 in this batch and queue.
+    offset: u64,
+    envelope_id: u64,
+}
+
+/// Stores what is to be stored of `sends`. Every check of every send comes before the first write,
+/// so that a refused one leaves no trace.
+pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> rusqlite::Result<Sends> {
+    let mut outcomes = Vec::with_capacity(sends.len());
+    let mut placed: Vec<Placed> = Vec::with_capacity(sends.len());
+    let mut queues: HashMap<QueueNo, u64> = HashMap::new();
+    let mut earlier: HashMap<(AgentNo, Mid), usize> = HashMap::with_capacity(sends.len());
+    {
+        let mut sent = tx.connection.prepare_cached(sql::SENT)?;
+        for (index, send) in sends.iter().enumerate() {
+            let first = earlier.entry((send.sender, send.mid)).or_insert(index);
+            if *first != index {
+                outcomes.push(again(&outcomes[*first], sends[*first].hash));
+                continue;
+            }
+            if let Some(repeated) = find_sent(&mut sent, send)? {
+                outcomes.push(repeated);
+                continue;
+            }
+            let Some((queue_no, queue)) = find_queue(tx.connection, tx.memory, &send.target)? else {
+                outcomes.push(SendOutcome::NotFound);
+                continue;
+            };
+            let offset = queues.entry(queue_no).or_default();
+            *offset += 1;
+            let envelope_id = tx.memory.ids.next(tx.now_ms);
+            outcomes.push(SendOutcome::Stored { envelope_id });
+            placed.push(Placed {
+                send: index,
+                queue_no,
+                queue,
+                offset: *offset,
+                envelope_id,
+            });
+        }
+    }
+    advance_heads(tx.connection, &mut queues)?;
+    let stored = insert(tx, sends, &placed, &queues)?;
+    Ok(Sends { outcomes, stored })
+}
+
+/// The outcome of a send whose `mid` came earlier in the batch.
+const fn again(first: &SendOutcome, hash: Hash) -> SendOutcome {
+    match *first {
+        SendOutcome::Stored { envelope_id } => SendOutcome::Repeated { envelope_id, hash },
+        other => other,
+    }
+}
+
+fn find_sent(
+    statement: &mut CachedStatement<'_>,
+    send: &NewEnvelope,
+) -> rusqlite::Result<Option<SendOutcome>> {
+    statement
+        .query_row(params![send.sender.0, send.mid.as_bytes()], |row| {
+            Ok(SendOutcome::Repeated {
+                envelope_id: row.get::<_, i64>(0)?.cast_unsigned(),
+                hash: Hash::from_bytes(row.get(1)?),
+            })
+        })
+        .optional()
+}
+
+/// No group exists yet, so none is found.
+fn find_queue(
+    connection: &Connection,
+    memory: &mut Memory,
+    target: &Target,
+) -> rusqlite::Result<Option<(QueueNo, Queue)>> {
+    let Target::Direct { to, lane } = target else {
+        return Ok(None);
+    };
+    let queues = match memory.recipients.get(to) {
+        Some(queues) => Some(*queues),
+        None => {
+            let found = connection
+                .prepare_cached(sql::RECIPIENT)?
+                .query_row([to.as_bytes()], |row| {
+                    Ok((QueueNo(row.get(0)?), QueueNo(row.get(1)?)))
+                })
+                .optional()?;
+            if let Some(queues) = found {
+                if memory.recipients.len() >= RECIPIENTS {
+                    memory.recipients.clear();
+                }
+                memory.recipients.insert(*to, queues);
+            }
+            found
+        }
+    };
+    Ok(queues.map(|(mail, control)| match lane {
+        Lane::Mail => (mail, Queue::Mail),
+        Lane::Control => (control, Queue::Control),
+    }))
+}
+
+/// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.
+fn advance_heads(connection: &Connection, queues: &mut HashMap<QueueNo, u64>) -> rusqlite::Result<()> {
+    let mut get = connection.prepare_cached(sql::QUEUE_HEAD)?;
+    let mut set = connection.prepare_cached(sql::SET_HEAD)?;
+    for (queue, count) in queues {
+        let head: i64 = get.query_row([queue.0], |row| row.get(0))?;
+        set.execute([queue.0, head.saturating_add_unsigned(*count)])?;
+        *count = head.cast_unsigned();
+    }
+    Ok(())
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    sends: &[&NewEnvelope],
+    placed: &[Placed],
+    heads: &HashMap<QueueNo, u64>,
+) -> rusqlite::Result<Vec<Stored>> {
+    let now = tx.now_ms.cast_signed();
+    let mut envelopes = tx.connection.prepare_cached(sql::INSERT_ENVELOPE)?;
+    let mut sent = tx.connection.prepare_cached(sql::INSERT_SENT)?;
+    let mut stored = Vec::with_capacity(placed.len());
+    for new in placed {
+        let send = sends[new.send];
+        let position = heads.get(&new.queue_no).copied().unwrap_or_default() + new.offset;
+        let place = place(new.queue_no, position).ok_or(rusqlite::Error::IntegralValueOutOfRange(
+            0,
+            position.cast_signed(),
+        ))?;
+        let id = new.envelope_id.cast_signed();
+        envelopes.execute(params![place, id, now, send.bytes.as_ref()])?;
+        sent.execute(params![
+            send.sender.0,
+            send.mid.as_bytes(),
+            id,
+            send.hash.as_bytes(),
+            new.queue_no.0,
+            position.cast_signed(),
+            now
+        ])?;
+        stored.push(Stored {
+            queue_no: new.queue_no,
+            queue: new.queue,
+            position,
+            envelope_id: new.envelope_id,
+            stored_at: tx.now_ms,
+            bytes: send.bytes.clone(),
+        });
+    }
+    Ok(stored)
+}
+
+/// Moves acks forward, never back and never beyond the head.
+pub(super) fn write_acks(
+    connection: &Connection,
+    acks: impl Iterator<Item = (QueueNo, u64)>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql::ACK)?;
+    for (queue, position) in acks {
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        statement.execute([queue.0, position])?;
+    }
+    Ok(())
+}

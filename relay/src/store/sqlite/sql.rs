@@ -1,0 +1,100 @@
+//! Every statement of the SQLite store, in the order of `migrations/sqlite`.
+
+/// What each connection is set to. Temporary b-trees stay in memory: they hold ids, never content.
+pub(super) const PRAGMAS: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA cache_size = -8000;
+    PRAGMA wal_autocheckpoint = 4000;
+";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+/// Copies the log into the database and syncs both, so that what a crashed run left in the log is on
+/// disk before anybody is told that it is.
+pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+pub(super) const IDENTITY: &str = "SELECT secret FROM relay_identity WHERE id = 1";
+pub(super) const INSERT_IDENTITY: &str =
+    "INSERT INTO relay_identity (id, algorithm, secret, created_at) VALUES (1, ?1, ?2, ?3)";
+
+pub(super) const COUNTER: &str = "SELECT value FROM counter WHERE name = ?1";
+pub(super) const SET_COUNTER: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+pub(super) const AGENT_BY_HANDLE: &str = "SELECT agent_no, agent_id, suspended_at IS NOT NULL, api_key_hash IS NOT NULL FROM agent WHERE handle = ?1";
+pub(super) const AGENT_BY_ID: &str = "SELECT agent_no FROM agent WHERE agent_id = ?1";
+pub(super) const INSERT_AGENT: &str = "INSERT INTO agent
+    (agent_id, handle, identity, api_key_hash, mail_queue, control_queue, registered_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const REPLACE_KEY: &str =
+    "UPDATE agent SET api_key_hash = ?2, revoked_at = NULL WHERE agent_no = ?1";
+pub(super) const REVOKE_KEY: &str =
+    "UPDATE agent SET api_key_hash = NULL, revoked_at = ?2 WHERE agent_no = ?1";
+pub(super) const SET_SUSPENDED: &str = "UPDATE agent SET suspended_at = ?2 WHERE agent_no = ?1";
+
+pub(super) const INSERT_AUTH_EVENT: &str = "INSERT INTO auth_event (agent_no, at) VALUES (?1, ?2)";
+pub(super) const AUTH_EVENTS: &str =
+    "SELECT event_no, agent_no FROM auth_event WHERE event_no > ?1 ORDER BY event_no LIMIT 1000";
+pub(super) const LAST_AUTH_EVENT: &str =
+    "SELECT event_no, agent_no FROM auth_event ORDER BY event_no DESC LIMIT 1";
+
+pub(super) const CHALLENGE_USED: &str = "SELECT 1 FROM used_challenge WHERE challenge_hash = ?1";
+pub(super) const USE_CHALLENGE: &str =
+    "INSERT INTO used_challenge (challenge_hash, expires_at) VALUES (?1, ?2)";
+pub(super) const EXPIRE_CHALLENGES: &str = "DELETE FROM used_challenge WHERE expires_at < ?1";
+
+pub(super) const INSERT_INVITE: &str =
+    "INSERT INTO invite (code_hash, created_at, expires_at) VALUES (?1, ?2, ?3)";
+pub(super) const INVITE_USABLE: &str =
+    "SELECT 1 FROM invite WHERE code_hash = ?1 AND used_at IS NULL AND expires_at >= ?2";
+pub(super) const USE_INVITE: &str = "UPDATE invite SET used_at = ?2, used_by = ?3 WHERE code_hash = ?1";
+
+pub(super) const LATEST_BUNDLE: &str =
+    "SELECT number, bytes FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1";
+pub(super) const INSERT_BUNDLE: &str = "INSERT INTO bundle (agent_no, number, bytes) VALUES (?1, ?2, ?3)";
+/// Keeps the sixteen latest.
+pub(super) const PRUNE_BUNDLES: &str = "DELETE FROM bundle WHERE agent_no = ?1 AND number <=
+    (SELECT number FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1 OFFSET 16)";
+pub(super) const BUNDLE_BY_HANDLE: &str = "SELECT agent.agent_id, bundle.bytes FROM agent
+    JOIN bundle ON bundle.agent_no = agent.agent_no
+    WHERE agent.handle = ?1 ORDER BY bundle.number DESC LIMIT 1";
+
+pub(super) const INSERT_QUEUE: &str = "INSERT INTO queue (kind) VALUES (?1)";
+pub(super) const QUEUE_HEAD: &str = "SELECT head, acked FROM queue WHERE queue_no = ?1";
+pub(super) const SET_HEAD: &str = "UPDATE queue SET head = ?2 WHERE queue_no = ?1";
+pub(super) const ACK: &str =
+    "UPDATE queue SET acked = min(head, ?2) WHERE queue_no = ?1 AND acked < min(head, ?2)";
+
+pub(super) const RECIPIENT: &str = "SELECT mail_queue, control_queue FROM agent WHERE agent_id = ?1";
+pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
+pub(super) const INSERT_SENT: &str = "INSERT INTO sent
+    (sender_no, mid, envelope_id, hash, queue_no, position, stored_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const INSERT_ENVELOPE: &str =
+    "INSERT INTO envelope (place, envelope_id, stored_at, bytes) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const ENVELOPES: &str = "SELECT place, envelope_id, stored_at, bytes FROM envelope
+    WHERE place > ?1 AND place < ?2 ORDER BY place LIMIT ?3";
+
+pub(super) const ACCOUNT_BY_KEY: &str =
+    "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL
+    FROM agent WHERE api_key_hash = ?1";
+pub(super) const AGENT: &str =
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
+    FROM agent WHERE agent_no = ?1";
+pub(super) const AGENTS: &str =
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
+    FROM agent WHERE handle > ?1 ORDER BY handle LIMIT ?2";
+pub(super) const PING: &str = "SELECT 1";
+
+pub(super) const SENT_AFTER: &str = "SELECT sender_no, mid, stored_at FROM sent
+    WHERE (sender_no, mid) > (?1, ?2) ORDER BY sender_no, mid LIMIT ?3";
+pub(super) const DELETE_SENT: &str = "DELETE FROM sent WHERE sender_no = ?1 AND mid = ?2 AND stored_at < ?3";
+pub(super) const QUEUES_AFTER: &str =
+    "SELECT queue_no, acked FROM queue WHERE queue_no > ?1 ORDER BY queue_no LIMIT ?2";
+pub(super) const OLDEST_ENVELOPES: &str =
+    "SELECT place, stored_at FROM envelope WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
+pub(super) const DELETE_ENVELOPE: &str = "DELETE FROM envelope WHERE place = ?1";
+pub(super) const PRUNE_AUTH_EVENTS: &str = "DELETE FROM auth_event WHERE at < ?1
+    AND event_no < (SELECT max(event_no) FROM auth_event)";

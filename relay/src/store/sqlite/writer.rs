@@ -1,0 +1,495 @@
+//! The one thread that writes: it takes whatever waits, up to a limit, and commits it at once.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    batch::{self, Memory, Sends, Transaction},
+    open, sql,
+};
+use crate::{
+    clock::{Clock, Stopwatch},
+    metrics::Metrics,
+    snowflake::Snowflakes,
+    store::{CommitListener, NewEnvelope, OpenError, QueueNo, Reply, SendResult, StoreContext, WriteError},
+};
+
+/// Most writes in one transaction, and most that wait for the next.
+const BATCH: usize = 1_000;
+/// How long an ack waits for company. Nobody waits for it.
+const ACK_DELAY: Duration = Duration::from_millis(50);
+/// Ids of an earlier run lie at most this far ahead of its last commit.
+const ID_RESERVE_MS: u64 = 5_000;
+/// Name of the counter that holds the end of the reserve.
+const ID_COUNTER: &str = "ids_reserved_until_ms";
+/// Name of the counter that a readiness probe writes.
+const PROBE_COUNTER: &str = "probed_at_ms";
+
+/// A waiting write.
+pub(super) enum Op {
+    Send(SendOp),
+    Job(Box<dyn Job>),
+    /// Nothing but a reason to write the acks that were noted.
+    Acks,
+    /// Write what is waiting, then end.
+    Close,
+}
+
+pub(super) struct SendOp {
+    pub(super) send: NewEnvelope,
+    pub(super) reply: Reply,
+    pub(super) queued: Stopwatch,
+}
+
+impl SendOp {
+    fn answer(self, result: SendResult) {
+        match self.reply {
+            // Who has gone away does not need an answer.
+            Reply::Once(reply) => drop(reply.send(result)),
+            Reply::Stream { sink, request } => sink.answer(request, self.send.hash, result),
+        }
+    }
+}
+
+/// An act other than a send.
+pub(super) trait Job: Send {
+    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), WriteError>);
+}
+
+/// A job made of a function and of who waits for its value.
+pub(super) struct Act<T, F> {
+    act: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, WriteError>>,
+}
+
+impl<T, F> Act<T, F> {
+    pub(super) const fn new(act: F, reply: oneshot::Sender<Result<T, WriteError>>) -> Self {
+        Self {
+            act,
+            value: None,
+            reply,
+        }
+    }
+}
+
+impl<T, F> Job for Act<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Transaction<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        self.value = Some((self.act)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), WriteError>) {
+        let Self { value, reply, .. } = *self;
+        let answer = committed.and_then(|()| value.ok_or(WriteError::Failed));
+        // Who has gone away does not need an answer.
+        drop(reply.send(answer));
+    }
+}
+
+/// What the writer shares with those who submit.
+struct Shared {
+    acks: Mutex<HashMap<QueueNo, u64>>,
+    acks_noted: Notify,
+    /// Whether the last transaction that had to be written was.
+    healthy: AtomicBool,
+}
+
+impl Shared {
+    fn note_ack(&self, queue: QueueNo, position: u64) {
+        let first = {
+            let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = acks.is_empty();
+            let held = acks.entry(queue).or_default();
+            *held = position.max(*held);
+            first
+        };
+        if first {
+            self.acks_noted.notify_one();
+        }
+    }
+
+    fn take_acks(&self) -> HashMap<QueueNo, u64> {
+        std::mem::take(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The writer as the rest of the store sees it.
+pub(super) struct WriterHandle {
+    ops: mpsc::Sender<Op>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl WriterHandle {
+    /// Opens the writer's connection and starts its thread, which keeps `lock` until it ends.
+    pub(super) fn start(path: &Path, lock: Option<File>, context: StoreContext) -> Result<Self, OpenError> {
+        let connection = open::writer(path)?;
+        if context.serving {
+            checkpoint(&connection)?;
+        }
+        let floor: Option<i64> = connection
+            .query_row(sql::COUNTER, [ID_COUNTER], |row| row.get(0))
+            .optional()?;
+        let floor = floor.unwrap_or_default().cast_unsigned();
+        let (ops, queue) = mpsc::channel(BATCH);
+        let shared = Arc::new(Shared {
+            acks: Mutex::default(),
+            acks_noted: Notify::new(),
+            healthy: AtomicBool::new(true),
+        });
+        let mut writer = Writer {
+            path: path.to_path_buf(),
+            connection: Some(connection),
+            memory: Memory::new(Snowflakes::new(context.worker, floor)),
+            ids_reserved_until: floor,
+            queue,
+            shared: Arc::clone(&shared),
+            clock: context.clock,
+            metrics: context.metrics,
+            listener: context.listener,
+        };
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                writer.run();
+                drop(lock);
+            })
+            .map_err(OpenError::Thread)?;
+        tokio::spawn(flush_acks(ops.clone(), Arc::clone(&shared)));
+        Ok(Self {
+            ops,
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands a write over; waits while the queue is full. What is submitted after the end is dropped
+    /// and with it the sender of its answer.
+    pub(super) async fn submit(&self, op: Op) {
+        if let Err(mpsc::error::SendError(Op::Send(op))) = self.ops.send(op).await {
+            op.answer(Err(WriteError::Unavailable));
+        }
+    }
+
+    pub(super) fn note_ack(&self, queue: QueueNo, position: u64) {
+        self.shared.note_ack(queue, position);
+    }
+
+    /// Whether writes succeed: cheap while they did, a real write after one failed.
+    pub(super) async fn probe(&self) -> bool {
+        let healthy = self.shared.healthy.load(Ordering::Acquire);
+        let (reply, answer) = oneshot::channel();
+        let act = move |tx: &mut Transaction<'_>| {
+            if !healthy {
+                set_counter(tx.connection, PROBE_COUNTER, tx.now_ms)?;
+            }
+            Ok(())
+        };
+        self.submit(Op::Job(Box::new(Act::new(act, reply)))).await;
+        matches!(answer.await, Ok(Ok(())))
+    }
+
+    /// Lets the writer finish what it has and waits for it.
+    pub(super) async fn close(&self) {
+        // A writer that has ended already takes nothing.
+        drop(self.ops.send(Op::Close).await);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && tokio::task::spawn_blocking(move || thread.join()).await.is_err()
+        {
+            tracing::error!("the writer ended in a panic");
+        }
+    }
+}
+
+/// Gives the writer a reason to write acks when nothing else does.
+async fn flush_acks(ops: mpsc::Sender<Op>, shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.acks_noted.notified() => {}
+            () = ops.closed() => return,
+        }
+        tokio::time::sleep(ACK_DELAY).await;
+        let waiting = !shared
+            .acks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty();
+        if waiting && ops.send(Op::Acks).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn set_counter(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(sql::SET_COUNTER)?
+        .execute(rusqlite::params![name, value.cast_signed()])
+        .map(drop)
+}
+
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row(sql::CHECKPOINT, [], |_| Ok(()))
+}
+
+struct Writer {
+    path: PathBuf,
+    /// None after a fault, until it can be opened again.
+    connection: Option<Connection>,
+    memory: Memory,
+    ids_reserved_until: u64,
+    queue: mpsc::Receiver<Op>,
+    shared: Arc<Shared>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    listener: Arc<dyn CommitListener>,
+}
+
+/// What is written in one transaction.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    sends: Vec<SendOp>,
+    acks: HashMap<QueueNo, u64>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.sends.len() + usize::from(!self.acks.is_empty())
+    }
+}
+
+impl Writer {
+    fn run(&mut self) {
+        let mut ops = Vec::with_capacity(BATCH);
+        let mut open = true;
+        while open && self.queue.blocking_recv_many(&mut ops, BATCH) > 0 {
+            let mut batch = Batch::default();
+            for op in ops.drain(..) {
+                match op {
+                    Op::Send(send) => batch.sends.push(send),
+                    Op::Job(job) => batch.jobs.push(job),
+                    Op::Acks => {}
+                    Op::Close => open = false,
+                }
+            }
+            batch.acks = self.shared.take_acks();
+            if batch.len() > 0 {
+                self.write(batch);
+            }
+        }
+        self.queue.close();
+        while let Ok(op) = self.queue.try_recv() {
+            match op {
+                Op::Send(send) => send.answer(Err(WriteError::Unavailable)),
+                Op::Job(job) => job.answer(Err(WriteError::Unavailable)),
+                Op::Acks | Op::Close => {}
+            }
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = checkpoint(&connection)
+        {
+            tracing::warn!(%error, "the write-ahead log was left for the next start");
+        }
+    }
+
+    /// Writes a batch and answers all of it.
+    fn write(&mut self, mut batch: Batch) {
+        let start = Stopwatch::start();
+        for op in &batch.sends {
+            self.metrics.queue_wait.observe(op.queued.until(&start));
+        }
+        match self.transact(&mut batch) {
+            Ok(sends) => {
+                self.metrics.batch_size.observe_count(batch.len());
+                self.succeed(batch, sends);
+            }
+            Err(error) if is_fault(&error) => self.fail(batch, &error),
+            Err(error) if batch.len() == 1 => {
+                tracing::error!(%error, "a write failed");
+                answer_all(batch, WriteError::Failed);
+            }
+            Err(error) => {
+                tracing::error!(%error, writes = batch.len(), "a batch failed; writing it one by one");
+                self.write_singly(batch);
+            }
+        }
+    }
+
+    /// One bad write must not fail those that came with it.
+    fn write_singly(&mut self, batch: Batch) {
+        let jobs = batch.jobs.into_iter().map(|job| Batch {
+            jobs: vec![job],
+            ..Batch::default()
+        });
+        let sends = batch.sends.into_iter().map(|send| Batch {
+            sends: vec![send],
+            ..Batch::default()
+        });
+        let acks = batch.acks.into_iter().map(|ack| Batch {
+            acks: HashMap::from([ack]),
+            ..Batch::default()
+        });
+        let singles: Vec<Batch> = jobs.chain(sends).chain(acks).collect();
+        for single in singles {
+            self.write(single);
+        }
+    }
+
+    fn succeed(&mut self, batch: Batch, sends: Sends) {
+        if !self.shared.healthy.swap(true, Ordering::AcqRel) {
+            tracing::info!("the database takes writes again");
+        }
+        let Sends { outcomes, stored } = sends;
+        for (op, outcome) in batch.sends.into_iter().zip(outcomes) {
+            op.answer(Ok(outcome));
+        }
+        for job in batch.jobs {
+            job.answer(Ok(()));
+        }
+        if !stored.is_empty() {
+            self.listener.stored(&stored);
+        }
+    }
+
+    /// The database is at fault: nothing of the batch may be taken for written.
+    fn fail(&mut self, mut batch: Batch, error: &rusqlite::Error) {
+        self.metrics.failed_batches.add(1);
+        if self.shared.healthy.swap(false, Ordering::AcqRel) {
+            tracing::error!(%error, "the database does not take writes");
+        }
+        for (queue, position) in batch.acks.drain() {
+            self.shared.note_ack(queue, position);
+        }
+        answer_all(batch, WriteError::Unavailable);
+    }
+
+    fn transact(&mut self, batch: &mut Batch) -> rusqlite::Result<Sends> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.reopen()?,
+        };
+        let result = self.transact_on(&connection, batch);
+        match &result {
+            Ok(_) => self.connection = Some(connection),
+            Err(error) => {
+                self.memory.forget();
+                // The state of a connection after a fault of the disk is nobody's to guess.
+                if (is_busy(error) || !is_fault(error)) && roll_back(&connection).is_ok() {
+                    self.connection = Some(connection);
+                }
+            }
+        }
+        result
+    }
+
+    fn reopen(&mut self) -> rusqlite::Result<Connection> {
+        let connection = open::writer(&self.path)?;
+        checkpoint(&connection)?;
+        Ok(connection)
+    }
+
+    fn transact_on(&mut self, connection: &Connection, batch: &mut Batch) -> rusqlite::Result<Sends> {
+        let start = Stopwatch::start();
+        connection.prepare_cached(sql::BEGIN)?.execute([])?;
+        let mut tx = Transaction {
+            connection,
+            memory: &mut self.memory,
+            now_ms: self.clock.now_ms(),
+        };
+        for job in &mut batch.jobs {
+            job.run(&mut tx)?;
+        }
+        let sends: Vec<&NewEnvelope> = batch.sends.iter().map(|op| &op.send).collect();
+        let done = if sends.is_empty() {
+            Sends::default()
+        } else {
+            batch::write_sends(&mut tx, &sends)?
+        };
+        batch::write_acks(
+            connection,
+            batch.acks.iter().map(|(queue, position)| (*queue, *position)),
+        )?;
+        let reserve = self.memory.ids.last_ms() + ID_RESERVE_MS;
+        let must_reserve = !done.stored.is_empty() && self.memory.ids.last_ms() >= self.ids_reserved_until;
+        if must_reserve {
+            set_counter(connection, ID_COUNTER, reserve)?;
+        }
+        let written = Stopwatch::start();
+        self.metrics.transaction.observe(start.until(&written));
+        connection.prepare_cached(sql::COMMIT)?.execute([])?;
+        self.metrics.commit.observe(written.elapsed());
+        if must_reserve {
+            self.ids_reserved_until = reserve;
+        }
+        Ok(done)
+    }
+}
+
+fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.is_autocommit() {
+        return Ok(());
+    }
+    connection.prepare_cached(sql::ROLLBACK)?.execute([]).map(drop)
+}
+
+fn answer_all(batch: Batch, error: WriteError) {
+    for op in batch.sends {
+        op.answer(Err(error));
+    }
+    for job in batch.jobs {
+        job.answer(Err(error));
+    }
+}
+
+fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.code),
+        _ => None,
+    }
+}
+
+/// Whether the database as a whole cannot be written now, whatever is written.
+fn is_fault(error: &rusqlite::Error) -> bool {
+    matches!(
+        code(error),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NotADatabase
+        )
+    )
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        code(error),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
