@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Harness of the black-box tests: real programs as processes, agents that speak to them, and a tap
+//! between proxy and relay through which the tests cut, delay, lose and rewrite.
+
+pub mod agent;
+pub mod binaries;
+pub mod canary;
+pub mod clock;
+pub mod http;
+pub mod program;
+pub mod proxy;
+pub mod relay;
+pub mod tap;
+pub mod world;
+
+pub use agent::{Agent, Message, text_to};
+pub use canary::unique;
+pub use clock::{eventually, patience, within};
+pub use http::{Answer, Ask, Http};
+pub use proxy::Proxy;
+pub use relay::Relay;
+pub use tap::Tap;
+pub use world::{Pair, World, scenario, scenario_within};

@@ -1,0 +1,3 @@
+//! `make demo`: real programs talk to one another, and what they say is shown to be sealed.
+
+fn main() {}

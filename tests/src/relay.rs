@@ -1,0 +1,209 @@
+//! A relay as a process, which can be killed and started again on its database.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    binaries::Binary,
+    http::{Answer, Ask, Http},
+    program::{Address, Program},
+};
+
+/// Where the relay listens now, if it runs; shared with the taps in front of it.
+#[derive(Debug, Clone, Default)]
+pub struct Whereabouts(Arc<Mutex<Option<SocketAddr>>>);
+
+impl Whereabouts {
+    /// Where it listens.
+    #[must_use]
+    pub fn get(&self) -> Option<SocketAddr> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It listens elsewhere, or nowhere.
+    pub fn set(&self, address: Option<SocketAddr>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+}
+
+/// A relay; killed when dropped. Each start takes a free port, which the taps follow.
+#[derive(Debug)]
+pub struct Relay {
+    folder: PathBuf,
+    log: PathBuf,
+    arguments: Vec<String>,
+    level: String,
+    whereabouts: Whereabouts,
+    http: Http,
+    metrics: Http,
+    program: Option<Program>,
+}
+
+impl Relay {
+    /// A relay with its files in `folder`, which exists; not started.
+    #[must_use]
+    pub fn new(folder: &Path, log: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            log: log.to_owned(),
+            arguments: Vec::new(),
+            level: "debug".to_owned(),
+            whereabouts: Whereabouts::default(),
+            http: Http::new(None),
+            metrics: Http::new(Some(Address::Unix(folder.join("metrics.sock")))),
+            program: None,
+        }
+    }
+
+    /// Further arguments of `serve`, from the next start on.
+    pub fn arguments<const N: usize>(&mut self, arguments: [&str; N]) {
+        self.arguments = arguments.map(str::to_owned).to_vec();
+    }
+
+    /// Another log level than `debug`, from the next start on.
+    pub fn log_level(&mut self, level: &str) {
+        level.clone_into(&mut self.level);
+    }
+
+    /// The database file. SQLite keeps `-wal` and `-shm` beside it.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("relay.db")
+    }
+
+    /// The folder of the database.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The database as `--database` takes it.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.database().display())
+    }
+
+    /// The command `serve` that a start runs, listening on `listen`.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub fn command(&self, listen: &str) -> anyhow::Result<Command> {
+        let mut command = Binary::Relay.command(&self.folder)?;
+        command.args(["serve", "--listen", listen, "--database", &self.database_url()]);
+        command.args(["--log", &self.level, "--metrics-listen"]);
+        command.arg(format!("unix:{}", self.folder.join("metrics.sock").display()));
+        command.args(&self.arguments);
+        Ok(command)
+    }
+
+    /// Starts it on a free port.
+    ///
+    /// # Errors
+    /// It runs already or does not come up.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.start_on("127.0.0.1:0").await
+    }
+
+    /// Starts it on an address.
+    ///
+    /// # Errors
+    /// It runs already or does not come up.
+    pub async fn start_on(&mut self, listen: &str) -> anyhow::Result<()> {
+        if self.program.is_some() {
+            bail!("the relay runs already");
+        }
+        let program = Program::start("relay", self.command(listen)?, &self.log).await?;
+        if let Address::Tcp(address) = program.address() {
+            self.whereabouts.set(Some(*address));
+        }
+        self.http.moved(Some(program.address().clone()));
+        self.program = Some(program);
+        Ok(())
+    }
+
+    fn stopped(&mut self) -> anyhow::Result<Program> {
+        self.whereabouts.set(None);
+        self.http.moved(None);
+        self.metrics
+            .moved(Some(Address::Unix(self.folder.join("metrics.sock"))));
+        self.program.take().context("the relay does not run")
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.stopped()?.kill()
+    }
+
+    /// SIGTERM, and its exit status within ten seconds.
+    ///
+    /// # Errors
+    /// It does not run or does not end.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.stopped()?.terminate().await
+    }
+
+    /// `kill -9`, then a start.
+    ///
+    /// # Errors
+    /// It did not run or does not come up.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.start().await
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn program(&mut self) -> anyhow::Result<&mut Program> {
+        self.program.as_mut().context("the relay does not run")
+    }
+
+    /// Where it listens, for taps.
+    #[must_use]
+    pub const fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
+    }
+
+    /// A client of its API.
+    #[must_use]
+    pub const fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Its URL.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let address = self.whereabouts.get().context("the relay does not run")?;
+        Ok(format!("http://{address}"))
+    }
+
+    /// The answer of `GET /metrics`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn metrics(&self) -> anyhow::Result<Answer> {
+        self.metrics.ask(Ask::new("GET", "/metrics")).await
+    }
+
+    /// Runs another command of the program on this relay's database, to its end.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub fn tool<const N: usize>(&self, arguments: [&str; N]) -> anyhow::Result<Command> {
+        let mut command = Binary::Relay.command(&self.folder)?;
+        command.args(arguments).args(["--database", &self.database_url()]);
+        Ok(command)
+    }
+}

@@ -1,0 +1,215 @@
+//! One test: a fresh folder, a relay, proxies, a time limit, and what holds after every test.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::ensure;
+use tempfile::TempDir;
+
+use crate::{
+    canary::{Canaries, files},
+    clock::within,
+    program::tail,
+    proxy::Proxy,
+    relay::Relay,
+    tap::Tap,
+};
+
+/// How long a test may take if nothing else is said.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where a test happens.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    canaries: Canaries,
+}
+
+/// A relay and two proxies that run and are linked to it.
+#[derive(Debug)]
+pub struct Pair {
+    /// The relay.
+    pub relay: Relay,
+    /// The proxy of alice.
+    pub alice: Proxy,
+    /// The proxy of bob.
+    pub bob: Proxy,
+}
+
+impl World {
+    /// A fresh folder.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("waxwire-test-").tempdir()?;
+        fs::create_dir(folder.path().join("logs"))?;
+        Ok(Self {
+            folder,
+            canaries: Canaries::default(),
+        })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What must not be found in clear.
+    #[must_use]
+    pub const fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder().join("logs").join(format!("{name}.log"))
+    }
+
+    /// A relay that is not started.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub fn new_relay(&self, name: &str) -> anyhow::Result<Relay> {
+        let folder = self.folder().join(name);
+        fs::create_dir(&folder)?;
+        Ok(Relay::new(&folder, &self.log(name)))
+    }
+
+    /// A running relay.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn relay(&self) -> anyhow::Result<Relay> {
+        let mut relay = self.new_relay("relay")?;
+        relay.start().await?;
+        Ok(relay)
+    }
+
+    /// A proxy that is neither initialised nor started.
+    ///
+    /// # Errors
+    /// Its tap cannot listen.
+    pub async fn new_proxy(&self, relay: &Relay, handle: &str) -> anyhow::Result<Proxy> {
+        let tap = Tap::start(relay.whereabouts().clone()).await?;
+        let canaries = self.canaries.clone();
+        Ok(Proxy::new(
+            handle,
+            self.folder(),
+            &self.log(handle),
+            tap,
+            canaries,
+        ))
+    }
+
+    /// A running proxy that is linked to the relay.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn proxy(&self, relay: &Relay, handle: &str) -> anyhow::Result<Proxy> {
+        let mut proxy = self.new_proxy(relay, handle).await?;
+        proxy.init().await?;
+        proxy.start().await?;
+        proxy.agent()?.until_ready().await?;
+        Ok(proxy)
+    }
+
+    /// A relay, alice and bob.
+    ///
+    /// # Errors
+    /// One does not come up.
+    pub async fn pair(&self) -> anyhow::Result<Pair> {
+        let relay = self.relay().await?;
+        let alice = self.proxy(&relay, "alice").await?;
+        let bob = self.proxy(&relay, "bob").await?;
+        Ok(Pair { relay, alice, bob })
+    }
+
+    /// What holds after every test: no program panicked, and no text that an agent sent, nor a token,
+    /// lies anywhere in clear but in the token files.
+    ///
+    /// # Errors
+    /// It does not hold.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for log in files(&self.folder().join("logs"))? {
+            let text = fs::read(&log)?;
+            let text = String::from_utf8_lossy(&text);
+            let panic = text.lines().find(|line| line.contains("panicked at"));
+            ensure!(
+                panic.is_none(),
+                "{}: {}",
+                log.display(),
+                panic.unwrap_or_default()
+            );
+        }
+        let is_token = |file: &Path| file.file_name().is_some_and(|name| name == "token");
+        let found = self.canaries.search(self.folder(), is_token)?;
+        ensure!(found.is_empty(), "secrets in clear: {found:?}");
+        Ok(())
+    }
+
+    /// Shows the last lines of every log, after a failure.
+    #[expect(
+        clippy::print_stderr,
+        reason = "logs of a failed test belong beside its failure"
+    )]
+    fn show_and_keep(mut self) {
+        for log in files(&self.folder().join("logs")).unwrap_or_default() {
+            eprintln!("--- {}\n{}", log.display(), tail(&log));
+        }
+        if std::env::var_os("KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("--- kept: {}", self.folder().display());
+        }
+    }
+}
+
+/// Runs a test in a world of its own, within two minutes. When it fails, the last lines of every log
+/// are shown; with `KEEP` in the environment its folder is kept.
+///
+/// # Panics
+/// The test fails, takes too long, or breaks what holds after every test.
+pub fn scenario(test: impl AsyncFnOnce(&World) -> anyhow::Result<()>) {
+    scenario_within(LIMIT, test);
+}
+
+/// The same with another time limit.
+///
+/// # Panics
+/// See [`scenario`].
+#[expect(clippy::panic, reason = "this is where a test fails")]
+pub fn scenario_within(limit: Duration, test: impl AsyncFnOnce(&World) -> anyhow::Result<()>) {
+    let outcome = World::new().and_then(|world| attempt(world, limit, test));
+    if let Err(error) = outcome {
+        panic!("{error:?}");
+    }
+}
+
+fn attempt(
+    world: World,
+    limit: Duration,
+    test: impl AsyncFnOnce(&World) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let run = || runtime.block_on(async { within("the test", limit, test(&world)).await? });
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let outcome = match outcome {
+        Ok(outcome) => outcome.and_then(|()| world.check()),
+        Err(panic) => {
+            world.show_and_keep();
+            resume_unwind(panic);
+        }
+    };
+    if outcome.is_err() {
+        world.show_and_keep();
+    }
+    outcome
+}
