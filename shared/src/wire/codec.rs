@@ -583,3 +583,7 @@ impl Wire for Suite {
         u16::take(r).map(Self)
     }
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

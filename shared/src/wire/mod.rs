@@ -36,3 +36,6 @@ pub(crate) use {
     codec::Field,
     table::{wire_enum, wire_map},
 };
+
+#[cfg(test)]
+mod tests;
