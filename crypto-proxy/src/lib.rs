@@ -10,14 +10,17 @@
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`link`]: the connection to the relay
 //! - [`api`]: the localhost face
+//! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
 //! - [`model`]: what the agent sees, as values
 //! - [`cli`]: the program's commands
 
+pub mod api;
 pub mod clock;
 pub mod crypto;
 pub mod engine;
 pub mod fault;
 pub mod harden;
+pub mod json;
 pub mod keystore;
 pub mod link;
 pub mod model;

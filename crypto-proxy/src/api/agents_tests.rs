@@ -1,0 +1,172 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::testing::{Api, fingerprint, peer},
+    model::Refusal,
+};
+
+#[tokio::test]
+async fn me_is_the_own_record_and_wins_over_a_handle() {
+    let api = Api::new();
+    let answer = api.get("/v1/agents/me").await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "id": format!("agt_{}", "ab".repeat(16)),
+            "handle": "alice",
+            "email": "",
+            "display_name": null,
+            "description": null,
+            "avatar_url": null,
+            "is_system": false,
+            "status": "active",
+            "paused_by_owner": "none",
+            "settings": { "inbox_mode": "open", "group_invite_policy": "open" },
+            "fingerprint": fingerprint(1).to_string(),
+            "created_at": "2026-11-22T17:39:08.007Z",
+            "updated_at": "2026-11-22T17:39:08.007Z",
+        })
+    );
+    assert!(api.backend.commands.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn profile_takes_every_spelling_of_a_handle() {
+    for path in ["bob", "@bob", "%40bob", "%40Bob", "BOB"] {
+        let api = Api::new();
+        let answer = api.get(&format!("/v1/agents/{path}")).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let body = answer.json();
+        assert_eq!(
+            (&body["handle"], &body["status"]),
+            (&json!("bob"), &json!("active"))
+        );
+        assert_eq!(body["created_at"], "2026-11-22T17:39:08.007Z");
+        assert!(
+            matches!(api.backend.command(), Command::LookUp(address) if address.handle.as_str() == "bob")
+        );
+    }
+    let api = Api::new();
+    assert_eq!(api.get("/v1/agents/%40alice").await.json()["handle"], "alice");
+    assert!(
+        api.backend.commands.lock().unwrap().is_empty(),
+        "nobody looks itself up"
+    );
+    let path = format!("/v1/agents/bob%23{}", fingerprint(2));
+    assert_eq!(api.get(&path).await.status, 200);
+    assert!(
+        matches!(api.backend.command(), Command::LookUp(address) if address.fingerprint == Some(fingerprint(2)))
+    );
+}
+
+#[tokio::test]
+async fn names_that_nobody_can_have_are_404() {
+    let api = Api::new();
+    for name in [
+        "x",
+        "not_a_handle",
+        "%40",
+        "%40%40bob",
+        "%20bob",
+        "%00",
+        "b%C3%B6b",
+        "..%2f..%2fetc",
+    ] {
+        for rest in ["", "/identity"] {
+            let answer = api.get(&format!("/v1/agents/{name}{rest}")).await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (404, "AGENT_NOT_FOUND"),
+                "{name}{rest}"
+            );
+        }
+    }
+    api.get("/v1/agents/bob%2312").await.assert_invalid(&["handle"]);
+    assert!(api.backend.commands.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn identity_is_what_people_compare() {
+    let api = Api::new();
+    let expected = json!({
+        "handle": "bob",
+        "fingerprint": fingerprint(2).to_string(),
+        "safety_number": peer().safety_number,
+        "state": "pinned",
+        "key_number": 7,
+        "not_after": "2026-11-22T17:39:08.007Z",
+    });
+    assert_eq!(api.get("/v1/agents/bob/identity").await.json(), expected);
+    let mismatch = Refusal::FingerprintMismatch {
+        handle: "bob".parse().unwrap(),
+        actual: fingerprint(3),
+    };
+    api.backend.refuses(mismatch);
+    let answer = api.get("/v1/agents/bob/identity").await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (409, "FINGERPRINT_MISMATCH")
+    );
+    api.backend.refuses(Refusal::RelayUnreachable { queued: false });
+    let answer = api.get("/v1/agents/bob/identity").await;
+    assert_eq!(
+        (answer.status, &answer.json()["details"]),
+        (503, &json!({ "queued": false }))
+    );
+}
+
+#[tokio::test]
+async fn trust_reaches_the_engine() {
+    for (name, decision) in [
+        ("verified", TrustDecision::Verified),
+        ("pinned", TrustDecision::Pinned),
+        ("blocked", TrustDecision::Blocked),
+    ] {
+        let api = Api::new();
+        let spaced = fingerprint(2).to_string().to_uppercase();
+        let body = json!({ "state": name, "fingerprint": spaced }).to_string();
+        let answer = api.json("PUT", "/v1/agents/@bob/trust", body).await;
+        assert_eq!((answer.status, &answer.json()["handle"]), (200, &json!("bob")));
+        match api.backend.command() {
+            Command::SetTrust(handle, set, key) => {
+                assert_eq!((handle.as_str(), set, key), ("bob", decision, fingerprint(2)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn trust_refuses_wrong_bodies() {
+    let api = Api::new();
+    let key = fingerprint(2).to_string();
+    for (body, field) in [
+        (json!({}), "state"),
+        (json!({ "state": "new", "fingerprint": key }), "state"),
+        (json!({ "state": "Verified", "fingerprint": key }), "state"),
+        (json!({ "state": 1, "fingerprint": key }), "state"),
+        (json!({ "state": "pinned" }), "fingerprint"),
+        (json!({ "state": "pinned", "fingerprint": null }), "fingerprint"),
+        (json!({ "state": "pinned", "fingerprint": "12" }), "fingerprint"),
+        (
+            json!({ "state": "pinned", "fingerprint": format!("{key}0") }),
+            "fingerprint",
+        ),
+    ] {
+        api.json("PUT", "/v1/agents/bob/trust", body.to_string())
+            .await
+            .assert_invalid(&[field]);
+    }
+    let other = format!("/v1/agents/bob%23{}/trust", fingerprint(3));
+    let body = json!({ "state": "pinned", "fingerprint": key }).to_string();
+    api.json("PUT", &other, body.clone())
+        .await
+        .assert_invalid(&["fingerprint"]);
+    assert_eq!(
+        api.json("PUT", "/v1/agents/x_y/trust", body).await.code(),
+        "AGENT_NOT_FOUND"
+    );
+    assert_eq!(api.bare("PUT", "/v1/agents/bob/trust").await.status, 400);
+    assert!(api.backend.commands.lock().unwrap().is_empty());
+}

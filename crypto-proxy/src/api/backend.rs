@@ -1,0 +1,127 @@
+//! What stands behind the handlers: the engine that decides and the state that is read.
+
+use std::error::Error as _;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
+
+use crate::{
+    engine::{Command, Notice, Reply},
+    model::{
+        Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageId, Refusal,
+    },
+    shell::EngineHandle,
+    state::{HistoryRange, InboxFilter, InboxPage, Reader, StateError},
+};
+
+/// The state cannot be read; the reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+impl From<StateError> for Unreadable {
+    fn from(error: StateError) -> Self {
+        let mut chain = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            chain = format!("{chain}: {error}");
+            cause = error.source();
+        }
+        tracing::error!(error = chain, "the state cannot be read");
+        Self
+    }
+}
+
+/// Engine and state as the handlers see them, so that tests can stand in for both. The reads block.
+pub(crate) trait Backend: Send + Sync {
+    /// See [`EngineHandle::command`].
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, Refusal>>;
+    /// See [`EngineHandle::notices`].
+    fn notices(&self) -> broadcast::Receiver<Notice>;
+    /// See [`Reader::history`].
+    fn history(
+        &self,
+        conversation: &LocalConversation,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, Unreadable>;
+    /// See [`Reader::sync`].
+    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable>;
+    /// See [`Reader::message`].
+    fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable>;
+    /// See [`Reader::conversations`].
+    fn conversations(&self, limit: usize, offset: usize) -> Result<Vec<Conversation>, Unreadable>;
+    /// See [`Reader::conversation`].
+    fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable>;
+    /// See [`Reader::inbox`].
+    fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable>;
+    /// See [`Reader::unread_count`].
+    fn unread_count(&self) -> Result<u64, Unreadable>;
+    /// See [`Reader::requests`].
+    fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable>;
+    /// See [`Reader::alerts`].
+    fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable>;
+    /// See [`Reader::health`].
+    fn health(&self) -> Result<(), Unreadable>;
+}
+
+/// The running engine and its state.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) engine: EngineHandle,
+    pub(crate) reader: Reader,
+}
+
+impl Backend for Live {
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, Refusal>> {
+        Box::pin(self.engine.command(command))
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.engine.notices()
+    }
+
+    fn history(
+        &self,
+        conversation: &LocalConversation,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, Unreadable> {
+        Ok(self.reader.history(conversation, range, limit)?)
+    }
+
+    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable> {
+        Ok(self.reader.sync(after, limit)?)
+    }
+
+    fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable> {
+        Ok(self.reader.message(id)?)
+    }
+
+    fn conversations(&self, limit: usize, offset: usize) -> Result<Vec<Conversation>, Unreadable> {
+        Ok(self.reader.conversations(limit, offset)?)
+    }
+
+    fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable> {
+        Ok(self.reader.conversation(id)?)
+    }
+
+    fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable> {
+        Ok(self.reader.inbox(filter)?)
+    }
+
+    fn unread_count(&self) -> Result<u64, Unreadable> {
+        Ok(self.reader.unread_count()?)
+    }
+
+    fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable> {
+        Ok(self.reader.requests()?)
+    }
+
+    fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {
+        Ok(self.reader.alerts(after, limit)?)
+    }
+
+    fn health(&self) -> Result<(), Unreadable> {
+        Ok(self.reader.health()?)
+    }
+}

@@ -1,0 +1,104 @@
+//! Whether the process lives and whether it can do its work. Open to everybody who may ask this
+//! host, so that supervisors need no token; says nothing but yes and no.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ApiState;
+
+/// Asks the rest of the program what the API cannot know. Called on a thread that may block, for
+/// every `GET /readyz` and `GET /metrics`, so it has to be cheap.
+pub type Readiness = Arc<dyn Fn() -> Checks + Send + Sync>;
+
+/// What has to hold for the proxy to be of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct Checks {
+    /// The link to the relay is up.
+    pub relay: bool,
+    /// The state is open and readable; filled in by the API.
+    pub store: bool,
+    /// What is sealed for this agent's own key opens.
+    pub self_seal: bool,
+}
+
+impl Checks {
+    /// What the rest of the program knows.
+    #[must_use]
+    pub const fn new(relay_up: bool, self_seal_ok: bool) -> Self {
+        Self {
+            relay: relay_up,
+            store: false,
+            self_seal: self_seal_ok,
+        }
+    }
+
+    pub(super) const fn and_store(self, store: bool) -> Self {
+        Self { store, ..self }
+    }
+
+    pub(super) const fn named(self) -> [(&'static str, bool); 3] {
+        [
+            ("relay", self.relay),
+            ("store", self.store),
+            ("self_seal", self.self_seal),
+        ]
+    }
+}
+
+/// Answer of `GET /readyz`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadyBody {
+    /// Whether all checks hold.
+    ready: bool,
+    /// Each check.
+    checks: Checks,
+}
+
+/// Answer of `GET /healthz`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HealthBody {
+    /// Always `ok`.
+    status: &'static str,
+}
+
+/// The process is up.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    security(()),
+    responses((status = 200, description = "Up", body = HealthBody)),
+)]
+pub(super) async fn healthz() -> Json<HealthBody> {
+    Json(HealthBody { status: "ok" })
+}
+
+/// The proxy can do its work: linked to the relay, store open, a self-seal opens.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    security(()),
+    responses(
+        (status = 200, description = "All checks hold", body = ReadyBody),
+        (status = 503, description = "A check fails", body = ReadyBody),
+    ),
+)]
+pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
+    let checks = state.checks().await;
+    let ready = checks.named().into_iter().all(|(_, holds)| holds);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(ReadyBody { ready, checks })).into_response()
+}

@@ -1,0 +1,316 @@
+//! One message: send, mark read, hide.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use waxwire_shared::limits;
+
+use super::{
+    ApiState,
+    error::{ApiError, ErrorBody},
+    request::{Fields, JsonBody, MessagePath, address},
+    shape::MessageBody,
+    timestamp,
+};
+use crate::{
+    engine::{Command, Reply},
+    model::{Destination, SendRequest},
+};
+
+/// Body of `POST /v1/messages`. Exactly one of `to` and `conversation_id`.
+#[derive(Debug, ToSchema)]
+#[schema(as = SendMessage)]
+#[expect(
+    dead_code,
+    reason = "describes the body; the handler reads fields one by one to name what is wrong"
+)]
+pub(super) struct SendBody {
+    /// A handle, with or without `@`, with or without `#` and the fingerprint that it must have.
+    #[schema(example = "@bob")]
+    to: Option<String>,
+    /// A conversation that exists.
+    conversation_id: Option<String>,
+    /// The caller's idempotency key: the same one again answers 200 with the first message.
+    #[schema(min_length = 1, max_length = 128)]
+    client_msg_id: String,
+    /// An object with at least one of `text` (at most 10,000 Unicode scalar values), `data` (an
+    /// object) and `attachment_id`; at most 48 KiB as compact JSON. A bare string means `{"text": ...}`.
+    content: Value,
+    /// An object of at most 4,096 bytes as compact JSON.
+    metadata: Option<Value>,
+    /// `text` if absent; `system` is not for agents.
+    #[schema(pattern = "^[a-z][a-z0-9_.-]{0,31}$", default = "text")]
+    r#type: Option<String>,
+    /// Id of the message that this one answers.
+    reply_to: Option<String>,
+    /// RFC 3339: when the message loses its meaning.
+    expires_at: Option<String>,
+}
+
+/// Send a message.
+#[utoipa::path(
+    post,
+    path = "/v1/messages",
+    tag = "messages",
+    request_body = SendBody,
+    responses(
+        (status = 201, description = "Durable at the relay", body = MessageBody),
+        (status = 200, description = "Sent before under this client_msg_id: the first message", body = MessageBody),
+        (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
+        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE or RELAY_MISBEHAVED", body = ErrorBody),
+        (status = 429, description = "RATE_LIMITED or RECIPIENT_BACKLOGGED, with Retry-After", body = ErrorBody),
+    ),
+)]
+pub(super) async fn send(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
+    let request = parse_send(&body.fields()?)?;
+    match state.ask(Command::Send(Box::new(request))).await? {
+        Reply::Sent(sent) => {
+            let status = if sent.repeated {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            };
+            Ok((status, Json(MessageBody::new(&sent.message))).into_response())
+        }
+        _ => Err(ApiError::internal()),
+    }
+}
+
+fn parse_send(fields: &Fields<'_>) -> Result<SendRequest, ApiError> {
+    let client_msg_id = client_msg_id(fields)?;
+    let to = destination(fields)?;
+    let message_type = message_type(fields)?;
+    let content = content(fields)?;
+    let metadata = match fields.raw("metadata")? {
+        Some(raw) => Some(metadata(raw)?),
+        None => None,
+    };
+    let reply_to = match fields.string("reply_to")? {
+        Some(id) => Some(
+            id.parse()
+                .map_err(|_| ApiError::invalid(&["reply_to"], "not a message id"))?,
+        ),
+        None => None,
+    };
+    let not_a_time = || ApiError::invalid(&["expires_at"], "not an RFC 3339 time");
+    let expires_at = match fields.string("expires_at")? {
+        Some(text) => Some(timestamp::parse(&text).ok_or_else(not_a_time)?),
+        None => None,
+    };
+    Ok(SendRequest {
+        to,
+        client_msg_id,
+        message_type,
+        content,
+        metadata,
+        reply_to,
+        expires_at,
+    })
+}
+
+fn client_msg_id(fields: &Fields<'_>) -> Result<String, ApiError> {
+    let path = &["client_msg_id"];
+    let id = fields.required("client_msg_id")?;
+    let length = id.chars().count();
+    if length == 0 {
+        return Err(ApiError::invalid(path, "empty"));
+    }
+    if length > limits::CLIENT_MSG_ID {
+        return Err(ApiError::limit(
+            path,
+            "client_msg_id",
+            limits::CLIENT_MSG_ID,
+            Some(length),
+        ));
+    }
+    Ok(id)
+}
+
+fn destination(fields: &Fields<'_>) -> Result<Destination, ApiError> {
+    match (fields.string("to")?, fields.string("conversation_id")?) {
+        (Some(to), None) => Ok(Destination::Peer(address(&["to"], &to)?)),
+        // Ids are opaque to agents: what is none names nothing.
+        (None, Some(id)) => id
+            .parse()
+            .map(Destination::Conversation)
+            .map_err(|_| ApiError::conversation_not_found()),
+        _ => Err(ApiError::invalid(
+            &["to"],
+            "exactly one of to and conversation_id",
+        )),
+    }
+}
+
+fn message_type(fields: &Fields<'_>) -> Result<String, ApiError> {
+    let path = &["type"];
+    let Some(name) = fields.string("type")? else {
+        return Ok("text".to_owned());
+    };
+    if name == "system" {
+        return Err(ApiError::invalid(
+            path,
+            "system messages are made by the proxy only",
+        ));
+    }
+    if !is_message_type(&name) {
+        return Err(ApiError::invalid(path, "a type matches ^[a-z][a-z0-9_.-]{0,31}$"));
+    }
+    Ok(name)
+}
+
+/// `^[a-z][a-z0-9_.-]{0,31}$`
+pub(super) fn is_message_type(name: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= limits::MESSAGE_TYPE
+        && name.bytes().all(rest)
+}
+
+/// The content as an object in compact form.
+fn content(fields: &Fields<'_>) -> Result<String, ApiError> {
+    let path = &["content"];
+    let raw = fields
+        .raw("content")?
+        .ok_or_else(|| ApiError::invalid(path, "required"))?;
+    let content = if raw.starts_with('"') {
+        format!("{{\"text\":{raw}}}")
+    } else {
+        raw.to_owned()
+    };
+    check_content(&content)?;
+    if content.len() > limits::CONTENT {
+        return Err(ApiError::limit(
+            path,
+            "content",
+            limits::CONTENT,
+            Some(content.len()),
+        ));
+    }
+    Ok(content)
+}
+
+/// At least one of the three fields that readers know, each of its type wherever it is repeated.
+fn check_content(content: &str) -> Result<(), ApiError> {
+    let members = Fields::of_content(content)?;
+    let mut known = false;
+    for (name, value) in members {
+        let (right, expected) = match name.as_ref() {
+            "text" => (value.starts_with('"'), "not a string"),
+            "data" => (value.starts_with('{'), "not an object"),
+            "attachment_id" => (value.starts_with('"'), "not a string"),
+            _ => continue,
+        };
+        // The SDKs leave fields out, other clients write null.
+        if value == "null" {
+            continue;
+        }
+        if !right {
+            return Err(ApiError::invalid(&["content", &name], expected));
+        }
+        known = true;
+        if name == "text" {
+            check_text(value)?;
+        }
+    }
+    if known {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(
+            &["content"],
+            "at least one of text, data and attachment_id",
+        ))
+    }
+}
+
+fn check_text(raw: &str) -> Result<(), ApiError> {
+    let text: String =
+        serde_json::from_str(raw).map_err(|_| ApiError::invalid(&["content", "text"], "not a string"))?;
+    let scalars = text.chars().count();
+    if scalars > limits::TEXT_SCALARS {
+        return Err(ApiError::limit(
+            &["content", "text"],
+            "text",
+            limits::TEXT_SCALARS,
+            Some(scalars),
+        ));
+    }
+    Ok(())
+}
+
+fn metadata(raw: &str) -> Result<String, ApiError> {
+    let path = &["metadata"];
+    if !raw.starts_with('{') {
+        return Err(ApiError::invalid(path, "not an object"));
+    }
+    if raw.len() > limits::METADATA {
+        return Err(ApiError::limit(
+            path,
+            "metadata",
+            limits::METADATA,
+            Some(raw.len()),
+        ));
+    }
+    Ok(raw.to_owned())
+}
+
+/// Mark a message read. Repeating it changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/messages/{id}/read",
+    tag = "messages",
+    params(("id" = String, Path, description = "Id of a message to this agent")),
+    responses(
+        (status = 200, description = "The message as it is now", body = MessageBody),
+        (status = 404, description = "MESSAGE_NOT_FOUND: not a message to this agent", body = ErrorBody),
+    ),
+)]
+pub(super) async fn mark_read(
+    State(state): State<ApiState>,
+    MessagePath(id): MessagePath,
+) -> Result<Json<MessageBody>, ApiError> {
+    state.ask(Command::MarkRead(id)).await?;
+    let message = state.read(move |backend| backend.message(&id)).await?;
+    let message = message.ok_or_else(ApiError::message_not_found)?;
+    Ok(Json(MessageBody::new(&message)))
+}
+
+/// What was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DoneBody {
+    /// For people.
+    pub(super) message: &'static str,
+    /// Always true.
+    pub(super) ok: bool,
+}
+
+/// Hide a message from this agent; the other side keeps it. Repeating it changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/messages/{id}",
+    tag = "messages",
+    params(("id" = String, Path, description = "Id of a message")),
+    responses(
+        (status = 200, description = "Hidden", body = DoneBody),
+        (status = 404, description = "MESSAGE_NOT_FOUND", body = ErrorBody),
+    ),
+)]
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    MessagePath(id): MessagePath,
+) -> Result<Json<DoneBody>, ApiError> {
+    state.ask(Command::Delete(id)).await?;
+    Ok(Json(DoneBody {
+        message: "hidden for this agent",
+        ok: true,
+    }))
+}
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! The localhost face of the proxy: REST as agents speak it (docs/proxy-api.md).
+//!
+//! One file per resource, with its handlers and their request tests; the router on top. A request
+//! passes [`observe`] (id, counters, time limit, panics), [`guard`] (host, origin, token, type of
+//! the body), its handler (parsing, limits) and then the engine or the state behind
+//! [`backend::Backend`].
+
+mod agents;
+mod alerts;
+mod backend;
+mod conversations;
+mod error;
+mod guard;
+mod health;
+mod history;
+mod inbox;
+mod listen;
+mod messages;
+mod metrics;
+mod observe;
+mod openapi;
+mod request;
+mod requests;
+mod router;
+mod server;
+mod shape;
+mod sync;
+mod timestamp;
+mod token;
+mod written;
+
+#[cfg(test)]
+mod testing;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    backend::{Backend, Live, Unreadable},
+    error::ApiError,
+    metrics::Metrics,
+};
+pub use self::{
+    error::ErrorBody,
+    guard::Hosts,
+    health::{Checks, Readiness},
+    listen::{BindError, ListenAddr, ListenAddrError, Listener},
+    router::router,
+    server::serve,
+    token::{ApiToken, TokenError},
+};
+use crate::{
+    clock,
+    engine::{Command, Reply},
+    model::{Me, UnixMs},
+    shell::EngineHandle,
+    state::Reader,
+};
+
+/// More lines for `GET /metrics`, in Prometheus text, made when they are asked for.
+pub type OwnMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+struct Shared {
+    backend: Arc<dyn Backend>,
+    config: ApiConfig,
+    metrics: Metrics,
+    /// When this API was made, in front of the running number of a request id.
+    started: UnixMs,
+    request_number: AtomicU64,
+    openapi: OnceLock<Bytes>,
+}
+
+/// What is fixed when the API is made.
+pub struct ApiConfig {
+    /// Whose API this is.
+    pub me: Me,
+    /// See [`Listener::hosts`].
+    pub hosts: Hosts,
+    /// What callers show.
+    pub token: ApiToken,
+    /// What [`Checks`] cannot learn from the state.
+    pub readiness: Readiness,
+    /// More lines for `GET /metrics`.
+    pub metrics: Option<OwnMetrics>,
+    /// Cancelled when the proxy begins to stop: whoever waits in a long poll is answered.
+    pub stopping: CancellationToken,
+}
+
+impl fmt::Debug for ApiConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiConfig")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiState {
+    /// The API in front of a running engine and its state.
+    #[must_use]
+    pub fn new(engine: EngineHandle, reader: Reader, config: ApiConfig) -> Self {
+        Self::with_backend(Arc::new(Live { engine, reader }), config)
+    }
+
+    fn with_backend(backend: Arc<dyn Backend>, config: ApiConfig) -> Self {
+        Self(Arc::new(Shared {
+            backend,
+            config,
+            metrics: Metrics::default(),
+            started: clock::now().unix,
+            request_number: AtomicU64::default(),
+            openapi: OnceLock::new(),
+        }))
+    }
+
+    /// Asks the engine.
+    async fn ask(&self, command: Command) -> Result<Reply, ApiError> {
+        Ok(self.0.backend.command(command).await?)
+    }
+
+    /// Reads the state on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Backend) -> Result<T, Unreadable> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let backend = Arc::clone(&self.0.backend);
+        match tokio::task::spawn_blocking(move || read(backend.as_ref())).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ApiError::internal()),
+        }
+    }
+
+    async fn checks(&self) -> Checks {
+        let readiness = Arc::clone(&self.0.config.readiness);
+        let checks = self
+            .read(move |backend| Ok(readiness().and_store(backend.health().is_ok())))
+            .await;
+        checks.unwrap_or_default()
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        self.0.backend.as_ref()
+    }
+
+    fn me(&self) -> &Me {
+        &self.0.config.me
+    }
+
+    fn hosts(&self) -> &Hosts {
+        &self.0.config.hosts
+    }
+
+    fn token(&self) -> &ApiToken {
+        &self.0.config.token
+    }
+
+    fn stopping(&self) -> &CancellationToken {
+        &self.0.config.stopping
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn own_metrics(&self) -> String {
+        self.0
+            .config
+            .metrics
+            .as_ref()
+            .map_or_else(String::new, |lines| lines())
+    }
+
+    fn openapi(&self) -> &OnceLock<Bytes> {
+        &self.0.openapi
+    }
+}

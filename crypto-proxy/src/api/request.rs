@@ -1,0 +1,232 @@
+//! What handlers take out of a request. Everything that is wrong with it is a 400 of one form,
+//! without a word of what was sent.
+
+use std::{borrow::Cow, str::FromStr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{header::EXPECT, request::Parts},
+};
+use http_body_util::BodyExt as _;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use waxwire_shared::fingerprint::Address;
+
+use super::error::ApiError;
+use crate::{
+    json::{self, Members},
+    model::{LocalConversation, MessageId},
+};
+
+/// Largest body of a request.
+pub(crate) const BODY: usize = 512 * 1024;
+/// How much more of a body is read and dropped, so that its sender gets to read the refusal.
+const DISCARD: usize = 8 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(15);
+
+/// A body that is a JSON object, in compact form.
+#[derive(Debug)]
+pub(crate) struct JsonBody(String);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let expects = request.headers().contains_key(EXPECT);
+        let bytes = tokio::time::timeout(BODY_TIME, collect(request.into_body(), expects))
+            .await
+            .unwrap_or_else(|_| Err(ApiError::request_timeout()))?;
+        json::compact(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::json(&[], error))
+    }
+}
+
+async fn collect(mut body: Body, expects: bool) -> Result<Vec<u8>, ApiError> {
+    use axum::body::HttpBody as _;
+
+    let too_long = |actual| ApiError::limit(&[], "body", BODY, actual);
+    let announced = body
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > DISCARD || (expects && length > BODY)) {
+        return Err(too_long(announced));
+    }
+    let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(BODY));
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::invalid(&[], "the body ended early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= BODY {
+            bytes.extend_from_slice(&data);
+        } else if length > DISCARD {
+            return Err(too_long(None));
+        }
+    }
+    if length > BODY {
+        Err(too_long(Some(length)))
+    } else {
+        Ok(bytes)
+    }
+}
+
+impl JsonBody {
+    /// The fields of the object.
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, ApiError> {
+        Fields::of(&self.0, &[])
+    }
+}
+
+/// The fields of an object, each of which may stand there once.
+#[derive(Debug)]
+pub(crate) struct Fields<'a>(Members<'a>);
+
+impl<'a> Fields<'a> {
+    fn of(compact: &'a str, path: &[&str]) -> Result<Self, ApiError> {
+        let members = Members::of(compact).ok_or_else(|| ApiError::invalid(path, "not a JSON object"))?;
+        Ok(Self(members))
+    }
+
+    /// The members of a message's content, with their repetitions: what is in there is the agents'
+    /// own affair.
+    pub(crate) fn of_content(compact: &'a str) -> Result<Vec<(Cow<'a, str>, &'a str)>, ApiError> {
+        Ok(Self::of(compact, &["content"])?.0.0)
+    }
+
+    /// The text of a field; `None` if it is absent or null.
+    pub(crate) fn raw(&self, name: &str) -> Result<Option<&'a str>, ApiError> {
+        let mut values = self
+            .0
+            .0
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| *value);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(ApiError::invalid(&[name], "given more than once"));
+        }
+        Ok(first.filter(|value| *value != "null"))
+    }
+
+    /// A string; `None` if it is absent or null.
+    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, ApiError> {
+        let Some(raw) = self.raw(name)? else {
+            return Ok(None);
+        };
+        let text = serde_json::from_str(raw).map_err(|_| ApiError::invalid(&[name], "not a string"))?;
+        Ok(Some(text))
+    }
+
+    /// A string that has to be there.
+    pub(crate) fn required(&self, name: &str) -> Result<String, ApiError> {
+        self.string(name)?
+            .ok_or_else(|| ApiError::invalid(&[name], "required"))
+    }
+}
+
+/// The query of a request.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri).map_err(|rejection| {
+            // "<what failed>: <field>: <why>"; the values are numbers and flags, and not repeated.
+            let text = rejection.body_text();
+            let mut pieces = text.splitn(3, ": ").skip(1);
+            match (pieces.next(), pieces.next()) {
+                (Some(field), Some(reason)) => ApiError::invalid(&["query", field], reason.to_owned()),
+                (Some(reason), None) => ApiError::invalid(&["query"], reason.to_owned()),
+                _ => ApiError::invalid(&["query"], "not a query"),
+            }
+        })?;
+        Ok(Self(query.0))
+    }
+}
+
+/// `true`, `false`, `1` or `0` in a query.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(serde::de::Error::custom("true or false expected")),
+    }
+}
+
+/// The number of rows of a page: the default, never more than the cap, never none.
+pub(crate) fn page_size(limit: Option<u64>, default: usize, cap: usize) -> Result<usize, ApiError> {
+    match limit {
+        None => Ok(default),
+        Some(0) => Err(ApiError::invalid(&["query", "limit"], "at least 1")),
+        Some(limit) => Ok(usize::try_from(limit).unwrap_or(cap).min(cap)),
+    }
+}
+
+/// The rows before a page. More than any store has is as good as any other number that large.
+pub(crate) fn page_offset(offset: Option<u64>) -> usize {
+    let most = i64::MAX.unsigned_abs();
+    usize::try_from(offset.unwrap_or_default().min(most)).unwrap_or(usize::MAX)
+}
+
+/// A handle as people and SDKs write it, with or without `@` and fingerprint.
+pub(crate) fn address(path: &[&str], text: &str) -> Result<Address, ApiError> {
+    text.parse()
+        .map_err(|error: waxwire_shared::ids::IdError| ApiError::invalid(path, error.to_string()))
+}
+
+/// The one parameter of a path.
+async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text)
+        .map_err(|_| ApiError::invalid(&["path"], "not one parameter"))
+}
+
+/// The conversation that a path names. Ids are opaque to agents: what is none names nothing.
+#[derive(Debug)]
+pub(crate) struct ConversationPath(pub(crate) LocalConversation);
+
+impl<S: Send + Sync> FromRequestParts<S> for ConversationPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| ApiError::conversation_not_found())
+    }
+}
+
+/// The message that a path names.
+#[derive(Debug)]
+pub(crate) struct MessagePath(pub(crate) MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        text.parse().map(Self).map_err(|_| ApiError::message_not_found())
+    }
+}
+
+/// The agent that a path names. A name that no agent can have is answered like one that none has.
+#[derive(Debug)]
+pub(crate) struct AgentPath(pub(crate) Address);
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        match Address::from_str(&text) {
+            Ok(address) => Ok(Self(address)),
+            Err(waxwire_shared::ids::IdError::Handle) => Err(ApiError::agent_not_found()),
+            Err(error) => Err(ApiError::invalid(&["handle"], error.to_string())),
+        }
+    }
+}

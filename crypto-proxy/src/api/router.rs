@@ -1,0 +1,68 @@
+//! All routes of the local API, and the layers around them.
+
+use axum::{Router, http::StatusCode, middleware::from_fn_with_state};
+use bytes::Bytes;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiState, agents, alerts, conversations, error::ApiError, guard::guard, health, history, inbox, messages,
+    metrics, observe::observe, openapi, requests, sync,
+};
+
+/// The local API. Static routes win over parameters; every route, also one that does not exist,
+/// lies behind the same checks.
+pub fn router(state: ApiState) -> Router {
+    let (routes, description) = routes().split_for_parts();
+    let description = openapi::finish(description);
+    // Set once, and the router is made once for each state.
+    let _made_before = state.openapi().set(Bytes::from(description));
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), guard))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}
+
+fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(messages::send))
+        .routes(routes!(history::history, messages::delete))
+        .routes(routes!(messages::mark_read))
+        .routes(routes!(sync::sync))
+        .routes(routes!(sync::ack))
+        .routes(routes!(conversations::list))
+        .routes(routes!(conversations::hide))
+        .routes(routes!(conversations::participants))
+        .routes(routes!(conversations::context))
+        .routes(routes!(agents::me))
+        .routes(routes!(agents::profile))
+        .routes(routes!(agents::identity))
+        .routes(routes!(agents::set_trust))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::accept))
+        .routes(routes!(requests::reject))
+        .routes(routes!(inbox::list))
+        .routes(routes!(inbox::unread_count))
+        .routes(routes!(alerts::list))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::document))
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such route")
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "this route has other methods",
+    )
+}
+
+#[cfg(test)]
+#[path = "router_tests.rs"]
+mod tests;

@@ -1,0 +1,307 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::{
+        Checks,
+        testing::{Api, HOST, TOKEN, message},
+    },
+    model::Refusal,
+};
+
+#[tokio::test]
+async fn what_is_not_there_is_404() {
+    let api = Api::new();
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/ws",
+        "/mcp",
+        "/v1/groups",
+        "/v1/messages/",
+        "/v1/messages/sync/",
+        "//v1/inbox",
+    ] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "NOT_FOUND"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_405() {
+    let api = Api::new();
+    for (method, path) in [
+        ("GET", "/v1/messages"),
+        ("PATCH", "/v1/messages"),
+        ("POST", "/v1/messages/x"),
+        ("PUT", "/v1/messages/sync"),
+        ("DELETE", "/v1/agents/me"),
+        ("POST", "/healthz"),
+        ("OPTIONS", "/v1/inbox"),
+        ("BREW", "/v1/inbox"),
+    ] {
+        let answer = api.bare(method, path).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (405, "METHOD_NOT_ALLOWED"),
+            "{method} {path}"
+        );
+        assert!(!answer.header("allow").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn static_routes_win_over_parameters() {
+    let api = Api::new();
+    assert_eq!(api.get("/v1/messages/sync").await.text, "[]");
+    assert_eq!(api.get("/v1/agents/me").await.json()["handle"], "alice");
+    assert_eq!(
+        api.post("/v1/messages/sync/ack", r#"{"last_delivery_id":"x"}"#)
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_panic_is_500_and_kills_nobody() {
+    let api = Api::new();
+    api.backend.panics();
+    let body = r#"{"to":"bob","client_msg_id":"c","content":"a"}"#;
+    let answer = api.post("/v1/messages", body).await;
+    assert_eq!((answer.status, answer.code().as_str()), (500, "INTERNAL_ERROR"));
+    assert_eq!(
+        answer.json()["details"]["request_id"],
+        answer.header("x-request-id")
+    );
+    assert!(!answer.text.contains("canary"));
+    assert_eq!(api.get("/v1/agents/me").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_too_long_is_503() {
+    let api = Api::new();
+    // A body that never comes is the caller's fault, so it has its own time and status.
+    let stalled = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let answer = api.post("/v1/messages", stalled).await;
+    assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
+    let error = ApiError::answer_timeout();
+    assert_eq!(error.code(), "TIMEOUT");
+}
+
+#[tokio::test]
+async fn answers_are_for_nobodys_cache_and_have_their_own_id() {
+    let api = Api::new();
+    let (first, second) = (api.get("/v1/inbox").await, api.get("/nowhere").await);
+    for answer in [&first, &second] {
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert!(!answer.headers.contains_key("set-cookie"));
+    }
+    assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
+}
+
+#[tokio::test]
+async fn health_needs_no_token_and_readiness_tells_each_check() {
+    let api = Api::new();
+    let open = |path: &str| {
+        http::Request::builder()
+            .uri(path)
+            .header("host", HOST)
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(api.send(open("/healthz")).await.json(), json!({ "status": "ok" }));
+    let answer = api.send(open("/readyz")).await;
+    let all = json!({ "ready": true, "checks": { "relay": true, "store": true, "self_seal": true } });
+    assert_eq!((answer.status, answer.json()), (200, all));
+    for (checks, name) in [
+        (Checks::new(false, true), "relay"),
+        (Checks::new(true, false), "self_seal"),
+    ] {
+        *api.ready.lock().unwrap() = checks;
+        let answer = api.send(open("/readyz")).await;
+        assert_eq!(
+            (answer.status, answer.json()["ready"].as_bool()),
+            (503, Some(false))
+        );
+        assert_eq!(answer.json()["checks"][name], false);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    *api.ready.lock().unwrap() = Checks::new(true, true);
+    api.backend.breaks();
+    let answer = api.send(open("/readyz")).await;
+    assert_eq!(
+        (answer.status, &answer.json()["checks"]["store"]),
+        (503, &json!(false))
+    );
+    assert_eq!(api.send(open("/healthz")).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_count_routes_and_codes_without_names() {
+    let api = Api::new();
+    api.backend.messages.lock().unwrap().push(message(1));
+    api.backend.refuses(Refusal::AgentNotFound);
+    api.get("/v1/agents/carol").await;
+    api.get("/v1/agents/dave").await;
+    api.get("/nowhere/carol").await;
+    api.bare("BREW", "/v1/inbox").await;
+    let answer = api.get("/metrics").await;
+    assert_eq!(
+        answer.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    for line in [
+        r#"waxwire_proxy_http_requests_total{method="GET",route="/v1/agents/{handle}",status="404"} 2"#,
+        r#"waxwire_proxy_http_requests_total{method="GET",route="none",status="404"} 1"#,
+        r#"waxwire_proxy_http_requests_total{method="other",route="/v1/inbox",status="405"} 1"#,
+        r#"waxwire_proxy_refusals_total{code="AGENT_NOT_FOUND"} 2"#,
+        r#"waxwire_proxy_ready{check="store"} 1"#,
+        "waxwire_proxy_extra 1",
+    ] {
+        assert!(
+            answer.text.lines().any(|found| found == line),
+            "{line}\n{}",
+            answer.text
+        );
+    }
+    for name in ["carol", "dave", "alice", "bob"] {
+        assert!(!answer.text.contains(name));
+    }
+}
+
+#[tokio::test]
+async fn openapi_tells_every_route_and_status() {
+    let api = Api::new();
+    let document = api.get("/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let routes = [
+        ("post", "/v1/messages"),
+        ("get", "/v1/messages/{id}"),
+        ("delete", "/v1/messages/{id}"),
+        ("post", "/v1/messages/{id}/read"),
+        ("get", "/v1/messages/sync"),
+        ("post", "/v1/messages/sync/ack"),
+        ("get", "/v1/conversations"),
+        ("delete", "/v1/conversations/{id}"),
+        ("get", "/v1/conversations/{id}/participants"),
+        ("get", "/v1/conversations/{id}/context"),
+        ("get", "/v1/agents/me"),
+        ("get", "/v1/agents/{handle}"),
+        ("get", "/v1/agents/{handle}/identity"),
+        ("put", "/v1/agents/{handle}/trust"),
+        ("get", "/v1/requests"),
+        ("post", "/v1/requests/{handle}/accept"),
+        ("delete", "/v1/requests/{handle}"),
+        ("get", "/v1/inbox"),
+        ("get", "/v1/inbox/unread-count"),
+        ("get", "/v1/alerts"),
+        ("get", "/healthz"),
+        ("get", "/readyz"),
+        ("get", "/metrics"),
+        ("get", "/openapi.json"),
+    ];
+    for (method, path) in routes {
+        let operation = &document["paths"][path][method];
+        assert!(operation.is_object(), "{method} {path}");
+        let open = ["/healthz", "/readyz"].contains(&path);
+        let responses = operation["responses"].as_object().unwrap();
+        for status in ["200", "400", "403", "405", "500", "503"] {
+            let status = if status == "200" && !responses.contains_key("200") {
+                "201"
+            } else {
+                status
+            };
+            assert!(responses.contains_key(status), "{method} {path} {status}");
+        }
+        assert_eq!(responses.contains_key("401"), !open, "{method} {path}");
+        assert_eq!(operation.get("security").is_some(), open, "{method} {path}");
+        assert_eq!(
+            path.contains('{'),
+            operation["parameters"]
+                .as_array()
+                .is_some_and(|p| p[0]["in"] == "path"),
+            "{path}"
+        );
+        assert!(
+            operation["summary"].is_string() || operation["description"].is_string(),
+            "{method} {path}"
+        );
+    }
+    let told: usize = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|item| item.as_object().unwrap().len())
+        .sum();
+    assert_eq!(told, routes.len());
+    assert_eq!(references_without_target(&document), Vec::<String>::new());
+    assert_eq!(
+        document["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
+    assert_eq!(document["security"], json!([{ "token": [] }]));
+    assert_eq!(
+        document["components"]["schemas"]["Error"]["required"],
+        json!(["code", "message"])
+    );
+}
+
+/// Every `$ref` of the document that leads nowhere.
+fn references_without_target(document: &Value) -> Vec<String> {
+    let mut lost = Vec::new();
+    let mut waiting = vec![document];
+    while let Some(value) = waiting.pop() {
+        if let Some(target) = value.get("$ref").and_then(Value::as_str)
+            && document.pointer(target.trim_start_matches('#')).is_none()
+        {
+            lost.push(target.to_owned());
+        }
+        match value {
+            Value::Object(members) => waiting.extend(members.values()),
+            Value::Array(items) => waiting.extend(items),
+            _ => {}
+        }
+    }
+    lost
+}
+
+/// A peer's message that no reader could read does not take the list with it.
+#[tokio::test]
+async fn a_damaged_message_does_not_spoil_the_list() {
+    let api = Api::new();
+    let mut bad: Vec<_> = (1..=4).map(message).collect();
+    bad[0].content = "{".to_owned();
+    bad[1].content = r#""text""#.to_owned();
+    bad[2].content = format!(r#"{{"data":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    bad[3].metadata = Some("nonsense".to_owned());
+    bad[3].content = r#"{"text":"hi @carol, not me@dave.example or @x; @carol and (@eve-2)"}"#.to_owned();
+    api.backend.messages.lock().unwrap().extend(bad);
+    let rows = api.get("/v1/messages/sync").await.json();
+    for row in 0..3 {
+        assert_eq!(rows[row]["content"], json!({}), "{row}");
+    }
+    assert_eq!(rows[3]["metadata"], json!({}));
+    assert_eq!(rows[3]["context"]["mentions"], json!(["carol", "eve-2"]));
+}
+
+#[tokio::test]
+async fn secrets_are_not_printed() {
+    let api = Api::new();
+    for text in [
+        format!("{:?}", api.state),
+        format!("{:?}", Arc::new(api.state.clone())),
+    ] {
+        assert!(!text.contains(TOKEN) && !text.contains("wx_"), "{text}");
+    }
+}

@@ -1,0 +1,527 @@
+//! Request tests: the whole router in front of an engine and a state that do as they are told.
+//! Every answer that a test gets is compared with `openapi.json`.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{Router, body::Body, http::HeaderMap, response::Response};
+use futures_util::future::BoxFuture;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey};
+
+use super::{
+    ApiConfig, ApiState, ApiToken, Checks, Hosts,
+    backend::{Backend, Unreadable},
+    router,
+};
+use crate::{
+    engine::{Command, Notice, Reply},
+    model::{
+        Alert, ContactRequest, Conversation, ConversationKind, DeliveryId, LocalConversation, Me, Message,
+        MessageId, Peer, Refusal, Security, SendRequest, Sent, Status, Trust, UnixMs,
+    },
+    state::{HistoryRange, InboxFilter, InboxPage, Since},
+};
+
+pub(super) const TOKEN: &str = "wx_0123456789abcdefghijABCDEFGHIJ-_0123456789a";
+pub(super) const HOST: &str = "127.0.0.1:7700";
+/// 2026-11-22T17:39:08.007Z
+pub(super) const NOW: UnixMs = 1_795_369_148_007;
+
+type Answerer = Box<dyn Fn(&Command) -> Result<Reply, Refusal> + Send + Sync>;
+
+/// An engine and a state.
+pub(super) struct Fake {
+    pub(super) commands: Mutex<Vec<Command>>,
+    pub(super) messages: Mutex<Vec<Message>>,
+    pub(super) conversations: Mutex<Vec<Conversation>>,
+    pub(super) requests: Mutex<Vec<ContactRequest>>,
+    pub(super) alerts: Mutex<Vec<Alert>>,
+    pub(super) filters: Mutex<Vec<InboxFilter>>,
+    pub(super) ranges: Mutex<Vec<(HistoryRange, usize)>>,
+    pub(super) notices: broadcast::Sender<Notice>,
+    answer: Mutex<Answerer>,
+    broken: AtomicBool,
+    panics: AtomicBool,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            commands: Mutex::default(),
+            messages: Mutex::default(),
+            conversations: Mutex::default(),
+            requests: Mutex::default(),
+            alerts: Mutex::default(),
+            filters: Mutex::default(),
+            ranges: Mutex::default(),
+            notices: broadcast::channel(4).0,
+            answer: Mutex::new(Box::new(obliging)),
+            broken: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+        }
+    }
+
+    /// What the engine answers from now on.
+    pub(super) fn answers(
+        &self,
+        answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + Sync + 'static,
+    ) {
+        *self.answer.lock().unwrap() = Box::new(answer);
+    }
+
+    pub(super) fn refuses(&self, refusal: Refusal) {
+        self.answers(move |_| Err(refusal.clone()));
+    }
+
+    /// Reads fail from now on.
+    pub(super) fn breaks(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Commands panic from now on.
+    pub(super) fn panics(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes a message visible and says so.
+    pub(super) fn arrives(&self, message: Message) {
+        self.messages.lock().unwrap().push(message.clone());
+        // A test may have nobody waiting.
+        let _nobody = self.notices.send(Notice::Message(Box::new(message)));
+    }
+
+    /// The one command that was given.
+    pub(super) fn command(&self) -> Command {
+        let commands = self.commands.lock().unwrap();
+        assert_eq!(commands.len(), 1, "{commands:?}");
+        commands[0].clone()
+    }
+
+    pub(super) fn sent(&self) -> SendRequest {
+        match self.command() {
+            Command::Send(request) => *request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn read<'a, T>(&self, of: &'a Mutex<Vec<T>>) -> Result<MutexGuard<'a, Vec<T>>, Unreadable> {
+        if self.broken.load(Ordering::Relaxed) {
+            Err(Unreadable)
+        } else {
+            Ok(of.lock().unwrap())
+        }
+    }
+
+    fn inbound(&self) -> Result<Vec<Message>, Unreadable> {
+        Ok(self
+            .read(&self.messages)?
+            .iter()
+            .filter(|message| !message.own)
+            .cloned()
+            .collect())
+    }
+}
+
+/// An engine for which everything works.
+fn obliging(command: &Command) -> Result<Reply, Refusal> {
+    Ok(match command {
+        Command::Send(request) => {
+            let mut message = message(1);
+            message.own = true;
+            message.sender = "alice".parse().unwrap();
+            message.client_msg_id.clone_from(&request.client_msg_id);
+            message.message_type.clone_from(&request.message_type);
+            message.content.clone_from(&request.content);
+            message.metadata.clone_from(&request.metadata);
+            message.reply_to = request.reply_to;
+            message.expires_at = request.expires_at;
+            message.delivery = None;
+            Reply::Sent(Box::new(Sent {
+                message,
+                repeated: false,
+            }))
+        }
+        Command::Ack(_) => Reply::Settled(1),
+        Command::Settle(deliveries) => Reply::Settled(deliveries.len() as u64),
+        Command::LookUp(address) => Reply::Peer(Box::new(Peer {
+            handle: address.handle.clone(),
+            ..peer()
+        })),
+        Command::SetTrust(handle, ..) => Reply::Peer(Box::new(Peer {
+            handle: handle.clone(),
+            ..peer()
+        })),
+        _ => Reply::Done,
+    })
+}
+
+impl Backend for Fake {
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, Refusal>> {
+        assert!(!self.panics.load(Ordering::Relaxed), "told to: canary-of-a-panic");
+        let answer = (self.answer.lock().unwrap())(&command);
+        self.commands.lock().unwrap().push(command);
+        Box::pin(async { answer })
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    fn history(
+        &self,
+        conversation: &LocalConversation,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Option<Vec<Message>>, Unreadable> {
+        self.ranges.lock().unwrap().push((range, limit));
+        let messages = self.read(&self.messages)?;
+        let of_it = |message: &&Message| message.conversation == *conversation;
+        let rows: Vec<Message> = messages.iter().filter(of_it).take(limit).cloned().collect();
+        Ok(if rows.is_empty() { None } else { Some(rows) })
+    }
+
+    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable> {
+        let after = after.map_or(0, |after| after.position);
+        let later = |message: &Message| message.delivery.is_some_and(|delivery| delivery.position > after);
+        Ok(self.inbound()?.into_iter().filter(later).take(limit).collect())
+    }
+
+    fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable> {
+        Ok(self
+            .read(&self.messages)?
+            .iter()
+            .find(|message| message.id == *id)
+            .cloned())
+    }
+
+    fn conversations(&self, limit: usize, offset: usize) -> Result<Vec<Conversation>, Unreadable> {
+        Ok(self
+            .read(&self.conversations)?
+            .iter()
+            .skip(offset)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable> {
+        Ok(self
+            .read(&self.conversations)?
+            .iter()
+            .find(|conversation| conversation.id == *id)
+            .cloned())
+    }
+
+    fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable> {
+        self.filters.lock().unwrap().push(filter.clone());
+        let since = |message: &Message| match filter.since {
+            None => true,
+            Some(Since::Time(at)) => message.created_at > at,
+            Some(Since::Delivery(after)) => message.delivery.is_some_and(|d| d.position > after.position),
+        };
+        let of_type = |message: &Message| {
+            filter
+                .message_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == message.message_type)
+        };
+        let mut rows = self.inbound()?;
+        rows.retain(|message| {
+            filter.from.as_ref().is_none_or(|from| *from == message.sender)
+                && of_type(message)
+                && (!filter.unread || message.read_at.is_none())
+                && since(message)
+        });
+        rows.reverse();
+        let total = rows.len() as u64;
+        let messages = rows.into_iter().skip(filter.offset).take(filter.limit).collect();
+        Ok(InboxPage { messages, total })
+    }
+
+    fn unread_count(&self) -> Result<u64, Unreadable> {
+        Ok(self
+            .inbound()?
+            .iter()
+            .filter(|message| message.read_at.is_none())
+            .count() as u64)
+    }
+
+    fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable> {
+        Ok(self.read(&self.requests)?.clone())
+    }
+
+    fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {
+        let alerts = self.read(&self.alerts)?;
+        Ok(alerts
+            .iter()
+            .filter(|alert| alert.id > after)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn health(&self) -> Result<(), Unreadable> {
+        self.read(&self.messages).map(drop)
+    }
+}
+
+pub(super) fn fingerprint(key: u8) -> Fingerprint {
+    Fingerprint::of(&IdentityKey::ed25519([key; 32]))
+}
+
+pub(super) fn conversation_id(number: u8) -> LocalConversation {
+    LocalConversation {
+        kind: ConversationKind::Direct,
+        id: [number; 16],
+    }
+}
+
+pub(super) fn conversation(number: u8) -> Conversation {
+    Conversation {
+        id: conversation_id(number),
+        participants: vec!["bob".parse().unwrap()],
+        updated_at: NOW,
+        last_message_at: Some(NOW),
+        unread: 0,
+    }
+}
+
+/// An inbound message from bob in conversation 1.
+pub(super) fn message(number: u8) -> Message {
+    Message {
+        id: MessageId([number; 16]),
+        conversation: conversation_id(1),
+        sender: "bob".parse().unwrap(),
+        own: false,
+        client_msg_id: format!("c-{number}"),
+        seq: u64::from(number),
+        message_type: "text".to_owned(),
+        content: r#"{"text":"hello"}"#.to_owned(),
+        metadata: None,
+        reply_to: None,
+        status: Status::Stored,
+        created_at: NOW,
+        delivered_at: None,
+        read_at: None,
+        expires_at: None,
+        delivery: Some(DeliveryId {
+            store: [9; 8],
+            position: u64::from(number),
+        }),
+        security: Security {
+            verified: true,
+            sender_fingerprint: fingerprint(2),
+            trust: Trust::Pinned,
+            gap: None,
+            broadcast: false,
+        },
+    }
+}
+
+pub(super) fn peer() -> Peer {
+    Peer {
+        handle: "bob".parse().unwrap(),
+        fingerprint: fingerprint(2),
+        safety_number: "12345 ".repeat(12).trim_end().to_owned(),
+        trust: Trust::Pinned,
+        key_number: 7,
+        not_after: NOW,
+        first_seen: NOW,
+    }
+}
+
+/// The API in front of a [`Fake`].
+pub(super) struct Api {
+    pub(super) backend: Arc<Fake>,
+    pub(super) state: ApiState,
+    pub(super) stopping: CancellationToken,
+    pub(super) ready: Arc<Mutex<Checks>>,
+    router: Router,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(super) fn code(&self) -> String {
+        let body = self.json();
+        assert!(body["message"].is_string(), "{body}");
+        body["code"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name}: {self:?}"))
+            .to_str()
+            .unwrap()
+    }
+
+    /// 400 `VALIDATION_ERROR` whose first issue is about this field.
+    #[track_caller]
+    pub(super) fn assert_invalid(&self, path: &[&str]) {
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (400, "VALIDATION_ERROR"),
+            "{self:?}"
+        );
+        let issue = &self.json()["details"]["issues"][0];
+        assert_eq!(issue["path"], Value::from(path.to_vec()), "{self:?}");
+        assert!(issue["message"].is_string());
+    }
+
+    /// 400 that names a limit.
+    #[track_caller]
+    pub(super) fn assert_limit(&self, limit: &str, max: usize, actual: Option<usize>) {
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (400, "VALIDATION_ERROR"),
+            "{self:?}"
+        );
+        let details = &self.json()["details"];
+        assert_eq!(details["limit"], limit);
+        assert_eq!(details["max"], max);
+        assert_eq!(
+            details.get("actual").and_then(Value::as_u64),
+            actual.map(|actual| actual as u64)
+        );
+    }
+}
+
+impl Api {
+    pub(super) fn new() -> Self {
+        Self::with_hosts(Hosts::tcp(HOST.parse().unwrap()))
+    }
+
+    pub(super) fn with_hosts(hosts: Hosts) -> Self {
+        let backend = Arc::new(Fake::new());
+        let stopping = CancellationToken::new();
+        let ready = Arc::new(Mutex::new(Checks::new(true, true)));
+        let checks = Arc::clone(&ready);
+        let config = ApiConfig {
+            me: Me {
+                handle: "alice".parse().unwrap(),
+                agent_id: "ab".repeat(16),
+                fingerprint: fingerprint(1),
+                created_at: NOW,
+            },
+            hosts,
+            token: ApiToken::parse(TOKEN).unwrap(),
+            readiness: Arc::new(move || *checks.lock().unwrap()),
+            metrics: Some(Arc::new(|| "waxwire_proxy_extra 1\n".to_owned())),
+            stopping: stopping.clone(),
+        };
+        let state = ApiState::with_backend(Arc::<Fake>::clone(&backend), config);
+        Self {
+            backend,
+            stopping,
+            ready,
+            router: router(state.clone()),
+            state,
+        }
+    }
+
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// A request as the SDKs send it.
+    pub(super) fn request(method: &str, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", HOST)
+            .header("authorization", format!("Bearer {TOKEN}"))
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send(Self::request("GET", path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    pub(super) async fn bare(&self, method: &str, path: &str) -> Answer {
+        self.send(Self::request(method, path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    pub(super) async fn json(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Self::request(method, path)
+            .header("content-type", "application/json")
+            // What a connection would tell of a body that is there.
+            .header("transfer-encoding", "chunked");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.json("POST", path, body).await
+    }
+
+    /// The answer before its body is read.
+    pub(super) async fn raw(&self, request: Request<Body>) -> Response {
+        let service = TowerToHyperService::new(self.router.clone());
+        hyper::service::Service::call(&service, request).await.unwrap()
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self.raw(request).await;
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text,
+        };
+        assert!(answer.header("x-request-id").starts_with("req_"));
+        assert!(
+            !answer
+                .headers
+                .keys()
+                .any(|name| name.as_str().starts_with("access-control"))
+        );
+        if answer.status >= 400 && path != "/readyz" && method != Method::HEAD {
+            let body = answer.json();
+            assert!(body["code"].is_string() && body["message"].is_string(), "{body}");
+        }
+        self.assert_documented(&method, &path, answer.status);
+        answer
+    }
+
+    /// An answer of a route is one that `openapi.json` tells of.
+    fn assert_documented(&self, method: &Method, path: &str, status: u16) {
+        let document: Value = serde_json::from_slice(self.state.openapi().get().unwrap()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let fits = |pattern: &str| {
+            let (pattern, path) = (pattern.split('/'), path.split('/'));
+            let same = |(a, b): (&str, &str)| a == b || (a.starts_with('{') && !b.is_empty());
+            pattern.clone().count() == path.clone().count() && pattern.zip(path).all(same)
+        };
+        let mut found: Vec<&String> = paths.keys().filter(|pattern| fits(pattern)).collect();
+        found.sort_by_key(|pattern| pattern.contains('{'));
+        let Some(pattern) = found.first() else { return };
+        let Some(operation) = paths[*pattern].get(method.as_str().to_lowercase()) else {
+            return;
+        };
+        assert!(
+            operation["responses"].get(status.to_string()).is_some(),
+            "{method} {pattern} answered {status}, of which openapi.json does not tell"
+        );
+    }
+}
