@@ -4,10 +4,13 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+
+use crate::clock;
 
 /// Clock ticks a second in `/proc/PID/stat`; a constant of Linux's interface on every platform.
 const TICKS: f64 = 100.0;
@@ -17,6 +20,10 @@ pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// From the start of the process to its word that it listens.
+    pub(crate) startup: Duration,
+    /// Held open: a program that writes more would fail on a closed one.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -26,13 +33,19 @@ impl Server {
     /// The program cannot be started, or ends or closes its output before that line.
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
+        let begin = clock::now();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
         match announced(&mut child) {
-            Ok(address) => Ok(Self { child, address }),
+            Ok((address, stdout)) => Ok(Self {
+                child,
+                address,
+                startup: clock::now() - begin,
+                _stdout: stdout,
+            }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -69,15 +82,15 @@ impl Drop for Server {
     }
 }
 
-fn announced(child: &mut Child) -> anyhow::Result<SocketAddr> {
-    let stdout = child.stdout.take().context("no standard output")?;
-    for line in BufReader::new(stdout).lines() {
-        if let Some(url) = line?.strip_prefix("listening on http://") {
-            return url
-                .trim_end_matches('/')
-                .parse()
-                .with_context(|| format!("no address: {url}"));
+fn announced(child: &mut Child) -> anyhow::Result<(SocketAddr, BufReader<ChildStdout>)> {
+    let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
+    let mut line = String::new();
+    while stdout.read_line(&mut line)? > 0 {
+        if let Some(url) = line.trim().strip_prefix("listening on http://") {
+            let address = url.trim_end_matches('/').parse();
+            return Ok((address.with_context(|| format!("no address: {url}"))?, stdout));
         }
+        line.clear();
     }
     bail!("it ended without saying where it listens")
 }

@@ -11,17 +11,15 @@ use serde::Serialize;
 
 use crate::clock;
 
-/// What a ratio has to be.
+/// What a figure has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Bound {
-    /// More is better.
-    AtLeast(f64),
-    /// Less is better.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "goals over latency need a relay beside the yardstick")
-    )]
+pub(crate) enum Goal {
+    /// The ratio to the yardstick; more is better.
+    RatioAtLeast(f64),
+    /// The ratio to the yardstick; less is better.
+    RatioAtMost(f64),
+    /// The figure itself, in the row's unit; less is better.
     AtMost(f64),
 }
 
@@ -41,7 +39,7 @@ pub(crate) enum Verdict {
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     /// Id of the goal, `-` for a figure that only shows the scale.
-    pub(crate) goal: &'static str,
+    pub(crate) id: &'static str,
     /// What is measured.
     pub(crate) what: String,
     /// Unit of `measured` and `yardstick`.
@@ -52,27 +50,33 @@ pub(crate) struct Row {
     pub(crate) yardstick: Option<f64>,
     /// Median of the ratios of the single runs, which shared the machine's state.
     pub(crate) ratio: Option<f64>,
-    /// What the ratio has to be.
-    pub(crate) bound: Option<Bound>,
+    /// What has to be reached.
+    pub(crate) goal: Option<Goal>,
 }
 
 impl Row {
     /// Pass or miss.
     pub(crate) fn verdict(&self) -> Verdict {
-        match (self.ratio, self.bound) {
-            (Some(ratio), Some(Bound::AtLeast(least))) if ratio >= least => Verdict::Pass,
-            (Some(ratio), Some(Bound::AtMost(most))) if ratio <= most => Verdict::Pass,
-            (Some(_), Some(_)) => Verdict::Miss,
-            _ => Verdict::None,
+        let reached = match self.goal {
+            Some(Goal::RatioAtLeast(least)) => self.ratio.map(|ratio| ratio >= least),
+            Some(Goal::RatioAtMost(most)) => self.ratio.map(|ratio| ratio <= most),
+            Some(Goal::AtMost(most)) => self.measured.map(|measured| measured <= most),
+            None => None,
+        };
+        match reached {
+            Some(true) => Verdict::Pass,
+            Some(false) => Verdict::Miss,
+            None => Verdict::None,
         }
     }
 }
 
-impl fmt::Display for Bound {
+impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtLeast(bound) => write!(f, ">= {bound:.2}"),
-            Self::AtMost(bound) => write!(f, "<= {bound:.2}"),
+            Self::RatioAtLeast(bound) => write!(f, ">= {bound:.2} x"),
+            Self::RatioAtMost(bound) => write!(f, "<= {bound:.2} x"),
+            Self::AtMost(bound) => write!(f, "<= {bound}"),
         }
     }
 }
@@ -94,12 +98,12 @@ impl fmt::Display for Verdict {
 pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> anyhow::Result<()> {
     let figure = |value: Option<f64>| value.map_or("-".into(), thousands);
     let ratio = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
-    let bound = |value: Option<Bound>| value.map_or(String::new(), |value| value.to_string());
+    let goal = |value: Option<Goal>| value.map_or(String::new(), |value| value.to_string());
     let mut line = |cells: [&str; 8]| {
-        let [goal, what, unit, measured, yardstick, ratio, bound, verdict] = cells;
+        let [id, what, unit, measured, yardstick, ratio, goal, verdict] = cells;
         writeln!(
             out,
-            "{goal:<5} {what:<48} {measured:>9} {yardstick:>9} {unit:<8} {ratio:>6}  {bound:<8} {verdict}"
+            "{id:<5} {what:<46} {measured:>9} {yardstick:>9} {unit:<4} {ratio:>6}  {goal:<9} {verdict}"
         )
     };
     line([
@@ -114,13 +118,13 @@ pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> anyhow::Result<()> {
     ])?;
     for row in rows {
         line([
-            row.goal,
+            row.id,
             &row.what,
             row.unit,
             &figure(row.measured),
             &figure(row.yardstick),
             &ratio(row.ratio),
-            &bound(row.bound),
+            &goal(row.goal),
             &row.verdict().to_string(),
         ])?;
     }
@@ -165,30 +169,25 @@ pub(crate) fn save(folder: &Path, result: &impl Serialize) -> anyhow::Result<Pat
 mod tests {
     use super::*;
 
-    fn row(ratio: Option<f64>, bound: Option<Bound>) -> Row {
+    fn row(ratio: Option<f64>, goal: Goal) -> Row {
         Row {
-            goal: "P1",
+            id: "P1",
             what: "sends".into(),
             unit: "/s",
             measured: Some(29_500.0),
             yardstick: Some(44_700.4),
             ratio,
-            bound,
+            goal: Some(goal),
         }
     }
 
     #[test]
     fn verdict_follows_the_direction_of_the_bound() {
-        assert_eq!(
-            row(Some(0.66), Some(Bound::AtLeast(0.66))).verdict(),
-            Verdict::Pass
-        );
-        assert_eq!(
-            row(Some(0.65), Some(Bound::AtLeast(0.66))).verdict(),
-            Verdict::Miss
-        );
-        assert_eq!(row(Some(1.31), Some(Bound::AtMost(1.3))).verdict(), Verdict::Miss);
-        assert_eq!(row(None, Some(Bound::AtMost(1.3))).verdict(), Verdict::None);
+        assert_eq!(row(Some(0.66), Goal::RatioAtLeast(0.66)).verdict(), Verdict::Pass);
+        assert_eq!(row(Some(0.65), Goal::RatioAtLeast(0.66)).verdict(), Verdict::Miss);
+        assert_eq!(row(Some(1.31), Goal::RatioAtMost(1.3)).verdict(), Verdict::Miss);
+        assert_eq!(row(None, Goal::RatioAtMost(1.3)).verdict(), Verdict::None);
+        assert_eq!(row(None, Goal::AtMost(29_500.0)).verdict(), Verdict::Pass);
     }
 
     #[test]
@@ -202,14 +201,14 @@ mod tests {
     #[test]
     fn table_shows_goal_figures_and_verdict() {
         let mut out = Vec::new();
-        print(&[row(Some(0.66), Some(Bound::AtLeast(0.66)))], &mut out).unwrap();
+        print(&[row(Some(0.66), Goal::RatioAtLeast(0.66))], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let line = text.lines().nth(1).unwrap();
         let cells: Vec<_> = line.split_whitespace().collect();
         assert_eq!(
             cells,
             [
-                "P1", "sends", "29,500", "44,700", "/s", "0.66", ">=", "0.66", "pass"
+                "P1", "sends", "29,500", "44,700", "/s", "0.66", ">=", "0.66", "x", "pass"
             ]
         );
     }

@@ -1,6 +1,7 @@
-//! Which figures are taken, in which order, and what they are compared with.
+//! Which servers are driven, in which order, and for how long.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{Write as _, stderr, stdout},
     path::{Path, PathBuf},
@@ -9,28 +10,40 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tempfile::TempDir;
 use tokio::{runtime, task::LocalSet};
 
 use crate::{
-    load::{closed, open},
+    load::{
+        closed::{self, Slice},
+        driver::Driver,
+        open,
+    },
     machine::{self, Machine, Versions},
-    report::{self, Bound, Row},
-    stats::{self, Percentiles},
+    report::{self, Row},
+    rows,
+    stats::Percentiles,
     target::{
-        Target, Transport,
+        Target, Transport, relay,
+        relay::Relay,
+        yardstick,
         yardstick::{OneCommit, Yardstick},
     },
 };
 
 /// Senders in the three closed loops.
-const LEVELS: [usize; 3] = [1, 16, 64];
+pub(crate) const LEVELS: [usize; 3] = [1, 16, MOST];
 
 /// The level of P1, and of the yardstick's check of itself.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
-/// A yardstick whose group commit gains less than this over one commit a message is broken.
-const GROUP_COMMIT: f64 = 10.0;
+/// Keys of [`Round::figures`].
+pub(crate) const YARDSTICK: &str = "yardstick";
+/// The yardstick with one commit a message.
+pub(crate) const ONE_COMMIT: &str = "yardstick_one_commit";
+/// The relay, sends by POST.
+pub(crate) const RELAY: &str = "relay";
+/// The relay, sends over the senders' sockets.
+pub(crate) const RELAY_SOCKET: &str = "relay_socket";
 
 /// Command line of a run.
 #[derive(Debug, clap::Args)]
@@ -41,6 +54,9 @@ pub(crate) struct Options {
     /// Number of runs; medians are reported.
     #[arg(long)]
     runs: Option<usize>,
+    /// Only the yardstick, without a relay.
+    #[arg(long)]
+    yardstick_only: bool,
     /// Where databases and results go; target/bench by default. Has to be on a real disk: a
     /// file system in memory makes every flush free.
     #[arg(long)]
@@ -51,36 +67,40 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Serialize)]
 struct Settings {
     runs: usize,
-    warm_up: Duration,
-    measure: Duration,
-    /// Of the open loop: messages a second, senders, time measured.
+    yardstick_only: bool,
+    /// Of each closed loop: slices, and the length of each.
+    slices: usize,
+    slice: Slice,
+    /// Of the open loop: messages a second, senders that take turns, times.
     latency_rate: u32,
     latency_senders: usize,
+    latency_warm_up: Duration,
     latency_measure: Duration,
     yardstick_body_bytes: usize,
+    relay_ciphertext_bytes: usize,
 }
 
-/// All figures of one target in one run.
-#[derive(Debug, Serialize)]
-struct Figures {
-    target: &'static str,
-    /// One for each of [`LEVELS`].
-    closed: Vec<closed::Outcome>,
+/// All figures of one server in one run.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Figures {
+    /// By number of senders.
+    pub(crate) closed: BTreeMap<usize, closed::Outcome>,
     /// From due to received.
-    latency: Percentiles,
-    /// Resident bytes before the first connection and after the last.
-    memory_idle: u64,
-    memory_after: u64,
+    pub(crate) latency: Option<Percentiles>,
+    /// From the start of the process to ready, milliseconds.
+    pub(crate) startup_millis: f64,
+    /// Resident bytes before the first load and after the last.
+    pub(crate) memory_idle: u64,
+    pub(crate) memory_after: u64,
 }
 
-/// One run: everything once, in turn.
+/// One run: everything once, the servers in turn.
 #[derive(Debug, Serialize)]
-struct Round {
-    /// Time of one flush of the disk before the run, microseconds.
-    flush_micros: f64,
-    yardstick: Figures,
-    /// Durable messages a second of the yardstick's mode of one commit a message, 64 senders.
-    one_commit: f64,
+pub(crate) struct Round {
+    /// Time of one flush of the disk before and after the run, microseconds.
+    pub(crate) flush_micros: [f64; 2],
+    /// By server and transport.
+    pub(crate) figures: BTreeMap<&'static str, Figures>,
 }
 
 /// The result file.
@@ -93,27 +113,32 @@ struct Report {
     rounds: Vec<Round>,
 }
 
+/// A server and what is asked of it.
+struct Contender<'a> {
+    key: &'static str,
+    driver: &'a dyn Driver,
+    transport: Transport,
+    levels: &'static [usize],
+    latency: bool,
+}
+
 impl Settings {
     fn new(options: &Options) -> Self {
-        let (runs, warm_up, measure, latency_measure) =
-            if options.full { (5, 2, 6, 20) } else { (3, 1, 3, 6) };
+        let (runs, slices, latency) = if options.full { (5, 6, 20) } else { (3, 4, 6) };
         Self {
             runs: options.runs.unwrap_or(runs).max(1),
-            warm_up: Duration::from_secs(warm_up),
-            measure: Duration::from_secs(measure),
+            yardstick_only: options.yardstick_only,
+            slices,
+            slice: Slice {
+                warm_up: Duration::from_millis(200),
+                measure: Duration::from_secs(1),
+            },
             latency_rate: 50,
             latency_senders: 8,
-            latency_measure: Duration::from_secs(latency_measure),
-            yardstick_body_bytes: crate::target::yardstick::BODY,
-        }
-    }
-
-    fn closed(&self, senders: usize, transport: Transport) -> closed::Plan {
-        closed::Plan {
-            senders,
-            transport,
-            warm_up: self.warm_up,
-            measure: self.measure,
+            latency_warm_up: Duration::from_secs(1),
+            latency_measure: Duration::from_secs(latency),
+            yardstick_body_bytes: yardstick::BODY,
+            relay_ciphertext_bytes: relay::CIPHERTEXT,
         }
     }
 
@@ -122,7 +147,7 @@ impl Settings {
             rate: self.latency_rate,
             senders: self.latency_senders,
             transport,
-            warm_up: self.warm_up,
+            warm_up: self.latency_warm_up,
             measure: self.latency_measure,
         }
     }
@@ -140,12 +165,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut rounds = Vec::with_capacity(settings.runs);
     for number in 1..=settings.runs {
         writeln!(stderr(), "run {number} of {}", settings.runs)?;
-        rounds.push(one_round(&settings, &folder)?);
+        // Every other run the other way round, so that no server is always the first.
+        rounds.push(round(&settings, &folder, number % 2 == 0)?);
     }
     let report = Report {
         machine,
         versions: Versions::here(),
-        rows: rows(&rounds),
+        rows: rows::rows(&rounds),
         settings,
         rounds,
     };
@@ -165,101 +191,119 @@ fn default_folder() -> anyhow::Result<PathBuf> {
     Ok(target.join("bench"))
 }
 
-fn one_round(settings: &Settings, folder: &Path) -> anyhow::Result<Round> {
+/// Starts fresh servers on empty databases, which are deleted afterwards, and drives them.
+fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<Round> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let flush_micros = machine::flush_micros(folder)?;
-    runtime.block_on(LocalSet::new().run_until(async {
-        let one_commit = rate::<OneCommit>(settings, folder).await?;
-        let yardstick = figures::<Yardstick>(settings, folder).await?;
-        Ok(Round {
-            flush_micros,
-            yardstick,
-            one_commit,
-        })
-    }))
-}
-
-/// Starts the target on an empty database that is deleted with the folder returned.
-async fn start<T: Target>(folder: &Path) -> anyhow::Result<(T, TempDir)> {
     let files = tempfile::Builder::new().prefix("run-").tempdir_in(folder)?;
-    let target = T::start(files.path(), MOST)
-        .await
-        .with_context(|| format!("cannot start the {}", T::NAME))?;
-    Ok((target, files))
-}
-
-async fn rate<T: Target>(settings: &Settings, folder: &Path) -> anyhow::Result<f64> {
-    let (target, _files) = start::<T>(folder).await?;
-    let plan = settings.closed(MOST, Transport::Http);
-    Ok(closed::run(&target, plan).await?.rate)
-}
-
-async fn figures<T: Target>(settings: &Settings, folder: &Path) -> anyhow::Result<Figures> {
-    let (target, _files) = start::<T>(folder).await?;
-    let memory_idle = target.server().memory()?;
-    let latency = open::run(&target, settings.open(Transport::Http)).await?;
-    let mut outcomes = Vec::with_capacity(LEVELS.len());
-    for senders in LEVELS {
-        let plan = settings.closed(senders, Transport::Http);
-        outcomes.push(closed::run(&target, plan).await?);
-    }
-    Ok(Figures {
-        target: T::NAME,
-        closed: outcomes,
-        latency,
-        memory_idle,
-        memory_after: target.server().memory()?,
+    let before = machine::flush_micros(folder)?;
+    let figures = runtime.block_on(LocalSet::new().run_until(async {
+        let yardstick = start::<Yardstick>(files.path()).await?;
+        let one_commit = start::<OneCommit>(files.path()).await?;
+        let relay = match settings.yardstick_only {
+            true => None,
+            false => Some(start::<Relay>(files.path()).await?),
+        };
+        let mut contenders = contenders(&yardstick, &one_commit, relay.as_ref());
+        if reversed {
+            contenders.reverse();
+        }
+        drive(settings, &contenders).await
+    }))?;
+    Ok(Round {
+        flush_micros: [before, machine::flush_micros(folder)?],
+        figures,
     })
 }
 
-fn rows(rounds: &[Round]) -> Vec<Row> {
-    let mut rows = vec![self_check(rounds)];
-    for (index, senders) in LEVELS.into_iter().enumerate() {
-        let closed = |round: &Round| round.yardstick.closed.get(index).copied();
-        let scale = |what: &str, unit, value: fn(closed::Outcome) -> f64| {
-            let what = format!("{what}, {senders} senders");
-            scale(
-                what,
-                unit,
-                rounds.iter().filter_map(|round| closed(round).map(value)),
-            )
-        };
-        rows.push(scale("durable sends", "/s", |outcome| outcome.rate));
-        rows.push(scale("send to 201, p50", "us", |outcome| outcome.ack.p50));
-        rows.push(scale("server CPU a send", "us", |outcome| outcome.server_cpu));
-    }
-    let latency = |what: &str, value: fn(&Percentiles) -> f64| {
-        let values = rounds.iter().map(|round| value(&round.yardstick.latency));
-        scale(format!("send to receive at 50/s, {what}"), "us", values)
+async fn start<T: Target>(files: &Path) -> anyhow::Result<T> {
+    T::start(files, MOST)
+        .await
+        .with_context(|| format!("cannot start the {}", T::NAME))
+}
+
+fn contenders<'a>(
+    yardstick: &'a Yardstick,
+    one_commit: &'a OneCommit,
+    relay: Option<&'a Relay>,
+) -> Vec<Contender<'a>> {
+    let contender = |key, driver, transport, levels, latency| Contender {
+        key,
+        driver,
+        transport,
+        levels,
+        latency,
     };
-    rows.push(latency("p50", |latency| latency.p50));
-    rows.push(latency("p99", |latency| latency.p99));
-    rows
+    let mut contenders = vec![
+        contender(
+            YARDSTICK,
+            yardstick as &dyn Driver,
+            Transport::Http,
+            &LEVELS[..],
+            true,
+        ),
+        contender(ONE_COMMIT, one_commit, Transport::Http, &[MOST], false),
+    ];
+    if let Some(relay) = relay {
+        contenders.push(contender(RELAY, relay, Transport::Http, &LEVELS, true));
+        contenders.push(contender(RELAY_SOCKET, relay, Transport::Socket, &LEVELS, true));
+    }
+    contenders
 }
 
-/// A figure of the yardstick alone.
-fn scale(what: String, unit: &'static str, values: impl Iterator<Item = f64>) -> Row {
-    Row {
-        goal: "-",
-        what,
-        unit,
-        measured: None,
-        yardstick: stats::median(values),
-        ratio: None,
-        bound: None,
+async fn drive(
+    settings: &Settings,
+    contenders: &[Contender<'_>],
+) -> anyhow::Result<BTreeMap<&'static str, Figures>> {
+    let mut all = BTreeMap::new();
+    for contender in contenders {
+        let server = contender.driver.server();
+        let figures = Figures {
+            startup_millis: server.startup.as_secs_f64() * 1e3,
+            memory_idle: server.memory()?,
+            ..Figures::default()
+        };
+        all.insert(contender.key, figures);
     }
+    for contender in contenders.iter().filter(|contender| contender.latency) {
+        let latency = contender.driver.open(settings.open(contender.transport)).await;
+        let latency = latency.with_context(|| format!("{} at a fixed rate", contender.key))?;
+        all.entry(contender.key).or_default().latency = Some(latency);
+    }
+    for senders in LEVELS {
+        for (key, outcome) in closed_loops(settings, contenders, senders).await? {
+            all.entry(key).or_default().closed.insert(senders, outcome);
+        }
+    }
+    for contender in contenders {
+        all.entry(contender.key).or_default().memory_after = contender.driver.server().memory()?;
+    }
+    Ok(all)
 }
 
-fn self_check(rounds: &[Round]) -> Row {
-    // `LEVELS` ends with `MOST`, the level of the other mode's run.
-    let batched = |round: &Round| round.yardstick.closed.last().map_or(0.0, |outcome| outcome.rate);
-    Row {
-        goal: "check",
-        what: "yardstick: group commit over one commit each, 64".into(),
-        unit: "/s",
-        measured: stats::median(rounds.iter().map(batched)),
-        yardstick: stats::median(rounds.iter().map(|round| round.one_commit)),
-        ratio: stats::median(rounds.iter().map(|round| batched(round) / round.one_commit)),
-        bound: Some(Bound::AtLeast(GROUP_COMMIT)),
+/// One level of senders: all servers connected, slice after slice in turn.
+async fn closed_loops(
+    settings: &Settings,
+    contenders: &[Contender<'_>],
+    senders: usize,
+) -> anyhow::Result<Vec<(&'static str, closed::Outcome)>> {
+    let mut sessions = Vec::new();
+    for contender in contenders
+        .iter()
+        .filter(|contender| contender.levels.contains(&senders))
+    {
+        let session = contender.driver.closed(senders, contender.transport).await;
+        sessions.push((contender.key, session.with_context(|| contender.key)?));
     }
+    for _ in 0..settings.slices {
+        for (key, session) in &mut sessions {
+            let slice = session.slice(settings.slice).await;
+            slice.with_context(|| format!("{key}, {senders} senders"))?;
+        }
+    }
+    let mut outcomes = Vec::with_capacity(sessions.len());
+    for (key, session) in sessions {
+        let outcome = session.close().await;
+        outcomes.push((key, outcome.with_context(|| format!("{key}, {senders} senders"))?));
+    }
+    Ok(outcomes)
 }

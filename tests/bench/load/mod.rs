@@ -1,6 +1,7 @@
 //! The load generator: one thread, generic over what it drives.
 
 pub(crate) mod closed;
+pub(crate) mod driver;
 pub(crate) mod open;
 
 use std::{cell::Cell, rc::Rc, time::Duration};

@@ -3,6 +3,8 @@
 //! A new target is one file with one implementation of [`Target`]; the load generator, the runs and
 //! the report are generic over it. Agents are numbered from 0. Everything runs on one thread.
 
+mod accounts;
+pub(crate) mod relay;
 pub(crate) mod yardstick;
 
 use std::path::Path;
@@ -16,10 +18,6 @@ pub(crate) enum Transport {
     /// One request a message on a keep-alive HTTP/1.1 connection.
     Http,
     /// Frames on the sender's WebSocket.
-    #[expect(
-        dead_code,
-        reason = "the yardstick has requests only; targets with a socket use it"
-    )]
     Socket,
 }
 

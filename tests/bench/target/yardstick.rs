@@ -4,24 +4,12 @@ use std::{env, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
-};
 
 use super::{Receiver, Sender, Target, Transport};
-use crate::{
-    http_client::{Connection, connect},
-    process::Server,
-};
+use crate::{http_client::Connection, process::Server, socket::Socket};
 
 /// Bytes of a message: the plaintext alone, since what sealing adds is a price of the relay.
 pub(crate) const BODY: usize = 500;
-
-/// Bytes of a socket's read and write buffer each.
-const SOCKET_BUFFER: usize = 4096;
 
 /// The yardstick with group commit.
 pub(crate) struct Yardstick {
@@ -70,12 +58,7 @@ impl Target for Yardstick {
     }
 
     async fn receiver(&self, agent: usize) -> anyhow::Result<YardstickReceiver> {
-        let address = self.server.address;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(SOCKET_BUFFER)
-            .write_buffer_size(SOCKET_BUFFER);
-        let url = format!("ws://{address}/socket/{agent}");
-        let (socket, _) = client_async_with_config(url, connect(address).await?, Some(config)).await?;
+        let socket = Socket::open(self.server.address, &format!("/socket/{agent}"), None).await?;
         Ok(YardstickReceiver { socket, last: None })
     }
 }
@@ -127,29 +110,21 @@ impl Sender for YardstickSender {
 
 /// Reads frames of id (8 bytes, big-endian) and body.
 pub(crate) struct YardstickReceiver {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     last: Option<Bytes>,
 }
 
 impl Receiver for YardstickReceiver {
     async fn next(&mut self) -> anyhow::Result<u64> {
-        loop {
-            let message = self
-                .socket
-                .next()
-                .await
-                .context("the server closed the socket")??;
-            if let Message::Binary(mut frame) = message {
-                ensure!(frame.len() == 8 + BODY, "a frame of {} bytes", frame.len());
-                self.last = Some(frame.split_to(8));
-                return Ok(u64::from_be_bytes(frame[..8].try_into()?));
-            }
-        }
+        let mut frame = self.socket.next().await?;
+        ensure!(frame.len() == 8 + BODY, "a frame of {} bytes", frame.len());
+        self.last = Some(frame.split_to(8));
+        Ok(u64::from_be_bytes(frame[..8].try_into()?))
     }
 
     async fn ack(&mut self) -> anyhow::Result<()> {
         if let Some(id) = self.last.take() {
-            self.socket.send(Message::Binary(id)).await?;
+            self.socket.send(id).await?;
         }
         Ok(())
     }

@@ -1,0 +1,111 @@
+//! From the figures of the runs to lines with goals.
+
+use crate::{
+    load::closed::Outcome,
+    report::{Goal, Row},
+    run::{LEVELS, MOST, ONE_COMMIT, RELAY, RELAY_SOCKET, Round, YARDSTICK},
+    stats,
+};
+
+/// A yardstick whose group commit gains less than this over one commit a message is broken.
+const GROUP_COMMIT: Goal = Goal::RatioAtLeast(10.0);
+/// P1 of the performance goals.
+const THROUGHPUT: Goal = Goal::RatioAtLeast(0.66);
+/// P2: time from the send to the 201.
+const ACK: Goal = Goal::RatioAtMost(1.3);
+/// P9: mebibytes of an idle relay.
+const IDLE_MEMORY: Goal = Goal::AtMost(12.0);
+/// P10: milliseconds from the process to ready.
+const STARTUP: Goal = Goal::AtMost(50.0);
+
+/// Bytes in a mebibyte.
+const MIB: f64 = 1_048_576.0;
+
+/// All lines of the table.
+pub(crate) fn rows(rounds: &[Round]) -> Vec<Row> {
+    let mut rows = vec![self_check(rounds)];
+    for senders in LEVELS {
+        rows.extend(closed(rounds, senders));
+    }
+    rows.extend(latencies(rounds));
+    rows.extend(process(rounds));
+    rows
+}
+
+/// One figure of a server in a run, if it was taken.
+type Figure<'a> = &'a dyn Fn(&Round, &str) -> Option<f64>;
+
+/// A line that compares `key` with the yardstick.
+fn against(rounds: &[Round], key: &str, what: String, unit: &'static str, figure: Figure<'_>) -> Row {
+    let median = |key: &str| stats::median(rounds.iter().filter_map(|round| figure(round, key)));
+    let ratio = |round: &Round| Some(figure(round, key)? / figure(round, YARDSTICK)?);
+    Row {
+        id: "-",
+        what,
+        unit,
+        measured: median(key),
+        yardstick: median(YARDSTICK),
+        ratio: stats::median(rounds.iter().filter_map(ratio)),
+        goal: None,
+    }
+}
+
+fn self_check(rounds: &[Round]) -> Row {
+    let rate = |round: &Round, key: &str| Some(round.figures.get(key)?.closed.get(&MOST)?.rate);
+    let ratio = |round: &Round| Some(rate(round, YARDSTICK)? / rate(round, ONE_COMMIT)?);
+    Row {
+        id: "check",
+        what: format!("yardstick: batches over one commit each, {MOST}"),
+        unit: "/s",
+        measured: stats::median(rounds.iter().filter_map(|round| rate(round, YARDSTICK))),
+        yardstick: stats::median(rounds.iter().filter_map(|round| rate(round, ONE_COMMIT))),
+        ratio: stats::median(rounds.iter().filter_map(ratio)),
+        goal: Some(GROUP_COMMIT),
+    }
+}
+
+fn closed(rounds: &[Round], senders: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (key, name) in [(RELAY, "POST"), (RELAY_SOCKET, "socket")] {
+        let mut line = |what: &str, unit, value: fn(&Outcome) -> f64| {
+            let figure = |round: &Round, key: &str| round.figures.get(key)?.closed.get(&senders).map(value);
+            let what = format!("{what}, {senders} by {name}");
+            rows.push(against(rounds, key, what, unit, &figure));
+        };
+        line("durable sends", "/s", |outcome| outcome.rate);
+        line("send to 201, p50", "us", |outcome| outcome.ack.p50);
+        line("CPU of the server a send", "us", |outcome| outcome.server_cpu);
+    }
+    if let [rate, ack, ..] = &mut rows[..] {
+        match senders {
+            1 => (ack.id, ack.goal) = ("P2", Some(ACK)),
+            MOST => (rate.id, rate.goal) = ("P1", Some(THROUGHPUT)),
+            _ => {}
+        }
+    }
+    rows
+}
+
+fn latencies(rounds: &[Round]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (key, name) in [(RELAY, "POST"), (RELAY_SOCKET, "socket")] {
+        let p50 = |round: &Round, key: &str| Some(round.figures.get(key)?.latency?.p50);
+        let p99 = |round: &Round, key: &str| Some(round.figures.get(key)?.latency?.p99);
+        let what = |percentile: &str| format!("send to receive, 50/s by {name}, {percentile}");
+        rows.push(against(rounds, key, what("p50"), "us", &p50));
+        rows.push(against(rounds, key, what("p99"), "us", &p99));
+    }
+    rows
+}
+
+fn process(rounds: &[Round]) -> Vec<Row> {
+    let idle = |round: &Round, key: &str| Some(round.figures.get(key)?.memory_idle as f64 / MIB);
+    let after = |round: &Round, key: &str| Some(round.figures.get(key)?.memory_after as f64 / MIB);
+    let startup = |round: &Round, key: &str| Some(round.figures.get(key)?.startup_millis);
+    let line = |what: &str, unit, figure: Figure<'_>| against(rounds, RELAY, what.into(), unit, figure);
+    let mut idle = line("memory, accounts made, idle", "MiB", &idle);
+    let mut startup = line("process to ready, empty database", "ms", &startup);
+    (idle.id, idle.goal) = ("P9", Some(IDLE_MEMORY));
+    (startup.id, startup.goal) = ("P10", Some(STARTUP));
+    vec![idle, line("memory after the load", "MiB", &after), startup]
+}

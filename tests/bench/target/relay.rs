@@ -1,0 +1,228 @@
+//! The relay as a target: the real program with its default store, over its own interface.
+
+use std::{cell::Cell, env, path::Path, process::Command, rc::Rc};
+
+use anyhow::{Context as _, bail, ensure};
+use waxwire_shared::{
+    api::frames::{ClientFrame, Cursor, Queue, RelayFrame},
+    hash::sha256,
+    ids::{AgentId, Mid},
+    suite::Suite,
+    wire::{DirectHeader, Document as _, Envelope, Lane},
+};
+
+use super::{
+    Receiver, Sender, Target, Transport,
+    accounts::{self, Account},
+};
+use crate::{http_client::Connection, process::Server, socket::Socket};
+
+/// Bytes of ciphertext that 500 bytes of text become: the 1 KiB bucket in a sealed box.
+pub(crate) const CIPHERTEXT: usize = 1024 + 48;
+
+/// File name of the program, which is built next to this one.
+const PROGRAM: &str = "waxwire-relay";
+
+/// A relay with two accounts for each agent of the load generator: one sends, one receives, so
+/// that a sender's own socket is not pushed anything.
+pub(crate) struct Relay {
+    server: Server,
+    senders: Vec<Account>,
+    recipients: Rc<[AgentId]>,
+    receivers: Vec<(Account, Rc<Cell<u64>>)>,
+    connections: Cell<u64>,
+}
+
+impl Target for Relay {
+    const NAME: &'static str = "relay";
+    type Sender = RelaySender;
+    type Receiver = RelayReceiver;
+
+    async fn start(folder: &Path, agents: usize) -> anyhow::Result<Self> {
+        let program = env::current_exe()?.with_file_name(PROGRAM);
+        let database = format!("sqlite://{}", folder.join("relay.db").display());
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        let server = Server::start(command.args(["--database", &database]))?;
+        let mut connection = Connection::open(server.address).await?;
+        let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+        for agent in 0..agents {
+            senders.push(accounts::register(&mut connection, &format!("sender-{agent}")).await?);
+            let account = accounts::register(&mut connection, &format!("receiver-{agent}")).await?;
+            receivers.push((account, Rc::new(Cell::new(0))));
+        }
+        Ok(Self {
+            server,
+            senders,
+            recipients: receivers.iter().map(|(account, _)| account.id).collect(),
+            receivers,
+            connections: Cell::new(0),
+        })
+    }
+
+    fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn sender(&self, agent: usize, transport: Transport) -> anyhow::Result<RelaySender> {
+        let account = self.senders.get(agent).context("no such agent")?;
+        let authorization = &account.authorization;
+        let link = match transport {
+            Transport::Http => Link::Http {
+                connection: Connection::open(self.server.address).await?,
+                headers: format!(
+                    "authorization: {authorization}\r\ncontent-type: application/octet-stream\r\n"
+                ),
+            },
+            Transport::Socket => Link::Socket(link(&self.server, authorization, Vec::new()).await?),
+        };
+        let number = self.connections.get();
+        self.connections.set(number + 1);
+        Ok(RelaySender {
+            link,
+            recipients: Rc::clone(&self.recipients),
+            number,
+            sent: 0,
+        })
+    }
+
+    async fn receiver(&self, agent: usize) -> anyhow::Result<RelayReceiver> {
+        let (account, seen) = self.receivers.get(agent).context("no such agent")?;
+        // From what was seen last, not from what was acked: an ack is written when the relay likes.
+        let cursor = mail(seen.get());
+        Ok(RelayReceiver {
+            socket: link(&self.server, &account.authorization, vec![cursor]).await?,
+            seen: Rc::clone(seen),
+        })
+    }
+}
+
+fn mail(position: u64) -> Cursor {
+    Cursor {
+        queue: Queue::Mail,
+        position,
+    }
+}
+
+/// The socket of an agent, after its first frames.
+async fn link(server: &Server, authorization: &str, cursors: Vec<Cursor>) -> anyhow::Result<Socket> {
+    let mut socket = Socket::open(server.address, "/v1/link", Some(authorization)).await?;
+    socket.send(ClientFrame::Resume(cursors).encode()).await?;
+    let first = socket.next().await?;
+    ensure!(
+        matches!(RelayFrame::decode(&first)?, RelayFrame::Welcome { .. }),
+        "the relay's first frame is no welcome"
+    );
+    Ok(socket)
+}
+
+enum Link {
+    Http { connection: Connection, headers: String },
+    Socket(Socket),
+}
+
+/// Sends envelopes whose ciphertext begins with the tag.
+pub(crate) struct RelaySender {
+    link: Link,
+    recipients: Rc<[AgentId]>,
+    /// Of this connection; with `sent` it makes each `mid` a new one.
+    number: u64,
+    sent: u64,
+}
+
+impl RelaySender {
+    fn envelope(&mut self, to: usize, tag: u64) -> anyhow::Result<Vec<u8>> {
+        self.sent += 1;
+        let header = DirectHeader {
+            suite: Suite::CLASSIC,
+            lane: Lane::Mail,
+            to: *self.recipients.get(to).context("no such agent")?,
+            key_number: 1,
+            mid: mid(self.number, self.sent)?,
+        };
+        let mut ciphertext = [0x5a; CIPHERTEXT];
+        ciphertext[..8].copy_from_slice(&tag.to_be_bytes());
+        let envelope = Envelope {
+            header: &header.encode(),
+            ciphertext: &ciphertext,
+        };
+        Ok(envelope.to_bytes())
+    }
+}
+
+/// As good as random, as real ones are: their order in the relay's index is part of the price.
+fn mid(connection: u64, number: u64) -> anyhow::Result<Mid> {
+    let hash = sha256(&[connection.to_be_bytes(), number.to_be_bytes()].concat());
+    Ok(Mid::from_slice(&hash.as_bytes()[..16])?)
+}
+
+impl Sender for RelaySender {
+    async fn send(&mut self, to: usize, tag: u64) -> anyhow::Result<()> {
+        let envelope = self.envelope(to, tag)?;
+        match &mut self.link {
+            Link::Http { connection, headers } => {
+                let answer = connection.post("/v1/envelopes", headers, &envelope).await?;
+                let text = || String::from_utf8_lossy(&answer.body).into_owned();
+                ensure!(answer.status == 201, "status {}: {}", answer.status, text());
+                Ok(())
+            }
+            Link::Socket(socket) => send_frame(socket, self.sent, &envelope).await,
+        }
+    }
+}
+
+/// Sends one envelope as a frame and waits for its answer.
+async fn send_frame(socket: &mut Socket, number: u64, envelope: &[u8]) -> anyhow::Result<()> {
+    let expected = u32::try_from(number & u64::from(u32::MAX))?;
+    let frame = ClientFrame::Send {
+        request: expected,
+        envelope,
+    };
+    socket.send(frame.encode()).await?;
+    loop {
+        match RelayFrame::decode(&socket.next().await?)? {
+            RelayFrame::Stored {
+                request,
+                repeated: false,
+                ..
+            } if request == expected => return Ok(()),
+            RelayFrame::Head(_) => {}
+            other => bail!("not the answer: {other:?}"),
+        }
+    }
+}
+
+/// Reads what is delivered to an agent's mail queue.
+pub(crate) struct RelayReceiver {
+    socket: Socket,
+    seen: Rc<Cell<u64>>,
+}
+
+impl Receiver for RelayReceiver {
+    async fn next(&mut self) -> anyhow::Result<u64> {
+        loop {
+            let bytes = self.socket.next().await?;
+            match RelayFrame::decode(&bytes)? {
+                RelayFrame::Deliver(delivery) => {
+                    ensure!(
+                        delivery.cursor == mail(self.seen.get() + 1),
+                        "{:?} after position {}",
+                        delivery.cursor,
+                        self.seen.get()
+                    );
+                    self.seen.set(delivery.cursor.position);
+                    let ciphertext = Envelope::split(delivery.object)?.ciphertext;
+                    let tag = ciphertext.first_chunk().context("a short ciphertext")?;
+                    return Ok(u64::from_be_bytes(*tag));
+                }
+                RelayFrame::Head(_) => {}
+                other => bail!("not a delivery: {other:?}"),
+            }
+        }
+    }
+
+    async fn ack(&mut self) -> anyhow::Result<()> {
+        let ack = ClientFrame::Ack(vec![mail(self.seen.get())]);
+        self.socket.send(ack.encode()).await
+    }
+}
