@@ -134,3 +134,6 @@ pub(super) fn open_raw(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Zero
 fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.into())
 }
+
+#[cfg(test)]
+mod tests;

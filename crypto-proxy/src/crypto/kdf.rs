@@ -155,6 +155,12 @@ pub fn backup_key(kek: &StoreKek) -> BackupKey {
 
 /// A keyed hash by which the local database finds a value that must not lie there in clear, 16
 /// bytes (docs/protocol.md, 8): `HKDF(key, "column-tag" || SHA-256(column 0x00 value))`.
+///
+/// # Security
+/// Equal values of a column have equal tags. `key` must be of a generation that seals nothing.
+///
+/// # Vectors
+/// `vectors/kdf.json`
 #[must_use]
 pub fn column_tag(key: &StateKey, column: &'static str, value: &[u8]) -> [u8; 16] {
     let name = sha256(&[column.as_bytes(), &[0], value].concat());
@@ -184,3 +190,6 @@ fn expand<const N: usize>(salt: Option<&[u8]>, key: &[u8], info: &[&[u8]], out: 
         abort("key derivation refused its output length");
     }
 }
+
+#[cfg(test)]
+mod tests;

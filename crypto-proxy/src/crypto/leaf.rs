@@ -111,3 +111,6 @@ pub fn open(
         Err(LeafError::Commitment)
     }
 }
+
+#[cfg(test)]
+mod tests;

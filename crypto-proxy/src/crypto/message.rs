@@ -173,3 +173,6 @@ fn unpadded(plaintext: &[u8]) -> Result<(Kind, MessageBytes), OpenMessageError> 
     let (kind, object) = unpad(plaintext)?;
     Ok((kind, MessageBytes::decode(object)?))
 }
+
+#[cfg(test)]
+mod tests;

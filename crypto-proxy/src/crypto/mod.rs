@@ -18,5 +18,7 @@ pub mod message;
 pub mod recovery;
 pub mod sealed_box;
 pub mod secret;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use error::{OpenError, PublicKeyError, SecretLengthError};

@@ -177,3 +177,6 @@ fn value(character: u8) -> Option<u8> {
     let position = ALPHABET.iter().position(|c| *c == character)?;
     u8::try_from(position).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ fn nonce(ephemeral: &[u8; PUBLIC], recipient: &EncryptionPublic) -> Nonce {
         .finalize();
     Nonce::from(<[u8; 24]>::from(hash))
 }
+
+#[cfg(test)]
+mod tests;

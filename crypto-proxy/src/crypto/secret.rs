@@ -294,3 +294,6 @@ fn copy_secret(bytes: &[u8]) -> Result<Box<[u8; 32]>, SecretLengthError> {
     copy.copy_from_slice(bytes);
     Ok(copy)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,6 @@ use std::{
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq as _;
 use waxwire_shared::labels::Label;
-use zeroize::Zeroizing;
 
 use self::format::{Bytes, Header, Kdf};
 pub use self::{
@@ -125,7 +124,12 @@ impl KeyStore {
         }
         let wrap = kdf::store_wrap_key(&kek);
         let associated = header.encode(count(&sealed));
-        let keys = slots::decode(|slot| open_slot(&wrap, &associated, &sealed, slot))?;
+        // All of them, before anything is made of one.
+        let contents = sealed
+            .iter()
+            .map(|(slot, content)| Ok((*slot, open_slot(&wrap, &associated, *slot, content)?)))
+            .collect::<Result<_, KeyStoreError>>()?;
+        let keys = slots::decode(contents).map_err(|slot| KeyStoreError::Malformed { slot })?;
         Ok(Self {
             path,
             header,
@@ -247,20 +251,12 @@ fn unlock_kek(header: &Header, unlock: &Unlock) -> Result<StoreKek, KeyStoreErro
 fn open_slot(
     wrap: &StoreWrapKey,
     associated: &[u8],
-    sealed: &Sealed<'_>,
     slot: Slot,
-) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
-    let Some((_, content)) = sealed.iter().find(|(found, _)| *found == slot) else {
-        return Ok(None);
-    };
-    aead::open(
-        wrap,
-        Label::AadStoreSlot,
-        &[associated, &slot.number().to_be_bytes()],
-        content,
-    )
-    .map(Some)
-    .map_err(|_| KeyStoreError::Tampered { slot })
+    content: &[u8],
+) -> Result<slots::Plaintext, KeyStoreError> {
+    let number = slot.number().to_be_bytes();
+    aead::open(wrap, Label::AadStoreSlot, &[associated, &number], content)
+        .map_err(|_| KeyStoreError::Tampered { slot })
 }
 
 /// There are seven slots at most.
@@ -299,8 +295,5 @@ fn check_empty(dir: &Path, unlock: &Unlock) -> Result<(), KeyStoreError> {
     Ok(())
 }
 
-impl From<Slot> for KeyStoreError {
-    fn from(slot: Slot) -> Self {
-        Self::Malformed { slot }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@
 //!                status 1 new, 2 active, 3 restoring
 //! ```
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use waxwire_shared::{
     identity::IdentityKey,
@@ -110,7 +110,7 @@ impl From<DecodeError> for Malformed {
     }
 }
 
-type Plaintext = Zeroizing<Vec<u8>>;
+pub(super) type Plaintext = Zeroizing<Vec<u8>>;
 
 const CURRENT: u8 = 1;
 const NEXT: u8 = 2;
@@ -135,18 +135,19 @@ pub(super) fn encode(keys: &Keys, slot: Slot) -> Result<Option<Plaintext>, TooMa
     }))
 }
 
-/// All slots read back; `content` gives the plaintext of a slot that is there.
-pub(super) fn decode<E: From<Slot>>(
-    mut content: impl FnMut(Slot) -> Result<Option<Plaintext>, E>,
-) -> Result<Keys, E> {
-    let mut required = |slot| content(slot)?.ok_or_else(|| E::from(slot));
-    let identities = required(Slot::Identities)?;
-    let send_id = required(Slot::SendId)?;
-    let state_master = required(Slot::StateMaster)?;
-    let encryption = required(Slot::Encryption)?;
-    let account = required(Slot::Account)?;
-    let instance = required(Slot::Instance)?;
-    let api_key = content(Slot::ApiKey)?;
+/// Keys of all slots that were there.
+///
+/// # Errors
+/// The slot that is missing or does not hold what it should.
+pub(super) fn decode(mut contents: BTreeMap<Slot, Plaintext>) -> Result<Keys, Slot> {
+    let mut take = |slot| contents.remove(&slot).ok_or(slot);
+    let identities = take(Slot::Identities)?;
+    let send_id = take(Slot::SendId)?;
+    let state_master = take(Slot::StateMaster)?;
+    let encryption = take(Slot::Encryption)?;
+    let account = take(Slot::Account)?;
+    let instance = take(Slot::Instance)?;
+    let api_key = take(Slot::ApiKey).ok();
 
     let Identities {
         current,
