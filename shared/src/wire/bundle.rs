@@ -215,3 +215,7 @@ impl SuccessionBytes {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod tests;
