@@ -72,6 +72,82 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root:
     last == 0 && hash == *root
 }
 
+/// Hashes that prove that the first `first` leaves are a prefix of all (RFC 9162, 2.1.4.1); empty
+/// if `first` is 0, all or more.
+#[must_use]
+pub fn consistency_path(leaves: &[Hash], first: usize) -> Vec<Hash> {
+    if first == 0 || first >= leaves.len() {
+        return Vec::new();
+    }
+    subproof(leaves, first, true)
+}
+
+/// `whole`: the earlier tree is exactly these first leaves, so its root is known to the verifier.
+fn subproof(leaves: &[Hash], first: usize, whole: bool) -> Vec<Hash> {
+    if first == leaves.len() {
+        return if whole { Vec::new() } else { vec![root(leaves)] };
+    }
+    let (left, right) = leaves.split_at(split(leaves.len()));
+    let (mut path, sibling) = if first <= left.len() {
+        (subproof(left, first, whole), root(right))
+    } else {
+        (subproof(right, first - left.len(), false), root(left))
+    };
+    path.push(sibling);
+    path
+}
+
+/// Whether a tree of `first` leaves with root `first_root` is a prefix of one of `second` leaves with
+/// root `second_root` (RFC 9162, 2.1.4.2). An empty tree is a prefix of every tree.
+#[must_use]
+pub fn verify_consistency(
+    first: u64,
+    first_root: &Hash,
+    second: u64,
+    second_root: &Hash,
+    path: &[Hash],
+) -> bool {
+    if first > second {
+        return false;
+    }
+    if first == 0 {
+        return path.is_empty() && *first_root == root(&[]);
+    }
+    if first == second {
+        return path.is_empty() && first_root == second_root;
+    }
+    let (mut node, mut last) = (first - 1, second - 1);
+    while node & 1 == 1 {
+        (node, last) = (node >> 1, last >> 1);
+    }
+    // The earlier tree is a complete subtree of the later: its root begins both.
+    let (start, rest) = if first.is_power_of_two() {
+        (*first_root, path)
+    } else {
+        match path.split_first() {
+            Some((start, rest)) => (*start, rest),
+            None => return false,
+        }
+    };
+    let (mut earlier, mut later) = (start, start);
+    for sibling in rest {
+        if last == 0 {
+            return false;
+        }
+        if node & 1 == 1 || node == last {
+            earlier = node_hash(sibling, &earlier);
+            later = node_hash(sibling, &later);
+            while node & 1 == 0 && node != 0 {
+                (node, last) = (node >> 1, last >> 1);
+            }
+        } else {
+            later = node_hash(&later, sibling);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    last == 0 && earlier == *first_root && later == *second_root
+}
+
 /// The largest power of two below `length`, which is at least 2.
 const fn split(length: usize) -> usize {
     length.next_power_of_two() / 2
@@ -98,6 +174,31 @@ mod tests {
                 assert!(!verify_inclusion(leaf, index, size, &path, &leaf_hash(b"root")));
                 let longer = [path.as_slice(), &[root]].concat();
                 assert!(!verify_inclusion(leaf, index, size, &longer, &root));
+            }
+        }
+    }
+
+    /// docs/protocol.md, 10: a later head continues an earlier one, or it is a fork.
+    #[test]
+    fn consistency_proofs_verify_for_every_prefix_and_nothing_else() {
+        let leaves: Vec<Hash> = (0..40_u64).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+        for second in 0..=leaves.len() {
+            for first in 0..=second {
+                let path = consistency_path(&leaves[..second], first);
+                let (earlier, later) = (root(&leaves[..first]), root(&leaves[..second]));
+                let verify = |first: usize, earlier: &Hash, later: &Hash, path: &[Hash]| {
+                    verify_consistency(first as u64, earlier, second as u64, later, path)
+                };
+                assert!(verify(first, &earlier, &later, &path), "{first} of {second}");
+                let other = leaf_hash(b"other");
+                assert!(!verify(first, &other, &later, &path));
+                assert!(!verify(first, &earlier, &other, &path) || first == 0);
+                assert!(!verify(second + 1, &earlier, &later, &path));
+                let longer = [path.as_slice(), &[other]].concat();
+                assert!(!verify(first, &earlier, &later, &longer));
+                if let Some((_, shorter)) = path.split_last() {
+                    assert!(!verify(first, &earlier, &later, shorter));
+                }
             }
         }
     }
