@@ -23,6 +23,9 @@ mod send;
 mod timers;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand_core::CryptoRng;
@@ -169,6 +172,18 @@ impl Engine {
             Event::Link(LinkEvent::Down) => {
                 self.link_down();
                 Ok(())
+            }
+            Event::Link(LinkEvent::Unauthorized { suspended }) => {
+                let reason = if suspended {
+                    "the relay's operator has suspended this agent"
+                } else {
+                    "the relay does not accept this agent's API key"
+                };
+                self.alert("relay_unauthorized", Severity::Critical, None, reason, now)
+            }
+            Event::Link(LinkEvent::RelayChanged { .. }) => {
+                let reason = "another relay answers at the relay's address; nothing is sent to it";
+                self.alert("relay_changed", Severity::Critical, None, reason, now)
             }
             Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
             Event::Link(LinkEvent::Head(cursor)) => self.drained(&cursor, now),

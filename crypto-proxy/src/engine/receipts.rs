@@ -74,11 +74,10 @@ impl Engine {
     pub(super) fn control(
         &mut self,
         peer: &PeerRow,
-        kind: Kind,
         body: &ControlBody,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        match (kind, Receipt::decode(&body.body)) {
+        match (body.kind, Receipt::decode(&body.body)) {
             (Kind::Receipt, Ok(receipt)) if receipt.conversation == body.conversation => {
                 self.accept_receipt(peer, &receipt, now)
             }

@@ -3,35 +3,31 @@
 
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
-    identity::IdentityKey,
-    ids::{ConversationId, Handle},
-    wire::{Context, ControlBody, Core, DirectHeader, Document, Envelope, Kind, Lane, MessageBytes, VERSION},
+    ids::Handle,
+    message::{Body, ContextError, UnverifiedMessage},
+    wire::{Core, DirectHeader, Document as _, Envelope, Lane, MessageBytes},
 };
 
-use super::{Effect, Engine};
+use super::{Effect, EncryptionKey, Engine};
 use crate::{
-    crypto::message,
+    crypto::message::{self, OpenMessageError},
     model::{Severity, UnixMs},
     state::{HeldReason, PeerRow, Pin, StateError},
 };
 
+/// A known peer is not looked up more often than this because of what strangers sign.
+const LOOKUP_AGAIN_MS: u64 = 60_000;
+
 /// A signed message whose signature and context hold. Whether its signer is the pinned owner of
 /// the handle is not decided yet.
-pub(super) struct Opened {
-    pub(super) kind: Kind,
-    pub(super) signed: MessageBytes,
-    pub(super) body: Body,
-}
-
-/// What was signed.
-pub(super) enum Body {
-    Content(Box<Core>),
-    Control(ControlBody),
+struct Opened {
+    signed: MessageBytes,
+    body: Body,
 }
 
 /// Why an envelope is refused. The relay sees the same acknowledgement for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reject {
+enum Reject {
     Malformed,
     Misrouted,
     UnknownKey,
@@ -107,12 +103,11 @@ impl Engine {
                 return self.alert(kind, Severity::Warning, None, reason, now);
             }
         };
-        let (handle, identity) = opened.body.sender();
-        let (handle, identity) = (handle.clone(), identity.clone());
+        let (handle, identity) = (opened.body.handle().clone(), opened.body.identity().clone());
         match self.store.peer(&handle)? {
             Some(peer) if peer.identity == identity => self.receive(peer, opened, now),
-            Some(peer) if peer.pin != Pin::New => self.hold_changed(peer, &identity, bytes, now),
-            _ => self.hold_unknown(&handle, bytes, now),
+            Some(peer) => self.hold_mismatch(&peer, bytes, now),
+            None => self.hold_unknown(&handle, bytes, now),
         }
     }
 
@@ -122,7 +117,7 @@ impl Engine {
         }
         match opened.body {
             Body::Content(core) => self.content(peer, &core, &opened.signed, now),
-            Body::Control(body) => self.control(&peer, opened.kind, &body, now),
+            Body::Control(body) => self.control(&peer, &body, now),
         }
     }
 
@@ -139,123 +134,69 @@ impl Engine {
         self.alert("held_overflow", Severity::Warning, Some(handle), reason, now)
     }
 
-    /// Signed by another identity than the pinned one: held as it came until somebody decides.
-    fn hold_changed(
-        &mut self,
-        mut peer: PeerRow,
-        identity: &IdentityKey,
-        bytes: &[u8],
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        // A message alone proves nothing about the handle; the lookup may.
-        if peer.changed.as_ref() != Some(identity) {
-            peer.fetched_at = 0;
-            self.store.put_peer(&peer)?;
+    /// Signed by another identity than the one known for the handle: held as it came until a lookup
+    /// shows that identity or somebody decides. A message alone proves nothing about a handle.
+    fn hold_mismatch(&mut self, peer: &PeerRow, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
+        if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
             self.effects.push(Effect::FetchBundle(peer.handle.clone()));
         }
-        let held = self
-            .store
-            .hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
+        let held = self.store.hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
         let reason = if held {
-            "a message under a pinned handle is signed by another identity; it is held"
+            "a message is signed by another identity than the known one of its handle; it is held"
         } else {
-            "a message under a pinned handle is signed by another identity; it was dropped"
+            "a message is signed by another identity than the known one of its handle; it was dropped"
         };
         self.alert("unknown_key", Severity::Critical, Some(&peer.handle), reason, now)
     }
 
     /// Opens and verifies everything that needs no state.
     fn open(&self, lane: Lane, bytes: &[u8]) -> Result<Opened, Reject> {
+        let account = &self.account;
         let envelope = Envelope::split(bytes).map_err(|_| Reject::Malformed)?;
         let header = DirectHeader::decode(envelope.header).map_err(|_| Reject::Malformed)?;
-        if header.to != self.account.agent_id || header.lane != lane {
+        if header.to != account.agent_id || header.lane != lane {
             return Err(Reject::Misrouted);
         }
-        let key = self
-            .account
+        let held = |key: &&EncryptionKey| key.number == header.key_number && key.suite == header.suite;
+        let key = account
             .encryption_keys
             .iter()
-            .find(|key| key.number == header.key_number && key.suite == header.suite)
+            .find(held)
             .ok_or(Reject::UnknownKey)?;
-        let (kind, signed) =
-            message::open_direct(&key.secret, envelope.ciphertext).map_err(|error| match error {
-                message::OpenMessageError::Open(_) => Reject::DoesNotOpen,
-                _ => Reject::Plaintext,
-            })?;
-        if kind.direct_lane() != Some(lane) {
-            return Err(Reject::Lane);
+        let (kind, signed) = message::open_direct(&key.secret, envelope.ciphertext)?;
+        let message = UnverifiedMessage::from_message(signed).map_err(|_| Reject::Body)?;
+        let message = message.verify().map_err(|_| Reject::Signature)?;
+        let me = account.identity.public();
+        message.check_direct(envelope.header, &account.relay, me, &account.handle)?;
+        let (signed, _, body) = message.into_parts();
+        let formed = match &body {
+            Body::Content(core) => is_well_formed(core),
+            Body::Control(_) => true,
+        };
+        if body.kind() == kind && formed {
+            Ok(Opened { signed, body })
+        } else {
+            Err(Reject::Body)
         }
-        let body = Body::decode(kind, &signed).ok_or(Reject::Body)?;
-        self.check_audience(kind, &body, &signed, envelope.header, &header)?;
-        signed
-            .verify(kind, body.sender().1)
-            .map_err(|_| Reject::Signature)?;
-        Ok(Opened { kind, signed, body })
-    }
-
-    /// Whether the message was made for this agent, this envelope and this conversation.
-    fn check_audience(
-        &self,
-        kind: Kind,
-        body: &Body,
-        signed: &MessageBytes,
-        header_bytes: &[u8],
-        header: &DirectHeader,
-    ) -> Result<(), Reject> {
-        let me = self.account.identity.public();
-        let context = Context::decode(&signed.context).map_err(|_| Reject::Context)?;
-        let for_me = context.header == header_bytes
-            && context.recipient_handle.as_ref() == Some(&self.account.handle)
-            && context.recipient.as_ref() == Some(me)
-            && context.recipient_key_number == Some(header.key_number);
-        if !for_me {
-            return Err(Reject::Context);
-        }
-        let (_, sender) = body.sender();
-        if sender == me {
-            return Err(Reject::Reflected);
-        }
-        if body.kind() != kind || *body.conversation() != ConversationId::direct(me, sender) {
-            return Err(Reject::Context);
-        }
-        Ok(())
     }
 }
 
-impl Body {
-    /// Decodes the signed bytes as their kind demands.
-    fn decode(kind: Kind, signed: &MessageBytes) -> Option<Self> {
-        let (body, version) = if kind.is_content() {
-            let core = Core::decode(&signed.core).ok().filter(is_well_formed)?;
-            let version = core.version;
-            (Self::Content(Box::new(core)), version)
-        } else {
-            let body = ControlBody::decode(&signed.core).ok()?;
-            let version = body.version;
-            (Self::Control(body), version)
-        };
-        (version == VERSION).then_some(body)
-    }
-
-    /// Claimed handle and signing identity.
-    pub(super) const fn sender(&self) -> (&Handle, &IdentityKey) {
-        match self {
-            Self::Content(core) => (&core.handle, &core.identity),
-            Self::Control(body) => (&body.handle, &body.identity),
+impl From<OpenMessageError> for Reject {
+    fn from(error: OpenMessageError) -> Self {
+        match error {
+            OpenMessageError::Open(_) => Self::DoesNotOpen,
+            OpenMessageError::Kind { .. } => Self::Lane,
+            _ => Self::Plaintext,
         }
     }
+}
 
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Content(core) => core.kind,
-            Self::Control(body) => body.kind,
-        }
-    }
-
-    const fn conversation(&self) -> &ConversationId {
-        match self {
-            Self::Content(core) => &core.conversation,
-            Self::Control(body) => &body.conversation,
+impl From<ContextError> for Reject {
+    fn from(error: ContextError) -> Self {
+        match error {
+            ContextError::Reflected => Self::Reflected,
+            ContextError::Kind => Self::Lane,
+            _ => Self::Context,
         }
     }
 }

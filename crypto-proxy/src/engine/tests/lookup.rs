@@ -1,0 +1,203 @@
+//! Flow 2 and trust: pins, fingerprints, changed identities, strangers.
+
+use waxwire_shared::fingerprint::Fingerprint;
+
+use super::net::{Net, Node, START, bundle};
+use crate::{
+    crypto::secret::{EncryptionSecret, IdentitySecret},
+    engine::{Command, InboxMode, Reply, Settings, TrustPolicy},
+    model::{Refusal, Trust, TrustDecision},
+};
+
+fn rng(seed: u8) -> rand_chacha::ChaCha20Rng {
+    use rand_core::SeedableRng as _;
+    rand_chacha::ChaCha20Rng::from_seed([seed; 32])
+}
+
+/// Somebody else's keys under bob's handle.
+fn impostor(net: &mut Net, number: u64) -> IdentitySecret {
+    let mut rng = rng(77);
+    let identity = IdentitySecret::generate(&mut rng);
+    let secret = EncryptionSecret::generate(&mut rng);
+    let bob = "bob".parse().unwrap();
+    let forged = bundle(&identity, &bob, number, secret.public().as_bytes());
+    net.bundles.insert(bob, forged);
+    identity
+}
+
+#[test]
+fn unknown_recipient_is_not_found() {
+    let mut net = Net::pair();
+    net.bundles.remove(&"bob".parse().unwrap());
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(net.answer(0, id), Some(Err(Refusal::AgentNotFound))));
+}
+
+#[test]
+fn agent_cannot_write_to_itself() {
+    let mut net = Net::pair();
+    let id = net.send(0, "alice", "m1");
+    assert!(matches!(net.answer(0, id), Some(Err(Refusal::Invalid(_)))));
+}
+
+/// Attack 22: with a fingerprint given out of band, a substituted key is refused before use.
+#[test]
+fn wrong_fingerprint_at_first_contact_is_refused() {
+    let mut net = Net::pair();
+    let real = Fingerprint::of(net.nodes[1].keys().0.public());
+    impostor(&mut net, START);
+    let id = net.send(0, &format!("bob#{real}"), "m1");
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::FingerprintMismatch { .. }))
+    ));
+    assert!(net.stored.is_empty());
+}
+
+/// Attack 23: a key that changes after first contact stops sends before any plaintext leaves.
+#[test]
+fn changed_identity_stops_sends_until_decided() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    let other = impostor(&mut net, START + 5);
+    net.now += 25 * 3_600 * 1_000;
+    let stored = net.stored.len();
+    let id = net.send(0, "bob", "m2");
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::IdentityChanged { .. }))
+    ));
+    assert!(net.nodes[0].alerted("identity_changed"));
+    assert_eq!(net.stored.len(), stored);
+    let fingerprint = Fingerprint::of(other.public());
+    let decision = Command::SetTrust("bob".parse().unwrap(), TrustDecision::Verified, fingerprint);
+    let id = net.command(0, decision);
+    match net.answer(0, id) {
+        Some(Ok(Reply::Peer(peer))) => assert_eq!(peer.trust, Trust::Verified),
+        other => panic!("{other:?}"),
+    }
+    let id = net.send(0, "bob", "m3");
+    assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
+}
+
+/// Attack 31: an older bundle than one seen before is refused.
+#[test]
+fn older_bundle_is_refused() {
+    let mut net = Net::pair();
+    let earlier = net.bundles[&"bob".parse().unwrap()].clone();
+    let (identity, public) = net.nodes[1].keys();
+    let bob = "bob".parse().unwrap();
+    net.bundles.insert(
+        "bob".parse().unwrap(),
+        bundle(&identity, &bob, START + 10, &public),
+    );
+    net.send(0, "bob", "m1");
+    net.bundles.insert(bob, earlier);
+    net.now += 25 * 3_600 * 1_000;
+    let id = net.send(0, "bob", "m2");
+    assert!(matches!(net.answer(0, id), Some(Err(Refusal::RelayLied { .. }))));
+    assert!(net.nodes[0].alerted("stale_bundle"));
+}
+
+/// Attack 33: a bundle past its end stops sends.
+#[test]
+fn expired_bundle_stops_sends() {
+    let mut net = Net::pair();
+    net.now = START + 91 * 24 * 3_600 * 1_000;
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::RecipientKeyExpired { .. }))
+    ));
+}
+
+#[test]
+fn pinned_policy_needs_a_fingerprint_at_first_contact() {
+    let settings = Settings {
+        trust_policy: TrustPolicy::Pinned,
+        ..Settings::default()
+    };
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, settings),
+        Node::new("bob", 2, Settings::default()),
+    ]);
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::FingerprintRequired))
+    ));
+    let fingerprint = Fingerprint::of(net.nodes[1].keys().0.public());
+    let id = net.send(0, &format!("bob#{fingerprint}"), "m1");
+    assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
+}
+
+/// The relay does not answer: the agent is told after ten seconds, nothing is pinned.
+#[test]
+fn lookup_without_answer_is_unreachable() {
+    let mut net = Net::pair();
+    net.relay_down = true;
+    let id = net.send(0, "bob", "m1");
+    net.pass(5_000);
+    assert!(net.answer(0, id).is_none());
+    net.pass(5_001);
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::RelayUnreachable { queued: false }))
+    ));
+    net.relay_down = false;
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
+}
+
+/// A message whose sender cannot be looked up waits and appears when the relay answers.
+#[test]
+fn message_of_an_unknown_sender_waits_for_the_lookup() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.relay_down = true;
+    net.run();
+    assert!(net.nodes[1].inbound().is_empty());
+    net.relay_down = false;
+    net.disconnect(1);
+    net.connect(1);
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+}
+
+#[test]
+fn strangers_wait_for_acceptance_where_only_contacts_may_write() {
+    let settings = Settings {
+        inbox_mode: InboxMode::ContactsOnly,
+        ..Settings::default()
+    };
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, Settings::default()),
+        Node::new("bob", 2, settings),
+    ]);
+    net.send(0, "bob", "m1");
+    net.send(0, "bob", "m2");
+    net.run();
+    assert!(net.nodes[1].inbound().is_empty());
+    net.command(1, Command::AcceptRequest("alice".parse().unwrap()));
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m2"]);
+    net.send(0, "bob", "m3");
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m2", "m3"]);
+}
+
+#[test]
+fn blocked_peer_is_neither_written_to_nor_heard() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    let fingerprint = Fingerprint::of(net.nodes[0].keys().0.public());
+    net.command(
+        1,
+        Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, fingerprint),
+    );
+    net.send(0, "bob", "m2");
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+    let id = net.send(1, "alice", "r1");
+    assert!(matches!(net.answer(1, id), Some(Err(Refusal::Blocked))));
+}

@@ -1,0 +1,377 @@
+//! A shell without threads, sockets or clocks: engines over states in memory, joined by a relay of
+//! a few lines whose lies a test can script.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use waxwire_shared::{
+    api::{
+        frames::{Cursor, Queue},
+        problem::{Problem, ProblemType},
+        rest::{Base64Bytes, BundleAnswer},
+    },
+    hash::sha256,
+    ids::{AgentId, Handle, Hash, Mid, RelayId, SessionId},
+    suite::Suite,
+    wire::{Bundle, BundleKey, DirectHeader, Document as _, Envelope, Lane, VERSION},
+};
+
+use crate::{
+    crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
+    engine::{
+        Account, Command, Effect, EncryptionKey, Engine, Event, LinkEvent, LookupError, Notice, Now, Reply,
+        SendOutcome, SendToken, Settings,
+    },
+    model::{Alert, Destination, Message, Refusal, SendRequest},
+    state::{ColumnKeys, Store},
+};
+
+pub(super) const START: u64 = 1_800_000_000_000;
+const DAY: u64 = 24 * 3_600 * 1_000;
+
+pub(super) fn relay_id() -> RelayId {
+    RelayId::from_bytes([9; 32])
+}
+
+/// One agent: its engine and what its agent saw.
+pub(super) struct Node {
+    pub(super) engine: Engine,
+    pub(super) handle: Handle,
+    pub(super) agent_id: AgentId,
+    pub(super) bundle: Vec<u8>,
+    pub(super) answers: HashMap<u64, Result<Reply, Refusal>>,
+    pub(super) shown: Vec<Message>,
+    pub(super) alerts: Vec<Alert>,
+    pub(super) online: bool,
+    seed: u8,
+    taken: BTreeMap<Queue, u64>,
+}
+
+impl Node {
+    pub(super) fn new(name: &str, seed: u8, settings: Settings) -> Self {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let identity = IdentitySecret::generate(&mut rng);
+        let secret = EncryptionSecret::generate(&mut rng);
+        let handle: Handle = name.parse().unwrap();
+        let bundle = bundle(&identity, &handle, START, secret.public().as_bytes());
+        let agent_id = AgentId::of(&relay_id(), identity.public());
+        let account = Account {
+            handle: handle.clone(),
+            relay: relay_id(),
+            agent_id,
+            identity,
+            send_id_key: SendIdKey::generate(&mut rng),
+            encryption_keys: vec![EncryptionKey {
+                number: START,
+                suite: Suite::CLASSIC,
+                secret,
+            }],
+            key_number: START,
+            bundle_hash: sha256(&bundle),
+            session: SessionId::from_bytes([seed; 16]),
+            incarnation: START,
+        };
+        let keys = Arc::new(ColumnKeys::new(StateMasterKey::generate(&mut rng)));
+        let store = Store::in_memory(keys, [seed; 8]).unwrap();
+        let engine = Engine::new(account, settings, store, Box::new(rng));
+        Self {
+            engine,
+            handle,
+            agent_id,
+            bundle,
+            answers: HashMap::new(),
+            shown: Vec::new(),
+            alerts: Vec::new(),
+            online: false,
+            seed,
+            taken: BTreeMap::new(),
+        }
+    }
+
+    /// The same keys again, as the seed gives them.
+    pub(super) fn keys(&self) -> (IdentitySecret, [u8; 32]) {
+        let mut rng = ChaCha20Rng::from_seed([self.seed; 32]);
+        let identity = IdentitySecret::generate(&mut rng);
+        let secret = EncryptionSecret::generate(&mut rng);
+        (identity, *secret.public().as_bytes())
+    }
+
+    pub(super) fn public(&self) -> EncryptionPublic {
+        EncryptionPublic::from_slice(&self.keys().1).unwrap()
+    }
+
+    pub(super) fn alerted(&self, kind: &str) -> bool {
+        self.alerts.iter().any(|alert| alert.kind == kind)
+    }
+
+    pub(super) fn inbound(&self) -> Vec<String> {
+        self.shown
+            .iter()
+            .filter(|message| !message.own)
+            .map(|message| message.client_msg_id.clone())
+            .collect()
+    }
+}
+
+/// A signed bundle with one key.
+pub(super) fn bundle(identity: &IdentitySecret, handle: &Handle, number: u64, public: &[u8; 32]) -> Vec<u8> {
+    identity.sign_document(&Bundle {
+        version: VERSION,
+        relay: relay_id(),
+        handle: handle.clone(),
+        identity: identity.public().clone(),
+        number,
+        not_before: START - 1,
+        not_after: START + 90 * DAY,
+        previous: None,
+        min_suite: Suite::CLASSIC,
+        keys: vec![BundleKey {
+            suite: Suite::CLASSIC,
+            number,
+            public: public.to_vec(),
+        }],
+        recovery: Hash::from_bytes([0; 32]),
+    })
+}
+
+/// What the relay does with a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Stores and answers.
+    None,
+    /// Stores; the answer is lost.
+    LoseAnswer,
+    /// Stores nothing; nobody knows.
+    LoseSend,
+    /// Refuses for good.
+    Refuse(ProblemType),
+}
+
+/// Engines and the relay between them.
+pub(super) struct Net {
+    pub(super) nodes: Vec<Node>,
+    pub(super) now: u64,
+    pub(super) faults: VecDeque<Fault>,
+    /// Everything stored: recipient, lane, envelope; a test may reorder or rewrite it before `run`.
+    pub(super) stored: Vec<(AgentId, Lane, Vec<u8>)>,
+    pub(super) bundles: HashMap<Handle, Vec<u8>>,
+    pub(super) relay_down: bool,
+    mids: HashMap<(AgentId, Mid), Hash>,
+    next_request: u64,
+}
+
+impl Net {
+    pub(super) fn new(nodes: Vec<Node>) -> Self {
+        let bundles = nodes
+            .iter()
+            .map(|node| (node.handle.clone(), node.bundle.clone()))
+            .collect();
+        let mut net = Self {
+            nodes,
+            now: START + 1_000,
+            faults: VecDeque::new(),
+            stored: Vec::new(),
+            bundles,
+            relay_down: false,
+            mids: HashMap::new(),
+            next_request: 0,
+        };
+        for index in 0..net.nodes.len() {
+            net.connect(index);
+        }
+        net
+    }
+
+    pub(super) fn pair() -> Self {
+        Self::new(vec![
+            Node::new("alice", 1, Settings::default()),
+            Node::new("bob", 2, Settings::default()),
+        ])
+    }
+
+    pub(super) fn connect(&mut self, index: usize) {
+        self.nodes[index].online = true;
+        let relay_time = self.now;
+        self.feed(index, vec![Event::Link(LinkEvent::Up { relay_time })]);
+    }
+
+    pub(super) fn disconnect(&mut self, index: usize) {
+        self.nodes[index].online = false;
+        self.feed(index, vec![Event::Link(LinkEvent::Down)]);
+    }
+
+    pub(super) fn command(&mut self, index: usize, command: Command) -> u64 {
+        self.next_request += 1;
+        let id = self.next_request;
+        self.feed(index, vec![Event::Command(id, command)]);
+        id
+    }
+
+    pub(super) fn send(&mut self, from: usize, to: &str, client_msg_id: &str) -> u64 {
+        let request = SendRequest {
+            to: Destination::Peer(to.parse().unwrap()),
+            client_msg_id: client_msg_id.into(),
+            message_type: "text".into(),
+            content: format!("{{\"text\":\"{client_msg_id}\"}}"),
+            metadata: None,
+            reply_to: None,
+            expires_at: None,
+        };
+        self.command(from, Command::Send(Box::new(request)))
+    }
+
+    pub(super) fn answer(&self, index: usize, id: u64) -> Option<&Result<Reply, Refusal>> {
+        self.nodes[index].answers.get(&id)
+    }
+
+    /// Gives everybody who is online what the relay holds, then lets time pass where asked.
+    pub(super) fn run(&mut self) {
+        for _ in 0..50 {
+            let before = self
+                .nodes
+                .iter()
+                .map(|node| node.taken.values().sum::<u64>())
+                .sum::<u64>();
+            for index in 0..self.nodes.len() {
+                self.deliver(index);
+            }
+            let after = self
+                .nodes
+                .iter()
+                .map(|node| node.taken.values().sum::<u64>())
+                .sum::<u64>();
+            if before == after {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.now += ms;
+        for index in 0..self.nodes.len() {
+            if self.nodes[index]
+                .engine
+                .next_deadline()
+                .is_some_and(|at| at <= self.now)
+            {
+                self.feed(index, vec![Event::Tick]);
+            }
+        }
+        self.run();
+    }
+
+    fn deliver(&mut self, index: usize) {
+        if !self.nodes[index].online {
+            return;
+        }
+        let me = self.nodes[index].agent_id;
+        let mut events = Vec::new();
+        for (lane, queue) in [(Lane::Mail, Queue::Mail), (Lane::Control, Queue::Control)] {
+            let taken = self.nodes[index].taken.get(&queue).copied().unwrap_or(0);
+            let mine = self.stored.iter().filter(|(to, on, _)| *to == me && *on == lane);
+            for (position, (_, _, envelope)) in (1_u64..).zip(mine).filter(|(position, _)| *position > taken)
+            {
+                let cursor = Cursor { queue, position };
+                events.push(Event::Link(LinkEvent::Delivered {
+                    cursor,
+                    object: envelope.clone(),
+                }));
+            }
+        }
+        if !events.is_empty() {
+            self.feed(index, events);
+        }
+    }
+
+    pub(super) fn feed(&mut self, index: usize, events: Vec<Event>) {
+        let mut queue = VecDeque::from(vec![events]);
+        while let Some(events) = queue.pop_front() {
+            let now = Now { unix: self.now };
+            let effects = self.nodes[index].engine.handle_batch(events.into_iter(), now);
+            let answers: Vec<Event> = effects
+                .into_iter()
+                .filter_map(|effect| self.carry_out(index, effect))
+                .collect();
+            if !answers.is_empty() {
+                queue.push_back(answers);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Reply(id, answer) => {
+                let earlier = self.nodes[index].answers.insert(id, answer);
+                assert!(earlier.is_none(), "request {id} was answered twice");
+                None
+            }
+            Effect::Send(token, envelope) => {
+                let outcome = self.store(index, token, &envelope)?;
+                Some(Event::Link(LinkEvent::Outcome(token, outcome)))
+            }
+            Effect::Ack(cursors) => {
+                for cursor in cursors {
+                    self.nodes[index].taken.insert(cursor.queue, cursor.position);
+                }
+                None
+            }
+            Effect::FetchBundle(handle) => {
+                let answer = self.look_up(&handle);
+                Some(Event::Link(LinkEvent::Bundle(handle, answer)))
+            }
+            Effect::ResetLink => panic!("the state failed"),
+            Effect::Notify(Notice::Message(message)) => {
+                self.nodes[index].shown.push(*message);
+                None
+            }
+            Effect::Notify(Notice::Alert(alert)) => {
+                self.nodes[index].alerts.push(*alert);
+                None
+            }
+        }
+    }
+
+    fn look_up(&self, handle: &Handle) -> Result<BundleAnswer, LookupError> {
+        if self.relay_down {
+            return Err(LookupError::Unreachable);
+        }
+        let bundle = self.bundles.get(handle).ok_or(LookupError::NotFound)?;
+        let node = self
+            .nodes
+            .iter()
+            .find(|node| node.bundle == *bundle || node.handle == *handle);
+        let signed = waxwire_shared::sign::SignedBytes::decode(bundle).unwrap();
+        let body = Bundle::decode(&signed.body).unwrap();
+        let agent_id = AgentId::of(&relay_id(), &body.identity);
+        assert!(node.is_some());
+        Ok(BundleAnswer {
+            agent_id,
+            bundle: Base64Bytes(bundle.clone()),
+        })
+    }
+
+    fn store(&mut self, index: usize, _token: SendToken, envelope: &[u8]) -> Option<SendOutcome> {
+        let fault = self.faults.pop_front().unwrap_or(Fault::None);
+        let header = DirectHeader::decode(Envelope::split(envelope).unwrap().header).unwrap();
+        let sender = self.nodes[index].agent_id;
+        match fault {
+            Fault::LoseSend => return None,
+            Fault::Refuse(kind) => return Some(SendOutcome::Refused(Box::new(Problem::new(kind)))),
+            Fault::None | Fault::LoseAnswer => {}
+        }
+        let known = self.mids.get(&(sender, header.mid)).copied();
+        let hash = known.unwrap_or_else(|| sha256(envelope));
+        if known.is_none() {
+            self.mids.insert((sender, header.mid), hash);
+            self.stored.push((header.to, header.lane, envelope.to_vec()));
+        }
+        (fault == Fault::None).then_some(SendOutcome::Stored {
+            repeated: known.is_some(),
+            hash,
+        })
+    }
+}

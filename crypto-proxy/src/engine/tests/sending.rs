@@ -1,0 +1,217 @@
+//! Flow 1: numbers, outcomes, holes, receipts.
+
+use waxwire_shared::{api::problem::ProblemType, wire::Lane};
+
+use super::net::{Fault, Net};
+use crate::{
+    engine::{Command, Reply, SendOutcome},
+    model::{Refusal, Status},
+};
+
+fn sent_status(net: &Net, index: usize, id: u64) -> (Status, bool) {
+    match net.answer(index, id) {
+        Some(Ok(Reply::Sent(sent))) => (sent.message.status, sent.repeated),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// docs/protocol.md, 5: a message arrives once, with the same id at both ends.
+#[test]
+fn message_arrives_with_one_id_at_both_ends() {
+    let mut net = Net::pair();
+    let id = net.send(0, "bob", "m1");
+    net.run();
+    assert_eq!(sent_status(&net, 0, id), (Status::Stored, false));
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+    assert_eq!(net.nodes[0].shown[0].id, net.nodes[1].shown[0].id);
+    assert_eq!(net.nodes[1].shown[0].sender.as_str(), "alice");
+    assert_eq!(net.nodes[1].shown[0].seq, 1);
+    assert!(net.nodes[1].shown[0].security.verified);
+}
+
+/// docs/protocol.md, 5: the agent's id makes a send idempotent.
+#[test]
+fn same_client_msg_id_gives_the_first_message() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    let again = net.send(0, "bob", "m1");
+    net.run();
+    assert_eq!(sent_status(&net, 0, again), (Status::Stored, true));
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+}
+
+/// An answer that was lost: 503 queued, then the same id finds the outcome.
+#[test]
+fn lost_answer_is_found_by_the_same_id() {
+    let mut net = Net::pair();
+    net.faults.push_back(Fault::LoseAnswer);
+    let id = net.send(0, "bob", "m1");
+    assert!(net.answer(0, id).is_none());
+    net.pass(10_001);
+    assert_eq!(
+        net.answer(0, id).unwrap().as_ref().unwrap_err(),
+        &Refusal::RelayUnreachable { queued: true }
+    );
+    net.disconnect(0);
+    net.connect(0);
+    let again = net.send(0, "bob", "m1");
+    net.run();
+    assert_eq!(sent_status(&net, 0, again), (Status::Stored, true));
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+}
+
+/// Only success is sticky: a refused send retried later with the same id passes, and the number
+/// that was withdrawn leaves no hole.
+#[test]
+fn refused_send_passes_later_without_a_gap() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m0");
+    net.faults.push_back(Fault::Refuse(ProblemType::RateLimited));
+    let refused = net.send(0, "bob", "m1");
+    assert!(matches!(
+        net.answer(0, refused),
+        Some(Err(Refusal::RateLimited { .. }))
+    ));
+    let passed = net.send(0, "bob", "m1");
+    net.run();
+    assert_eq!(sent_status(&net, 0, passed), (Status::Stored, false));
+    assert_eq!(net.nodes[1].inbound(), ["m0", "m1"]);
+    assert!(
+        net.nodes[1]
+            .shown
+            .iter()
+            .all(|message| message.security.gap.is_none())
+    );
+}
+
+/// A send whose fate is unknown for too long is given up; when the relay had it all along, the
+/// repeat under the same id finds out.
+#[test]
+fn given_up_send_that_was_stored_is_found_again() {
+    let mut net = Net::pair();
+    net.faults.push_back(Fault::LoseAnswer);
+    net.send(0, "bob", "m1");
+    net.disconnect(0);
+    net.pass(600_001);
+    assert!(net.nodes[0].alerted("send_given_up"));
+    net.connect(0);
+    let again = net.send(0, "bob", "m1");
+    net.send(0, "bob", "m2");
+    net.run();
+    assert_eq!(sent_status(&net, 0, again), (Status::Stored, false));
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m2"]);
+    assert!(
+        net.nodes[1]
+            .shown
+            .iter()
+            .all(|message| message.security.gap.is_none())
+    );
+}
+
+/// A relay that says it stored other bytes is not believed.
+#[test]
+fn foreign_hash_is_refused_and_alerted() {
+    let mut net = Net::pair();
+    net.faults.push_back(Fault::LoseSend);
+    let id = net.send(0, "bob", "m1");
+    let hash = waxwire_shared::ids::Hash::from_bytes([7; 32]);
+    let outcome = crate::engine::LinkEvent::Outcome(1, SendOutcome::Stored { repeated: true, hash });
+    net.feed(0, vec![crate::engine::Event::Link(outcome)]);
+    assert!(matches!(net.answer(0, id), Some(Err(Refusal::RelayLied { .. }))));
+    assert!(net.nodes[0].alerted("relay_hash_mismatch"));
+}
+
+/// Attack 45: a message dropped in the middle shows as a gap, later ones are not held up for long,
+/// and it heals when it comes late.
+#[test]
+fn dropped_message_shows_as_gap_and_heals() {
+    let mut net = Net::pair();
+    for name in ["m1", "m2", "m3"] {
+        net.send(0, "bob", name);
+    }
+    let dropped = net.stored.remove(1);
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+    net.pass(2_001);
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m3"]);
+    let gap = net.nodes[1].shown[1].security.gap.unwrap();
+    assert_eq!((gap.after, gap.missing), (1, 1));
+    net.send(0, "bob", "m4");
+    net.stored.push(dropped);
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "m4", "m2"]);
+    let seqs: Vec<u64> = net.nodes[1].shown.iter().map(|message| message.seq).collect();
+    assert_eq!(seqs, [1, 2, 3, 4]);
+}
+
+/// Attack 44: order inside a conversation is the author's, whatever the relay does.
+#[test]
+fn reordered_messages_are_shown_in_order() {
+    let mut net = Net::pair();
+    let names: Vec<String> = (0..20).map(|i| format!("m{i}")).collect();
+    for name in &names {
+        net.send(0, "bob", name);
+    }
+    net.stored.reverse();
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), names);
+    assert!(
+        net.nodes[1]
+            .shown
+            .iter()
+            .all(|message| message.security.gap.is_none())
+    );
+}
+
+/// Attack 42: the same envelope under another position is delivered once.
+#[test]
+fn repeated_envelope_is_shown_once() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    let copy = net.stored[0].clone();
+    net.run();
+    for _ in 0..10 {
+        net.stored.push(copy.clone());
+    }
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+}
+
+/// docs/protocol.md, 7: settled here is delivered there, read is read, and never back.
+#[test]
+fn receipts_raise_the_status_of_own_messages() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    net.send(1, "alice", "r1");
+    let delivery = net.nodes[1].shown[0].delivery.unwrap();
+    net.command(1, Command::Ack(delivery));
+    net.pass(1_000);
+    let id = net.nodes[1].shown[0].id;
+    let again = net.send(0, "bob", "m1");
+    assert_eq!(sent_status(&net, 0, again).0, Status::Delivered);
+    net.command(1, Command::MarkRead(id));
+    net.pass(1_000);
+    let again = net.send(0, "bob", "m1");
+    assert_eq!(sent_status(&net, 0, again).0, Status::Read);
+    assert!(net.stored.iter().any(|(_, lane, _)| *lane == Lane::Control));
+}
+
+/// The state of a link that comes and goes loses nothing and repeats nothing.
+#[test]
+fn messages_queued_while_the_link_is_down_go_out_in_order() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m0");
+    net.disconnect(0);
+    let ids: Vec<u64> = (1..5).map(|i| net.send(0, "bob", &format!("m{i}"))).collect();
+    net.pass(10_001);
+    for id in ids {
+        assert!(matches!(
+            net.answer(0, id),
+            Some(Err(Refusal::RelayUnreachable { queued: true }))
+        ));
+    }
+    net.connect(0);
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m0", "m1", "m2", "m3", "m4"]);
+}
