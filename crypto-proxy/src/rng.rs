@@ -56,3 +56,20 @@ impl TryCryptoRng for OsRng {}
 fn refused() -> ! {
     abort("the operating system's random generator does not answer")
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_core::Rng as _;
+
+    use super::*;
+
+    #[test]
+    fn system_generator_answers_and_does_not_repeat() {
+        OsRng::check().unwrap();
+        let (mut first, mut second) = ([0; 32], [0; 32]);
+        OsRng.fill_bytes(&mut first);
+        OsRng.fill_bytes(&mut second);
+        assert_ne!(first, second);
+        assert_ne!(OsRng.next_u64(), OsRng.next_u64());
+    }
+}

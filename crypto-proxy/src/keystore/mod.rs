@@ -115,21 +115,7 @@ impl KeyStore {
         files::check_folder(dir)?;
         let lock = files::lock(&dir.join(LOCK_FILE))?;
         files::remove_left_over(&path)?;
-        let file = files::read(&path, format::MAX)?;
-        let (header, sealed) = split(&file)?;
-        let kek = unlock_kek(&header, unlock)?;
-        let commitment = kdf::store_commitment(&kek);
-        if !bool::from(commitment.ct_eq(&header.commitment)) {
-            return Err(KeyStoreError::WrongSecret);
-        }
-        let wrap = kdf::store_wrap_key(&kek);
-        let associated = header.encode(count(&sealed));
-        // All of them, before anything is made of one.
-        let contents = sealed
-            .iter()
-            .map(|(slot, content)| Ok((*slot, open_slot(&wrap, &associated, *slot, content)?)))
-            .collect::<Result<_, KeyStoreError>>()?;
-        let keys = slots::decode(contents).map_err(|slot| KeyStoreError::Malformed { slot })?;
+        let (header, wrap, keys) = unseal(&files::read(&path, format::MAX)?, unlock)?;
         Ok(Self {
             path,
             header,
@@ -206,6 +192,24 @@ impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyStore")
     }
+}
+
+/// What a file holds: structure, cost, commitment, then every slot before anything is made of one.
+fn unseal(file: &[u8], unlock: &Unlock) -> Result<(Header, StoreWrapKey, Keys), KeyStoreError> {
+    let (header, sealed) = split(file)?;
+    let kek = unlock_kek(&header, unlock)?;
+    let commitment = kdf::store_commitment(&kek);
+    if !bool::from(commitment.ct_eq(&header.commitment)) {
+        return Err(KeyStoreError::WrongSecret);
+    }
+    let wrap = kdf::store_wrap_key(&kek);
+    let associated = header.encode(count(&sealed));
+    let contents = sealed
+        .iter()
+        .map(|(slot, content)| Ok((*slot, open_slot(&wrap, &associated, *slot, content)?)))
+        .collect::<Result<_, KeyStoreError>>()?;
+    let keys = slots::decode(contents).map_err(|slot| KeyStoreError::Malformed { slot })?;
+    Ok((header, wrap, keys))
 }
 
 type Sealed<'a> = Vec<(Slot, &'a [u8])>;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod golden;
 mod unlocking;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};

@@ -1,7 +1,7 @@
 //! Altered, cut and foreign bytes.
 
 use super::*;
-use crate::keystore::format::HEADER;
+use crate::{crypto::testing::flips, keystore::format::HEADER};
 
 const GENERATION: usize = 56;
 const COMMITMENT: usize = 64;
@@ -23,9 +23,11 @@ fn open_refuses_truncated_store_at_every_length() {
     drop(place.create(full_keys()));
     let whole = fs::read(place.file()).unwrap();
     for length in 0..whole.len() {
-        place.alter(|bytes| *bytes = whole[..length].to_vec());
-        assert!(matches!(place.refusal(), KeyStoreError::Truncated), "{length}");
+        let refusal = unseal(&whole[..length], &place.unlock).unwrap_err();
+        assert!(matches!(refusal, KeyStoreError::Truncated), "{length}");
     }
+    place.alter(|bytes| bytes.truncate(whole.len() - 1));
+    assert!(matches!(place.refusal(), KeyStoreError::Truncated));
     place.alter(|bytes| *bytes = [whole.as_slice(), &[0, 1]].concat());
     assert!(matches!(place.refusal(), KeyStoreError::Trailing { length: 2 }));
 }
@@ -36,16 +38,9 @@ fn open_refuses_flipped_bits_everywhere() {
     let place = Place::with_key_file();
     drop(place.create(new_keys()));
     let whole = fs::read(place.file()).unwrap();
-    // Every bit of the header, one of every byte after it.
-    let header = 0..HEADER * 8;
-    let slots = (HEADER..whole.len()).map(|at| at * 8 + at % 8);
-    for bit in header.chain(slots) {
+    for (bit, flipped) in flips(&whole).enumerate() {
         let at = bit / 8;
-        place.alter(|bytes| {
-            bytes.clone_from(&whole);
-            bytes[at] ^= 1 << (bit % 8);
-        });
-        let refusal = place.refusal();
+        let refusal = unseal(&flipped, &place.unlock).unwrap_err();
         let expected = match at {
             0..8 => matches!(refusal, KeyStoreError::NotAKeyStore),
             8..10 => matches!(refusal, KeyStoreError::UnknownVersion { .. }),
