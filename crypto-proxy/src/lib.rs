@@ -15,6 +15,7 @@
 //! - [`cli`]: the program's commands
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod crypto;
 pub mod engine;

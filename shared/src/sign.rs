@@ -73,10 +73,18 @@ impl<T: SignedDocument> Unverified<T> {
     /// [`VerifyError`].
     pub fn verify(self, select: impl FnOnce(&T) -> &IdentityKey) -> Result<Verified<T>, VerifyError> {
         let signer = select(&self.body).clone();
+        self.verify_by(&signer)
+    }
+
+    /// The same where the signer is known beforehand and not named in the body.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub fn verify_by(self, signer: &IdentityKey) -> Result<Verified<T>, VerifyError> {
         signer.verify(T::LABEL, &[&self.signed.body], &self.signed.signature)?;
         Ok(Verified {
             bytes: self.bytes,
-            signer,
+            signer: signer.clone(),
             body: self.body,
         })
     }

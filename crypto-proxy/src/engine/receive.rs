@@ -140,7 +140,9 @@ impl Engine {
         if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
             self.effects.push(Effect::FetchBundle(peer.handle.clone()));
         }
-        let held = self.store.hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
+        let held = self
+            .store
+            .hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
         let reason = if held {
             "a message is signed by another identity than the known one of its handle; it is held"
         } else {

@@ -33,7 +33,7 @@ pub use seal::ColumnKeys;
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
 /// File name inside the state folder.
-const FILE: &str = "state.db";
+pub const FILE: &str = "state.db";
 
 /// The one writer of the state.
 #[derive(Debug)]

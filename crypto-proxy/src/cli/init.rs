@@ -1,0 +1,330 @@
+//! `waxwire-proxy init`: keys, the relay's pin, registration, the state folder.
+//!
+//! Interrupted at any step it can be run again: keys that were made and never registered are used
+//! on, with a recovery key of their own.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use rand_core::Rng as _;
+use waxwire_shared::{
+    api::{
+        problem::ProblemType,
+        rest::{Base64Bytes, ChallengeRequest, Purpose, RegisterRequest},
+    },
+    fingerprint::Fingerprint,
+    hash::sha256,
+    ids::{Handle, Nonce32, RelayId},
+    labels::Label,
+    sign::{SignedBytes, Unverified},
+    suite::Suite,
+    wire::{Bundle, BundleKey, Challenge, ChallengePurpose, Document as _, VERSION},
+};
+
+use super::StateArgs;
+use crate::{
+    clock,
+    crypto::{recovery::RecoverySecret, secret::StateMasterKey},
+    harden,
+    keystore::{
+        ApiKey, Argon2Cost, KeyStore, KeyStoreError, Keys, RelayPin, STORE_FILE, Status, UnlockOrigin,
+    },
+    link::{CallError, Client, RelayUrl, VerifiedRelay, verify_relay},
+    rng::OsRng,
+    state::{ColumnKeys, Store},
+};
+
+/// How long senders may use a bundle, in milliseconds.
+const BUNDLE_LIFE_MS: u64 = 90 * 24 * 3_600 * 1_000;
+/// A bundle is valid from a little before it was made, for relays and peers whose clocks are slow.
+const BUNDLE_EARLY_MS: u64 = 60 * 60 * 1_000;
+/// File of the local API's bearer token inside the state folder.
+pub(super) const TOKEN_FILE: &str = "token";
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// URL of the relay, with its fingerprint after a `#` where it is known.
+    #[arg(long, env = "WAXWIRE_PROXY_RELAY", value_name = "URL[#FINGERPRINT]")]
+    relay: String,
+    /// Handle to register: 3 to 30 lower-case letters, digits and single hyphens.
+    #[arg(long, env = "WAXWIRE_PROXY_HANDLE", value_name = "NAME")]
+    handle: Handle,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Invite code, where the relay asks for one.
+    #[arg(long, env = "WAXWIRE_PROXY_INVITE", value_name = "CODE")]
+    invite: Option<String>,
+    /// Write the recovery key to this new file instead of standard output.
+    #[arg(long, env = "WAXWIRE_PROXY_RECOVERY_FILE", value_name = "FILE")]
+    recovery_file: Option<PathBuf>,
+    /// Allow http:// to a relay on another machine. Envelopes stay sealed; the API key does not.
+    #[arg(long, env = "WAXWIRE_PROXY_INSECURE_RELAY")]
+    insecure_relay: bool,
+}
+
+pub(super) fn run(args: &InitArgs) -> anyhow::Result<()> {
+    harden::harden()?;
+    OsRng::check()?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(init(args))
+}
+
+async fn init(args: &InitArgs) -> anyhow::Result<()> {
+    let url = RelayUrl::parse(&args.relay, args.insecure_relay)?;
+    if let Some(file) = args.recovery_file.as_ref().filter(|file| file.exists()) {
+        bail!("{} exists; the recovery key would overwrite it", file.display());
+    }
+    let client = Client::new(url.clone())?;
+    let relay = meet(&client, &url).await?;
+    let recovery = RecoverySecret::generate(&mut OsRng);
+    let mut store = make_keys(args, &relay, &recovery)?;
+    make_state(&args.state.state, store.keys())?;
+    let registered = register(&client, &relay, store.keys(), args.invite.clone()).await?;
+    let token = make_token(&args.state.state)?;
+    let keys = store.keys_mut();
+    keys.api_key = Some(ApiKey::new(registered.api_key));
+    keys.bundle = Some(registered.bundle);
+    keys.status = Status::Active;
+    store.save(&mut OsRng)?;
+    report(args, store.keys(), &relay, &recovery, &token)
+}
+
+/// Asks the relay who it is and compares with the fingerprint in the URL.
+async fn meet(client: &Client, url: &RelayUrl) -> anyhow::Result<VerifiedRelay> {
+    let nonce = nonce();
+    let info = client
+        .relay_info(&nonce)
+        .await
+        .context("the relay does not answer")?;
+    let relay = verify_relay(&info, &nonce)?;
+    if let Some(fingerprint) = url.fingerprint() {
+        relay.require_fingerprint(fingerprint).with_context(|| {
+            format!(
+                "the relay's fingerprint is {}, another was given",
+                relay.fingerprint()
+            )
+        })?;
+    }
+    Ok(relay)
+}
+
+fn nonce() -> Nonce32 {
+    let mut bytes = [0; Nonce32::LENGTH];
+    OsRng.fill_bytes(&mut bytes);
+    Nonce32::from_bytes(bytes)
+}
+
+/// New keys, or those of an `init` for the same handle and relay that did not come to its end.
+fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) -> anyhow::Result<KeyStore> {
+    let folder = &args.state.state;
+    let (unlock, origin) = args.state.unlock_sources().find(folder)?;
+    if folder.join(STORE_FILE).exists() {
+        let mut store = KeyStore::open(folder, &unlock)?;
+        let keys = store.keys_mut();
+        let same = keys.handle == args.handle && keys.relay.identity == relay.identity;
+        if keys.status != Status::New || !same {
+            return Err(KeyStoreError::AlreadyExists {
+                path: folder.join(STORE_FILE),
+            }
+            .into());
+        }
+        keys.recovery = recovery.hash();
+        keys.bundle_number = clock::now().unix.max(keys.bundle_number + 1);
+        store.save(&mut OsRng)?;
+        return Ok(store);
+    }
+    if origin == UnlockOrigin::Beside {
+        tracing::warn!(
+            "no passphrase or key file was named: the key lies beside the store, whoever copies {} has both",
+            folder.display()
+        );
+    }
+    let url = args.relay.split('#').next().unwrap_or_default().to_owned();
+    let pin = RelayPin {
+        identity: relay.identity.clone(),
+        url,
+    };
+    let now = clock::now().unix;
+    let keys = Keys::generate(&mut OsRng, args.handle.clone(), pin, recovery.hash(), now);
+    Ok(KeyStore::create(
+        folder,
+        &unlock,
+        Argon2Cost::default(),
+        keys,
+        &mut OsRng,
+    )?)
+}
+
+/// The empty state database.
+fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
+    if folder.join(crate::state::FILE).exists() {
+        return Ok(());
+    }
+    let mut tag = [0; 8];
+    OsRng.fill_bytes(&mut tag);
+    Store::create(folder, column_keys(keys)?, tag, clock::now().unix)?;
+    Ok(())
+}
+
+/// The keys of the state database.
+pub(super) fn column_keys(keys: &Keys) -> anyhow::Result<Arc<ColumnKeys>> {
+    let master = StateMasterKey::from_slice(keys.state_master.expose_bytes())?;
+    Ok(Arc::new(ColumnKeys::new(master)))
+}
+
+/// What registration gave.
+struct Registration {
+    api_key: String,
+    bundle: waxwire_shared::ids::Hash,
+}
+
+/// Proves possession of the identity key to this relay and publishes the first bundle.
+async fn register(
+    client: &Client,
+    relay: &VerifiedRelay,
+    keys: &Keys,
+    invite: Option<String>,
+) -> anyhow::Result<Registration> {
+    let request = ChallengeRequest {
+        purpose: Purpose::Register,
+        handle: keys.handle.clone(),
+        identity: Base64Bytes(keys.identity.public().to_prefixed()),
+        nonce: nonce(),
+    };
+    let challenge = client.challenge(&request).await?.challenge;
+    let proof = prove(&challenge.0, relay, keys, &request.nonce)?;
+    let bundle = keys.identity.sign_document(&first_bundle(relay.relay_id, keys)?);
+    let hash = sha256(&bundle);
+    let request = RegisterRequest {
+        challenge,
+        proof,
+        bundle: Base64Bytes(bundle),
+        invite,
+    };
+    let registered = match client.register(&request).await {
+        Err(CallError::Problem(problem)) => match problem.problem_type() {
+            Some(ProblemType::HandleTaken) => bail!("the handle {} is taken on this relay", keys.handle),
+            Some(ProblemType::RegistrationClosed) => {
+                bail!("the relay registers nobody without a valid invite code (--invite)")
+            }
+            _ => bail!(
+                "the relay refuses the registration: {}",
+                problem.detail.unwrap_or(problem.title)
+            ),
+        },
+        answer => answer?,
+    };
+    ensure!(
+        registered.agent_id == keys.agent_id(),
+        "the relay answered with the id of another agent"
+    );
+    Ok(Registration {
+        api_key: registered.api_key,
+        bundle: hash,
+    })
+}
+
+/// Signs a challenge after making sure that this relay made it for this very purpose.
+fn prove(
+    challenge: &[u8],
+    relay: &VerifiedRelay,
+    keys: &Keys,
+    nonce: &Nonce32,
+) -> anyhow::Result<Base64Bytes> {
+    let verified = Unverified::<Challenge>::decode(challenge)?
+        .verify_by(&relay.identity)
+        .context("the relay's challenge is not authentic")?;
+    let body = verified.body();
+    let expected = body.relay == relay.relay_id
+        && body.purpose == ChallengePurpose::Register
+        && body.handle == keys.handle
+        && body.identity == *keys.identity.public()
+        && body.agent_nonce == *nonce;
+    ensure!(expected, "the relay's challenge is not for this registration");
+    let signed = SignedBytes::decode(challenge)?;
+    let proof = keys.identity.sign(Label::SigProof, &[&signed.body]);
+    Ok(Base64Bytes(proof.as_bytes().to_vec()))
+}
+
+fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Bundle> {
+    let key = keys
+        .current_encryption_key()
+        .context("the key store holds no encryption key")?;
+    let now = clock::now().unix;
+    Ok(Bundle {
+        version: VERSION,
+        relay,
+        handle: keys.handle.clone(),
+        identity: keys.identity.public().clone(),
+        number: keys.bundle_number,
+        not_before: now.saturating_sub(BUNDLE_EARLY_MS),
+        not_after: now + BUNDLE_LIFE_MS,
+        previous: keys.bundle,
+        min_suite: Suite::CLASSIC,
+        keys: vec![BundleKey {
+            suite: key.suite,
+            number: key.number,
+            public: key.secret.public().as_bytes().to_vec(),
+        }],
+        recovery: keys.recovery,
+    })
+}
+
+/// The bearer token of the local API: `wx_` and 43 characters, mode 0600.
+fn make_token(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join(TOKEN_FILE);
+    let mut bytes = zeroize::Zeroizing::new([0; 32]);
+    OsRng.fill_bytes(bytes.as_mut_slice());
+    let line = zeroize::Zeroizing::new(format!("wx_{}\n", URL_SAFE_NO_PAD.encode(bytes.as_slice())));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)?;
+    file.write_all(line.as_bytes())?;
+    file.sync_all()?;
+    Ok(path)
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn report(
+    args: &InitArgs,
+    keys: &Keys,
+    relay: &VerifiedRelay,
+    recovery: &RecoverySecret,
+    token: &Path,
+) -> anyhow::Result<()> {
+    println!("handle       {}", keys.handle);
+    println!("fingerprint  {}", Fingerprint::of(keys.identity.public()));
+    println!("relay        {} {}", keys.relay.url, relay.fingerprint());
+    println!("token        {}", token.display());
+    let text = recovery.expose_text();
+    match &args.recovery_file {
+        None => {
+            println!("recovery key {}", text.as_str());
+            println!("Keep the recovery key apart from this machine; it is shown only now.");
+        }
+        Some(path) => {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
+            writeln!(file, "{}", text.as_str())?;
+            file.sync_all()?;
+            println!("recovery key written to {}", path.display());
+        }
+    }
+    Ok(())
+}

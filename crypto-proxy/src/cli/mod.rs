@@ -1,0 +1,72 @@
+//! The program's commands. Each prints its result on standard output and everything else on
+//! standard error; a refusal is one line with its causes and exit status 1 (2 for wrong usage).
+
+mod init;
+mod logging;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::keystore::UnlockSources;
+
+/// Owns an agent's keys, seals and opens its messages, and serves it plaintext REST on localhost.
+#[derive(Debug, Parser)]
+#[command(name = "waxwire-proxy", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make keys, pin the relay, register a handle and write the state folder.
+    Init(init::InitArgs),
+    /// Serve the local API.
+    Run(run::RunArgs),
+}
+
+/// Where the agent's state is and what unlocks it.
+#[derive(Debug, Args)]
+struct StateArgs {
+    /// Folder of the agent's keys and messages.
+    #[arg(long, env = "WAXWIRE_PROXY_STATE", value_name = "DIR")]
+    state: PathBuf,
+    /// File with the passphrase of the key store, in one line.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_PASSPHRASE_FILE",
+        value_name = "FILE",
+        conflicts_with = "key_file"
+    )]
+    passphrase_file: Option<PathBuf>,
+    /// File with the key of the key store; made by init if it is missing.
+    #[arg(long, env = "WAXWIRE_PROXY_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl StateArgs {
+    fn unlock_sources(&self) -> UnlockSources {
+        UnlockSources {
+            passphrase_file: self.passphrase_file.clone(),
+            key_file: self.key_file.clone(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        }
+    }
+}
+
+/// Parses the command line and carries it out.
+///
+/// # Errors
+/// Whatever stops the command, with its causes; printed once, by `main`.
+pub fn run() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    cli.log.start();
+    match cli.command {
+        Command::Init(args) => init::run(&args),
+        Command::Run(args) => run::run(&args),
+    }
+}

@@ -1,0 +1,228 @@
+//! `waxwire-proxy run`: the engine, the link to the relay and the local API, until a signal.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+use waxwire_shared::{fingerprint::Fingerprint, ids::RelayId};
+
+use super::{
+    StateArgs,
+    init::{TOKEN_FILE, column_keys},
+};
+use crate::{
+    api::{self, ApiConfig, ApiState, ApiToken, Checks, ListenAddr, Listener},
+    clock,
+    crypto::{
+        sealed_box,
+        secret::{EncryptionSecret, IdentitySecret, SendIdKey},
+    },
+    engine::{Account, EncryptionKey, Engine, InboxMode, Settings, TrustPolicy},
+    harden,
+    keystore::{KeyStore, Keys, Status},
+    link::{self, Client, LinkConfig, LinkStatus, RelayUrl},
+    model::Me,
+    rng::OsRng,
+    shell,
+    state::{Reader, Store},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    state: StateArgs,
+    /// Where the local API listens: a loopback address with a port (0 takes a free one) or unix:PATH.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_LISTEN",
+        default_value = "127.0.0.1:7700",
+        value_name = "ADDRESS"
+    )]
+    listen: ListenAddr,
+    /// Who may write to the agent without being let in.
+    #[arg(long, env = "WAXWIRE_PROXY_INBOX_MODE", default_value = "open", value_enum)]
+    inbox_mode: InboxModeArg,
+    /// What a first contact needs: nothing (tofu), or handle#fingerprint (pinned).
+    #[arg(long, env = "WAXWIRE_PROXY_TRUST_POLICY", default_value = "tofu", value_enum)]
+    trust_policy: TrustPolicyArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum InboxModeArg {
+    /// Anybody.
+    Open,
+    /// Whom the agent has written to or let in; others wait in the requests.
+    #[value(name = "contacts_only")]
+    ContactsOnly,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TrustPolicyArg {
+    /// The first identity seen is pinned.
+    Tofu,
+    /// A first contact needs a fingerprint.
+    Pinned,
+}
+
+impl RunArgs {
+    fn settings(&self) -> Settings {
+        Settings {
+            inbox_mode: match self.inbox_mode {
+                InboxModeArg::Open => InboxMode::Open,
+                InboxModeArg::ContactsOnly => InboxMode::ContactsOnly,
+            },
+            trust_policy: match self.trust_policy {
+                TrustPolicyArg::Tofu => TrustPolicy::Tofu,
+                TrustPolicyArg::Pinned => TrustPolicy::Pinned,
+            },
+            ..Settings::default()
+        }
+    }
+}
+
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
+    harden::harden()?;
+    OsRng::check()?;
+    let folder = &args.state.state;
+    let (unlock, _) = args.state.unlock_sources().find(folder)?;
+    let store = KeyStore::open(folder, &unlock)?;
+    ensure!(
+        store.keys().status == Status::Active,
+        "the agent is not registered yet: run init again with the same arguments"
+    );
+    // Two threads: one for the link, one for the API; the engine has its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(args, store.keys()))
+}
+
+async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
+    let folder = &args.state.state;
+    let column_keys = column_keys(keys)?;
+    let store = Store::open(folder, Arc::clone(&column_keys))?;
+    let reader = Reader::open(folder, column_keys)?;
+    let cursors = store.cursors()?;
+    let account = account(keys)?;
+    let self_seal = self_seal_opens(&account);
+    let engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
+    let (commands, link_commands) = mpsc::unbounded_channel();
+    let running = shell::start(engine, commands)?;
+    let listener = Listener::bind(&args.listen).await?;
+
+    let cancel = CancellationToken::new();
+    let (status, link_status) = watch::channel(LinkStatus::default());
+    let config = LinkConfig {
+        client: Arc::new(client(keys)?),
+        cursors,
+    };
+    let link = tokio::spawn(link::run(
+        config,
+        link_commands,
+        running.handle.clone(),
+        OsRng,
+        status,
+        cancel.clone(),
+    ));
+    let config = ApiConfig {
+        me: me(keys, &reader)?,
+        hosts: listener.hosts(),
+        token: token(folder)?,
+        readiness: Arc::new(move || Checks::new(link_status.borrow().connected, self_seal)),
+        metrics: None,
+        stopping: cancel.clone(),
+    };
+    let router = api::router(ApiState::new(running.handle.clone(), reader, config));
+    announce(&listener);
+    let api = tokio::spawn(api::serve(listener, router, cancel.clone()));
+
+    stop_signal().await?;
+    tracing::info!("stopping");
+    cancel.cancel();
+    api.await.context("the local API ended abnormally")?;
+    link.await.context("the link ended abnormally")?;
+    running.stop().await;
+    Ok(())
+}
+
+/// Copies of the secrets for the engine; the key store keeps its own until the process ends.
+fn account(keys: &Keys) -> anyhow::Result<Account> {
+    let mut encryption_keys = Vec::new();
+    for record in &keys.encryption {
+        encryption_keys.push(EncryptionKey {
+            number: record.number,
+            suite: record.suite,
+            secret: EncryptionSecret::from_slice(record.secret.expose_bytes())?,
+        });
+    }
+    let current = keys
+        .current_encryption_key()
+        .context("the key store holds no encryption key")?;
+    Ok(Account {
+        handle: keys.handle.clone(),
+        relay: keys.relay_id(),
+        agent_id: keys.agent_id(),
+        identity: IdentitySecret::from_slice(keys.identity.expose_seed())?,
+        send_id_key: SendIdKey::from_slice(keys.send_id.expose_bytes())?,
+        encryption_keys,
+        key_number: current.number,
+        bundle_hash: keys.bundle.context("the key store holds no published bundle")?,
+        session: keys.session,
+        incarnation: keys.incarnation,
+    })
+}
+
+/// Whether what is sealed to the own newest key opens.
+fn self_seal_opens(account: &Account) -> bool {
+    let probe = b"waxwire self-seal";
+    account.encryption_keys.last().is_some_and(|key| {
+        let sealed = sealed_box::seal(&mut OsRng, key.secret.public(), probe);
+        sealed_box::open(&key.secret, &sealed).is_ok_and(|opened| opened.as_slice() == probe)
+    })
+}
+
+fn client(keys: &Keys) -> anyhow::Result<Client> {
+    // Whether http:// is allowed was decided at init.
+    let url = RelayUrl::parse(&keys.relay.url, true)?;
+    let api_key = keys.api_key.as_ref().context("the key store holds no API key")?;
+    let api_key = link::ApiKey::new(api_key.expose_text().to_owned())?;
+    Ok(Client::new(url)?.authorized(&api_key, RelayId::of(&keys.relay.identity), OsRng))
+}
+
+fn token(folder: &Path) -> anyhow::Result<ApiToken> {
+    let path = folder.join(TOKEN_FILE);
+    let line = zeroize::Zeroizing::new(
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
+    );
+    ApiToken::parse(&line).with_context(|| format!("{} holds no token", path.display()))
+}
+
+fn me(keys: &Keys, reader: &Reader) -> anyhow::Result<Me> {
+    Ok(Me {
+        handle: keys.handle.clone(),
+        agent_id: keys.agent_id().to_string(),
+        fingerprint: Fingerprint::of(keys.identity.public()),
+        created_at: reader.created_at()?,
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "scripts wait for this line")]
+fn announce(listener: &Listener) {
+    println!("listening on {listener}");
+    tracing::info!(time = clock::now().unix, "ready");
+}
+
+async fn stop_signal() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
