@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
 };
+use waxwire_shared::api::problem::{Problem, ProblemType};
 
 use crate::{clock::within, program::Address};
 
@@ -336,6 +337,31 @@ impl Answer {
             bail!("refused with {}: {}", self.status, self.text());
         }
         self.parse()
+    }
+
+    /// Requires a refusal of the relay: a complete problem document of a kind; gives it.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn problem(&self, kind: ProblemType) -> anyhow::Result<Problem> {
+        let shown = format!("{} {}: {}", self.status, self.media_type(), self.text());
+        ensure!(
+            self.status == kind.status() && self.media_type() == "application/problem+json",
+            "expected {kind:?}, got {shown}"
+        );
+        let problem: Problem = serde_json::from_slice(&self.body).with_context(|| shown.clone())?;
+        ensure!(
+            problem.problem_type() == Some(kind),
+            "expected {kind:?}, got {shown}"
+        );
+        ensure!(
+            problem.status == self.status && problem.instance.is_some(),
+            "incomplete: {shown}"
+        );
+        if matches!(self.status, 429 | 503) {
+            ensure!(self.header("retry-after").is_some(), "no Retry-After: {shown}");
+        }
+        Ok(problem)
     }
 
     /// Requires a refusal of the local API: status, code, both strings, media type; gives the details.

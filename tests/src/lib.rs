@@ -9,6 +9,7 @@ pub mod http;
 pub mod program;
 pub mod proxy;
 pub mod relay;
+pub mod stranger;
 pub mod tap;
 pub mod world;
 
@@ -18,5 +19,6 @@ pub use clock::{eventually, patience, within};
 pub use http::{Answer, Ask, Http};
 pub use proxy::Proxy;
 pub use relay::Relay;
+pub use stranger::Stranger;
 pub use tap::Tap;
 pub use world::{Pair, World, scenario, scenario_within};

@@ -1,0 +1,173 @@
+//! Identities, pins and decisions on them, as agents see them.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use waxwire_tests::{Agent, scenario};
+
+fn text<'a>(value: &'a Value, name: &str) -> anyhow::Result<&'a str> {
+    value[name]
+        .as_str()
+        .with_context(|| format!("no {name} in {value}"))
+}
+
+async fn decide(
+    agent: &Agent,
+    peer: &str,
+    state: &str,
+    fingerprint: &str,
+) -> anyhow::Result<waxwire_tests::Answer> {
+    let body = json!({ "state": state, "fingerprint": fingerprint });
+    agent.put_json(&format!("/v1/agents/{peer}/trust"), &body).await
+}
+
+/// D7: both ends show the same safety number, and a lookup alone pins nothing.
+#[test]
+fn safety_numbers_are_equal_and_a_lookup_pins_nothing() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        let (of_bob, of_alice) = (alice.identity("bob").await?, bob.identity("@Alice").await?);
+        assert_eq!(of_bob["safety_number"], of_alice["safety_number"]);
+        let digits = text(&of_bob, "safety_number")?
+            .chars()
+            .filter(char::is_ascii_digit)
+            .count();
+        assert_eq!(digits, 60);
+        assert_eq!(
+            (&of_bob["state"], &of_bob["handle"]),
+            (&json!("new"), &json!("bob"))
+        );
+        let me = bob.get("/v1/agents/me").await?.expect(200)?;
+        assert_eq!(me["fingerprint"], of_bob["fingerprint"]);
+        alice.send_text("bob", "pins", "by use").await?;
+        assert_eq!(alice.identity("bob").await?["state"], "pinned");
+        alice
+            .get("/v1/agents/nobody-here/identity")
+            .await?
+            .refused(404, "AGENT_NOT_FOUND")?;
+        alice.get("/v1/agents/alice").await?.expect(200)?;
+        assert_eq!(alice.get("/v1/agents/bob").await?.expect(200)?["handle"], "bob");
+        Ok(())
+    });
+}
+
+#[test]
+fn trust_is_decided_on_the_current_fingerprint_only() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        let identity = alice.identity("bob").await?;
+        let fingerprint = text(&identity, "fingerprint")?;
+        let wrong = "0".repeat(64);
+        let details = decide(&alice, "bob", "verified", &wrong)
+            .await?
+            .refused(409, "FINGERPRINT_MISMATCH")?;
+        assert_eq!(details["actual"], fingerprint);
+        decide(&alice, "bob", "verified", "not hexadecimal")
+            .await?
+            .refused(400, "VALIDATION_ERROR")?;
+        decide(&alice, "bob", "trusted", fingerprint)
+            .await?
+            .refused(400, "VALIDATION_ERROR")?;
+        decide(&alice, "nobody-here", "verified", fingerprint)
+            .await?
+            .refused(404, "AGENT_NOT_FOUND")?;
+        assert_eq!(alice.identity("bob").await?["state"], "new");
+
+        assert_eq!(
+            decide(&alice, "bob", "verified", fingerprint)
+                .await?
+                .expect(200)?["state"],
+            "verified"
+        );
+        pair.alice.crash().await?;
+        assert_eq!(alice.identity("bob").await?["state"], "verified");
+        alice
+            .send_text("bob", "to-verified", "compared by people")
+            .await?;
+        bob.receive().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn blocked_peers_are_neither_written_to_nor_heard() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "before", "before the block").await?;
+        bob.receive().await?;
+        let identity = bob.identity("alice").await?;
+        let fingerprint = text(&identity, "fingerprint")?;
+        assert_eq!(
+            decide(&bob, "alice", "blocked", fingerprint).await?.expect(200)?["state"],
+            "blocked"
+        );
+        bob.try_text("alice", "to-blocked", "not to be sent")
+            .await?
+            .refused(403, "BLOCKED")?;
+        alice.try_text("bob", "from-blocked", "not to be seen").await?;
+        assert!(bob.sync_after(None, 2).await?.is_empty());
+        decide(&bob, "alice", "pinned", fingerprint).await?.expect(200)?;
+        bob.send_text("alice", "after", "after the block").await?;
+        assert_eq!(alice.receive().await?.client_msg_id, "after");
+        Ok(())
+    });
+}
+
+/// Flow 2, step 1: a fingerprint in the address must match, at first contact and later.
+#[test]
+fn address_with_fingerprint_must_match() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        let me = bob.get("/v1/agents/me").await?.expect(200)?;
+        let fingerprint = text(&me, "fingerprint")?;
+        let wrong = format!("bob#{}", "a".repeat(64));
+        alice
+            .try_text(&wrong, "wrong", "to somebody else")
+            .await?
+            .refused(409, "FINGERPRINT_MISMATCH")?;
+        alice
+            .try_text("bob#123", "short", "no fingerprint")
+            .await?
+            .refused(400, "VALIDATION_ERROR")?;
+        alice
+            .send_text(&format!("@Bob#{fingerprint}"), "right", "to bob himself")
+            .await?;
+        assert_eq!(bob.receive().await?.client_msg_id, "right");
+        assert_eq!(alice.identity("bob").await?["state"], "pinned");
+        alice
+            .try_text(&wrong, "wrong", "still somebody else")
+            .await?
+            .refused(409, "FINGERPRINT_MISMATCH")?;
+        let encoded = format!("/v1/agents/bob%23{}/identity", "a".repeat(64));
+        alice.get(&encoded).await?.refused(409, "FINGERPRINT_MISMATCH")?;
+        alice
+            .get(&format!("/v1/agents/%40bob%23{fingerprint}/identity"))
+            .await?
+            .expect(200)?;
+        assert!(bob.sync_after(None, 1).await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn open_inbox_has_no_requests() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice
+            .send_text("bob", "stranger", "straight to the inbox")
+            .await?;
+        bob.receive().await?;
+        assert_eq!(
+            bob.get("/v1/requests").await?.expect(200)?,
+            json!({ "requests": [] })
+        );
+        bob.post("/v1/requests/nobody-here/accept")
+            .await?
+            .refused(404, "AGENT_NOT_FOUND")?;
+        Ok(())
+    });
+}
