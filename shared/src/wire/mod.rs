@@ -1,4 +1,4 @@
-//! Every binary format: deterministic CBOR with integer keys (docs/protocol.md, 3 and 14).
+//! Every binary format: deterministic CBOR with integer keys (docs/protocol.md, 3 and 13).
 //!
 //! Each format is one table of field numbers. A number is never used again for another meaning;
 //! retired ones stay reserved. Positive unknown keys are refused, negative ones are skipped: they
