@@ -19,6 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::{
     clock,
     engine::{Command, Effect, Engine, Event, LinkEvent, Notice, Reply, RequestId},
+    fault,
     link::{LinkCommand, Reports},
     model::Refusal,
 };
@@ -138,15 +139,17 @@ async fn run(
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        let now = clock::now().unix;
-        let deadline = engine
-            .next_deadline()
-            .map(|at| Duration::from_millis(at.saturating_sub(now)));
+        let due = engine.next_deadline();
+        let wait = due.map(|at| Duration::from_millis(at.saturating_sub(clock::now().unix)));
         tokio::select! {
             biased;
             count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },
             _ = stopped.recv() => break,
-            () = wait(deadline) => batch.push(Event::Tick),
+            () = sleep(wait) => {}
+        }
+        // Also while events keep coming.
+        if due.is_some_and(|at| at <= clock::now().unix) {
+            batch.push(Event::Tick);
         }
         let effects = engine.handle_batch(batch.drain(..), clock::now());
         for effect in effects {
@@ -156,9 +159,9 @@ async fn run(
     lock(&outside.pending).clear();
 }
 
-async fn wait(deadline: Option<Duration>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline).await,
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
 }
@@ -167,6 +170,9 @@ impl Outside {
     fn carry_out(&self, effect: Effect) {
         let command = match effect {
             Effect::Reply(id, answer) => {
+                if matches!(answer, Ok(Reply::Sent(_))) {
+                    fault::point("send.stored");
+                }
                 if let Some(waiting) = lock(&self.pending).remove(&id) {
                     // The agent may have hung up; its retry finds the outcome.
                     let _gone = waiting.send(answer);
@@ -178,8 +184,14 @@ impl Outside {
                 let _nobody = self.notices.send(notice);
                 return;
             }
-            Effect::Send(token, envelope) => LinkCommand::Send { token, envelope },
-            Effect::Ack(cursors) => LinkCommand::Ack(cursors),
+            Effect::Send(token, envelope) => {
+                fault::point("send.committed");
+                LinkCommand::Send { token, envelope }
+            }
+            Effect::Ack(cursors) => {
+                fault::point("receive.committed");
+                LinkCommand::Ack(cursors)
+            }
             Effect::FetchBundle(handle) => LinkCommand::FetchBundle(handle),
             Effect::ResetLink => LinkCommand::Reset,
         };

@@ -34,6 +34,8 @@ impl Engine {
     pub(super) fn link_up(&mut self, relay_time: u64, now: UnixMs) -> Result<(), StateError> {
         self.link_down();
         self.volatile.link_up = true;
+        // Receipts that were owed when the proxy last stopped.
+        self.volatile.receipts_at.get_or_insert(now + self.settings.receipt_delay);
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::FetchBundle(handle));
         }
