@@ -14,7 +14,7 @@ use crate::{
     rng::{self, Random, RandomError},
     snowflake::WorkerId,
     store::{
-        AgentRecord, CommitListener, DatabaseUrl, OpenError, ReadError, Store, StoreContext, Stored,
+        AgentNo, AgentRecord, CommitListener, DatabaseUrl, OpenError, ReadError, Store, StoreContext, Stored,
         WriteError,
     },
 };
@@ -124,11 +124,16 @@ async fn run_on(
     }
 }
 
-fn say(changed: Option<bool>, handle: Handle, done: &str, before: &str) -> Result<String, AdminError> {
+fn say(
+    changed: Option<(AgentNo, bool)>,
+    handle: Handle,
+    done: &str,
+    before: &str,
+) -> Result<String, AdminError> {
     match changed {
         None => Err(AdminError::Unknown(handle)),
-        Some(true) => Ok(format!("{handle}: {done}")),
-        Some(false) => Ok(format!("{handle}: {before}")),
+        Some((_, true)) => Ok(format!("{handle}: {done}")),
+        Some((_, false)) => Ok(format!("{handle}: {before}")),
     }
 }
 

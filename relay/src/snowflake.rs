@@ -95,6 +95,12 @@ impl Snowflakes {
     }
 }
 
+/// The least id that could be made at `ms`, Unix milliseconds.
+#[must_use]
+pub const fn first_at(ms: u64) -> u64 {
+    (ms.saturating_sub(EPOCH_MS) & TIME_MASK) << (WORKER_BITS + SEQUENCE_BITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

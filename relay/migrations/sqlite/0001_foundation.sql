@@ -81,22 +81,21 @@ CREATE TABLE queue (
     CHECK (acked <= head)
 ) STRICT;
 
--- `place` is queue_no * 2^36 + position: one integer key keeps a queue's rows together and in order. A
--- WITHOUT ROWID table would carry whole envelopes in its inner pages.
+-- Rows are appended in the order of their ids, and an index finds a queue's rows in order. Clustering
+-- whole envelopes by queue would split pages in the middle of the table with every send.
 CREATE TABLE envelope (
-    place       INTEGER PRIMARY KEY,
-    envelope_id INTEGER NOT NULL,
-    stored_at   INTEGER NOT NULL,
-    bytes       BLOB    NOT NULL
-) STRICT;
-
-CREATE TABLE sent (
-    sender_no   INTEGER NOT NULL,
-    mid         BLOB    NOT NULL CHECK (length(mid) = 16),
-    envelope_id INTEGER NOT NULL,
-    hash        BLOB    NOT NULL,
+    envelope_id INTEGER PRIMARY KEY,
     queue_no    INTEGER NOT NULL,
     position    INTEGER NOT NULL,
     stored_at   INTEGER NOT NULL,
+    bytes       BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX envelope_by_queue ON envelope (queue_no, position);
+
+CREATE TABLE sent (
+    sender_no   INTEGER NOT NULL,
+    mid         BLOB    NOT NULL,
+    envelope_id INTEGER NOT NULL,
+    hash        BLOB    NOT NULL,
     PRIMARY KEY (sender_no, mid)
 ) STRICT, WITHOUT ROWID;

@@ -65,7 +65,7 @@ pub(super) async fn register(
     let status = match relay.delivery.store.register(registration).await? {
         RegisterOutcome::Created(_) => StatusCode::CREATED,
         RegisterOutcome::Repeated(agent) => {
-            replaced(&relay, agent);
+            end_access(&relay, agent, Closing::KeyReplaced);
             StatusCode::OK
         }
         refused => return Err(refusal(refused)),
@@ -102,10 +102,10 @@ pub(super) fn used_challenge() -> ApiError {
     ApiError::new(ProblemType::ChallengeRefused).detail("the challenge was used before: ask for another")
 }
 
-/// Whoever holds the old API key is not the agent any more.
-pub(super) fn replaced(relay: &Relay, agent: AgentNo) {
+/// Whoever holds the API key that an agent had may not use it any more.
+pub(super) fn end_access(relay: &Relay, agent: AgentNo, closing: Closing) {
     relay.auth.forget(agent);
-    relay.delivery.hub.close_agent(agent, Closing::KeyReplaced);
+    relay.delivery.hub.close_agent(agent, closing);
 }
 
 /// Answers an [`AgentAnswer`].

@@ -14,11 +14,12 @@ use waxwire_shared::{
 
 use super::{
     ApiError,
-    agents::{replaced, used_challenge},
+    agents::{end_access, used_challenge},
     extract::{Json, json},
 };
 use crate::{
     accounts::{credential::Credential, proof},
+    delivery::Closing,
     relay::Relay,
     store::KeyOutcome,
 };
@@ -42,7 +43,7 @@ pub(super) async fn post(
         .replace_key(proven.handle, proven.id, key.hash(), proven.challenge)
         .await?;
     match outcome {
-        KeyOutcome::Replaced(agent) => replaced(&relay, agent),
+        KeyOutcome::Replaced(agent) => end_access(&relay, agent, Closing::KeyReplaced),
         KeyOutcome::Unknown => return Err(ApiError::new(ProblemType::NotFound)),
         KeyOutcome::ChallengeUsed => return Err(used_challenge()),
         KeyOutcome::Suspended => return Err(ApiError::new(ProblemType::Suspended)),

@@ -1,6 +1,7 @@
 //! The relay's HTTP interface: one file a resource, docs/relay-api.md says what each answers.
 
 mod acks;
+mod admin;
 mod agents;
 mod api_keys;
 mod bundles;
@@ -27,6 +28,7 @@ use crate::relay::Relay;
 
 /// Every route.
 pub fn router(relay: Arc<Relay>) -> Router {
+    let admin = relay.master_key.as_ref().map(|_| admin::router());
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -42,6 +44,7 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/queues/{queue}/envelopes", get(queues::envelopes))
         .route("/v1/acks", post(acks::post))
         .route("/v1/link", get(link::get))
+        .merge(admin.unwrap_or_default())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(relay)

@@ -13,12 +13,15 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patient;
 use crate::{api, metrics::Metrics, relay::Relay};
 
 /// How long a request's head may take, the rest between two requests included.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer may take to read anything of what is written.
+const WRITE: Duration = Duration::from_secs(30);
 /// Largest head of a request.
 const HEAD_BYTES: usize = 16 * 1024;
 
@@ -73,7 +76,7 @@ impl Protocol {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, WRITE)), service)
             .with_upgrades();
         tokio::pin!(connection);
         let result = tokio::select! {

@@ -2,6 +2,7 @@
 
 mod connection;
 mod listener;
+mod patience;
 mod tls;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};

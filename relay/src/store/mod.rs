@@ -3,6 +3,8 @@
 //! A store owes its callers what `conformance` tests: positions without gaps in commit order,
 //! idempotency by `(sender, mid)` before every other check, and an answer only after the commit.
 
+#[cfg(test)]
+mod conformance;
 pub mod model;
 pub mod sqlite;
 
@@ -205,20 +207,24 @@ impl Store {
         on_each!(self, s => s.replace_key(handle, id, key_hash, challenge).await)
     }
 
-    /// Takes an agent's API key away. `None` if there is no such handle, else whether it had one.
+    /// Takes an agent's API key away. `None` if there is no such handle, else the agent and whether it had one.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn revoke_key(&self, handle: Handle) -> Result<Option<bool>, WriteError> {
+    pub async fn revoke_key(&self, handle: Handle) -> Result<Option<(AgentNo, bool)>, WriteError> {
         on_each!(self, s => s.revoke_key(handle).await)
     }
 
-    /// Suspends an agent or ends its suspension. `None` if there is no such handle, else whether
-    /// anything changed.
+    /// Suspends an agent or ends its suspension. `None` if there is no such handle, else the
+    /// agent and whether anything changed.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn set_suspended(&self, handle: Handle, suspended: bool) -> Result<Option<bool>, WriteError> {
+    pub async fn set_suspended(
+        &self,
+        handle: Handle,
+        suspended: bool,
+    ) -> Result<Option<(AgentNo, bool)>, WriteError> {
         on_each!(self, s => s.set_suspended(handle, suspended).await)
     }
 

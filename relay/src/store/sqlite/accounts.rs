@@ -190,7 +190,7 @@ fn replace_key(
     }
 }
 
-fn revoke_key(tx: &Transaction<'_>, handle: &Handle) -> rusqlite::Result<Option<bool>> {
+fn revoke_key(tx: &Transaction<'_>, handle: &Handle) -> rusqlite::Result<Option<(AgentNo, bool)>> {
     let Some(found) = by_handle(tx.connection, handle)? else {
         return Ok(None);
     };
@@ -200,10 +200,14 @@ fn revoke_key(tx: &Transaction<'_>, handle: &Handle) -> rusqlite::Result<Option<
             .execute([found.no.0, tx.now_ms.cast_signed()])?;
         note_auth_event(tx, found.no)?;
     }
-    Ok(Some(found.has_key))
+    Ok(Some((found.no, found.has_key)))
 }
 
-fn set_suspended(tx: &Transaction<'_>, handle: &Handle, suspended: bool) -> rusqlite::Result<Option<bool>> {
+fn set_suspended(
+    tx: &Transaction<'_>,
+    handle: &Handle,
+    suspended: bool,
+) -> rusqlite::Result<Option<(AgentNo, bool)>> {
     let Some(found) = by_handle(tx.connection, handle)? else {
         return Ok(None);
     };
@@ -215,7 +219,7 @@ fn set_suspended(tx: &Transaction<'_>, handle: &Handle, suspended: bool) -> rusq
             .execute(params![found.no.0, since])?;
         note_auth_event(tx, found.no)?;
     }
-    Ok(Some(changes))
+    Ok(Some((found.no, changes)))
 }
 
 fn relay_secret(tx: &Transaction<'_>, candidate: &Zeroizing<[u8; 32]>) -> rusqlite::Result<RelaySecret> {
@@ -263,7 +267,10 @@ impl SqliteStore {
             .await
     }
 
-    pub(in crate::store) async fn revoke_key(&self, handle: Handle) -> Result<Option<bool>, WriteError> {
+    pub(in crate::store) async fn revoke_key(
+        &self,
+        handle: Handle,
+    ) -> Result<Option<(AgentNo, bool)>, WriteError> {
         self.write(move |tx| revoke_key(tx, &handle)).await
     }
 
@@ -271,7 +278,7 @@ impl SqliteStore {
         &self,
         handle: Handle,
         suspended: bool,
-    ) -> Result<Option<bool>, WriteError> {
+    ) -> Result<Option<(AgentNo, bool)>, WriteError> {
         self.write(move |tx| set_suspended(tx, &handle, suspended)).await
     }
 

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::Lane,
 };
 
-use super::{place::place, sql};
+use super::sql;
 use crate::{
     snowflake::Snowflakes,
     store::{AgentNo, NewEnvelope, QueueNo, SendOutcome, Stored, Target},
@@ -185,20 +185,19 @@ fn insert(
     for new in placed {
         let send = sends[new.send];
         let position = heads.get(&new.queue_no).copied().unwrap_or_default() + new.offset;
-        let place = place(new.queue_no, position).ok_or(rusqlite::Error::IntegralValueOutOfRange(
-            0,
-            position.cast_signed(),
-        ))?;
         let id = new.envelope_id.cast_signed();
-        envelopes.execute(params![place, id, now, send.bytes.as_ref()])?;
+        envelopes.execute(params![
+            id,
+            new.queue_no.0,
+            position.cast_signed(),
+            now,
+            send.bytes.as_ref()
+        ])?;
         sent.execute(params![
             send.sender.0,
             send.mid.as_bytes(),
             id,
-            send.hash.as_bytes(),
-            new.queue_no.0,
-            position.cast_signed(),
-            now
+            send.hash.as_bytes()
         ])?;
         stored.push(Stored {
             queue_no: new.queue_no,

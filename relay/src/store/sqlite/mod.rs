@@ -2,11 +2,13 @@
 
 mod accounts;
 mod batch;
+mod checkpoint;
 mod open;
-mod place;
 mod reads;
 mod retention;
 mod sql;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};

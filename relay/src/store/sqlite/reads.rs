@@ -6,7 +6,7 @@ use waxwire_shared::{
     ids::{AgentId, Handle, Hash},
 };
 
-use super::{SqliteStore, place, sql};
+use super::{SqliteStore, sql};
 use crate::store::{
     Account, AgentNo, AgentRecord, AuthEvent, Page, QueueHead, QueueNo, Range, ReadError, StoredEnvelope,
 };
@@ -103,27 +103,24 @@ impl SqliteStore {
     /// The head is read first: a reader may see more than it, never less.
     pub(in crate::store) async fn read(&self, queue: QueueNo, range: Range) -> Result<Page, ReadError> {
         let head = self.queue_head(queue).await?.head;
-        let first = place::place_clamped(queue, range.after);
-        let end = range.before.map_or_else(
-            || place::place_clamped(queue, u64::MAX),
-            |before| place::place_clamped(queue, before),
-        );
+        let before = range.before.unwrap_or(u64::MAX);
         let mut rows = sqlx::query_as::<_, (i64, i64, i64, Vec<u8>)>(sql::ENVELOPES)
-            .bind(first)
-            .bind(end)
+            .bind(queue.0)
+            .bind(i64::try_from(range.after).unwrap_or(i64::MAX))
+            .bind(i64::try_from(before).unwrap_or(i64::MAX))
             .bind(count(range.limit))
             .fetch(&self.readers);
         let mut envelopes = Vec::new();
         let mut bytes_read = 0_usize;
         let mut more = false;
-        while let Some((place, id, stored_at, bytes)) = rows.try_next().await? {
+        while let Some((position, id, stored_at, bytes)) = rows.try_next().await? {
             bytes_read += bytes.len();
             if bytes_read > range.max_bytes && !envelopes.is_empty() {
                 more = true;
                 break;
             }
             envelopes.push(StoredEnvelope {
-                position: place::position(place),
+                position: position.cast_unsigned(),
                 envelope_id: id.cast_unsigned(),
                 stored_at: stored_at.cast_unsigned(),
                 bytes,

@@ -3,8 +3,9 @@
 
 use rusqlite::params;
 
-use super::{SqliteStore, place, reads::count, sql};
-use crate::store::{QueueNo, ReadError, RetainError, RetainStep, Retention, RetentionCursor};
+use super::{SqliteStore, reads::count, sql};
+use crate::snowflake;
+use crate::store::{ReadError, RetainError, RetainStep, Retention, RetentionCursor};
 
 /// Idempotency keys looked at in a step.
 const LOOK: usize = 2_000;
@@ -39,7 +40,8 @@ impl SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(ReadError::from)?;
-        let before = policy.sent_before.cast_signed();
+        let before = snowflake::first_at(policy.sent_before).cast_signed();
+        let events_before = policy.sent_before.cast_signed();
         let due: Vec<usize> = (0..rows.len())
             .filter(|row| rows[*row].2 < before)
             .take(DELETE)
@@ -58,14 +60,14 @@ impl SqliteStore {
         self.write(move |tx| {
             let mut delete = tx.connection.prepare_cached(sql::DELETE_SENT)?;
             for (sender, mid, _) in &rows {
-                delete.execute(params![sender, mid, before])?;
+                delete.execute(params![sender, mid])?;
             }
             tx.connection
                 .prepare_cached(sql::EXPIRE_CHALLENGES)?
                 .execute([now])?;
             tx.connection
                 .prepare_cached(sql::PRUNE_AUTH_EVENTS)?
-                .execute([before])?;
+                .execute([events_before])?;
             Ok(())
         })
         .await?;
@@ -87,10 +89,9 @@ impl SqliteStore {
         let mut due = Vec::new();
         let mut done = queues.len() < QUEUES;
         for (queue, acked) in queues {
-            let no = QueueNo(queue);
             let rows: Vec<(i64, i64)> = sqlx::query_as(sql::OLDEST_ENVELOPES)
-                .bind(place::place_clamped(no, 0))
-                .bind(place::place_clamped(no, acked.cast_unsigned()))
+                .bind(queue)
+                .bind(acked)
                 .bind(count(DELETE))
                 .fetch_all(&self.readers)
                 .await
@@ -107,8 +108,8 @@ impl SqliteStore {
         if deleted > 0 {
             self.write(move |tx| {
                 let mut delete = tx.connection.prepare_cached(sql::DELETE_ENVELOPE)?;
-                for place in &due {
-                    delete.execute([place])?;
+                for envelope in &due {
+                    delete.execute([envelope])?;
                 }
                 Ok(())
             })

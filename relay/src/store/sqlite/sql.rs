@@ -7,7 +7,7 @@ pub(super) const PRAGMAS: &str = "
     PRAGMA foreign_keys = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8000;
-    PRAGMA wal_autocheckpoint = 4000;
+    PRAGMA wal_autocheckpoint = 0;
 ";
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
@@ -15,6 +15,8 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Copies the log into the database and syncs both, so that what a crashed run left in the log is on
 /// disk before anybody is told that it is.
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+/// Copies as much of the log as it can without waiting for anybody.
+pub(super) const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 pub(super) const IDENTITY: &str = "SELECT secret FROM relay_identity WHERE id = 1";
 pub(super) const INSERT_IDENTITY: &str =
@@ -70,12 +72,12 @@ pub(super) const ACK: &str =
 
 pub(super) const RECIPIENT: &str = "SELECT mail_queue, control_queue FROM agent WHERE agent_id = ?1";
 pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
-pub(super) const INSERT_SENT: &str = "INSERT INTO sent
-    (sender_no, mid, envelope_id, hash, queue_no, position, stored_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const INSERT_SENT: &str =
+    "INSERT INTO sent (sender_no, mid, envelope_id, hash) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const INSERT_ENVELOPE: &str =
-    "INSERT INTO envelope (place, envelope_id, stored_at, bytes) VALUES (?1, ?2, ?3, ?4)";
-pub(super) const ENVELOPES: &str = "SELECT place, envelope_id, stored_at, bytes FROM envelope
-    WHERE place > ?1 AND place < ?2 ORDER BY place LIMIT ?3";
+    "INSERT INTO envelope (envelope_id, queue_no, position, stored_at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(super) const ENVELOPES: &str = "SELECT position, envelope_id, stored_at, bytes FROM envelope
+    WHERE queue_no = ?1 AND position > ?2 AND position < ?3 ORDER BY position LIMIT ?4";
 
 pub(super) const ACCOUNT_BY_KEY: &str =
     "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL
@@ -88,13 +90,13 @@ pub(super) const AGENTS: &str =
     FROM agent WHERE handle > ?1 ORDER BY handle LIMIT ?2";
 pub(super) const PING: &str = "SELECT 1";
 
-pub(super) const SENT_AFTER: &str = "SELECT sender_no, mid, stored_at FROM sent
+pub(super) const SENT_AFTER: &str = "SELECT sender_no, mid, envelope_id FROM sent
     WHERE (sender_no, mid) > (?1, ?2) ORDER BY sender_no, mid LIMIT ?3";
-pub(super) const DELETE_SENT: &str = "DELETE FROM sent WHERE sender_no = ?1 AND mid = ?2 AND stored_at < ?3";
+pub(super) const DELETE_SENT: &str = "DELETE FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const QUEUES_AFTER: &str =
     "SELECT queue_no, acked FROM queue WHERE queue_no > ?1 ORDER BY queue_no LIMIT ?2";
-pub(super) const OLDEST_ENVELOPES: &str =
-    "SELECT place, stored_at FROM envelope WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
-pub(super) const DELETE_ENVELOPE: &str = "DELETE FROM envelope WHERE place = ?1";
+pub(super) const OLDEST_ENVELOPES: &str = "SELECT envelope_id, stored_at FROM envelope
+    WHERE queue_no = ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
+pub(super) const DELETE_ENVELOPE: &str = "DELETE FROM envelope WHERE envelope_id = ?1";
 pub(super) const PRUNE_AUTH_EVENTS: &str = "DELETE FROM auth_event WHERE at < ?1
     AND event_no < (SELECT max(event_no) FROM auth_event)";

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     batch::{self, Memory, Sends, Transaction},
+    checkpoint::Checkpointer,
     open, sql,
 };
 use crate::{
@@ -160,6 +161,7 @@ impl WriterHandle {
             connection: Some(connection),
             memory: Memory::new(Snowflakes::new(context.worker, floor)),
             ids_reserved_until: floor,
+            checkpointer: Checkpointer::start(path).map_err(OpenError::Thread)?,
             queue,
             shared: Arc::clone(&shared),
             clock: context.clock,
@@ -256,6 +258,7 @@ struct Writer {
     connection: Option<Connection>,
     memory: Memory,
     ids_reserved_until: u64,
+    checkpointer: Checkpointer,
     queue: mpsc::Receiver<Op>,
     shared: Arc<Shared>,
     clock: Clock,
@@ -359,6 +362,7 @@ impl Writer {
             tracing::info!("the database takes writes again");
         }
         let Sends { outcomes, stored } = sends;
+        self.checkpointer.note_others(batch.jobs.len(), batch.acks.len());
         for (op, outcome) in batch.sends.into_iter().zip(outcomes) {
             op.answer(Ok(outcome));
         }
@@ -367,6 +371,12 @@ impl Writer {
         }
         if !stored.is_empty() {
             self.listener.stored(&stored);
+            for envelope in &stored {
+                self.checkpointer.note_envelope(envelope.bytes.len());
+            }
+        }
+        if let Some(connection) = &self.connection {
+            self.checkpointer.turn(connection);
         }
     }
 

@@ -1,0 +1,144 @@
+//! The conformance suite on SQLite, and what only this store does.
+
+use std::{sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::{
+    CommitListener, DatabaseUrl, OpenError, Store, Stored,
+    conformance::{self, Backend},
+};
+use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
+
+struct Sqlite(TempDir);
+
+impl Sqlite {
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("relay.db")
+    }
+}
+
+fn inner(store: &Store) -> &SqliteStore {
+    match store {
+        Store::Sqlite(store) => store,
+    }
+}
+
+impl Backend for Sqlite {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    async fn open(&self, context: StoreContext) -> Store {
+        Store::open(&DatabaseUrl::Sqlite(self.path()), context)
+            .await
+            .unwrap()
+    }
+
+    fn crash(&self) -> Self {
+        let other = Self::new();
+        for suffix in ["", "-wal"] {
+            let name = format!("relay.db{suffix}");
+            std::fs::copy(self.0.path().join(&name), other.0.path().join(&name)).unwrap();
+        }
+        other
+    }
+
+    async fn bad_write(store: &Store) -> Result<(), WriteError> {
+        let store = inner(store);
+        let slow = store.write(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(())
+        });
+        // Waits in the queue with whatever else is sent meanwhile.
+        let bad = store.write(|tx| {
+            tx.connection
+                .execute_batch("INSERT INTO queue (kind) VALUES (NULL)")
+        });
+        tokio::join!(slow, bad).1
+    }
+}
+
+conformance::conformance!(Sqlite);
+
+struct Nobody;
+
+impl CommitListener for Nobody {
+    fn stored(&self, _: &[Stored]) {}
+}
+
+fn context(serving: bool) -> StoreContext {
+    StoreContext {
+        worker: WorkerId::default(),
+        clock: Clock::Manual(Arc::new(NOW.into())),
+        metrics: Arc::new(Metrics::default()),
+        listener: Arc::new(Nobody),
+        serving,
+    }
+}
+
+#[tokio::test]
+async fn second_relay_on_one_database_is_refused() {
+    let backend = Sqlite::new();
+    let first = backend.open(context(true)).await;
+    let second = SqliteStore::open(&backend.path(), context(true)).await;
+    assert!(matches!(second, Err(OpenError::InUse)));
+    // A command may look at it all the same.
+    backend.open(context(false)).await.close().await;
+    first.close().await;
+    backend.open(context(true)).await.close().await;
+}
+
+#[tokio::test]
+async fn database_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let backend = Sqlite::new();
+    let store = backend.open(context(true)).await;
+    for entry in backend.0.path().read_dir().unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_fails_writes_turns_readiness_red_and_heals() {
+    let backend = Sqlite::new();
+    let store = backend.open(context(true)).await;
+    assert!(store.is_ready().await);
+    let sqlite = inner(&store);
+    let fill = |pages: u32| {
+        sqlite.write(move |tx| {
+            // What a full disk answers, without filling one.
+            tx.connection
+                .pragma_update(None, "max_page_count", pages)
+                .map(drop)
+        })
+    };
+    fill(1).await.unwrap();
+    let big = || {
+        sqlite.write(|tx| {
+            tx.connection
+                .execute_batch("CREATE TABLE big (x); CREATE TABLE big2 (x)")
+        })
+    };
+    assert_eq!(big().await, Err(WriteError::Unavailable));
+    // The writer has opened the database anew, where the pragma no longer holds: the disk has room.
+    assert!(store.is_ready().await);
+    assert_eq!(big().await, Ok(()));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn writes_after_close_are_refused() {
+    let backend = Sqlite::new();
+    let store = backend.open(context(true)).await;
+    store.close().await;
+    assert!(!store.is_ready().await);
+    assert_eq!(
+        store.revoke_key("agent-1".parse().unwrap()).await,
+        Err(WriteError::Unavailable)
+    );
+    store.close().await;
+}
