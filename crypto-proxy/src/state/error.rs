@@ -19,6 +19,9 @@ pub enum StateError {
     /// There is no database where one should be.
     #[error("no state database at {}", .0.display())]
     Missing(PathBuf),
+    /// There is a database where a new one should be made.
+    #[error("a state database exists at {}", .0.display())]
+    AlreadyExists(PathBuf),
     /// The database was written by a later version.
     #[error("the state database has schema version {found}, this program knows up to {known}")]
     TooNew {

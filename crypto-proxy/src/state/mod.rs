@@ -15,6 +15,9 @@ mod queues;
 mod reader;
 mod seal;
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -48,9 +51,13 @@ impl Store {
     /// Makes the database of a new state folder; `tag` is random and names it for ever.
     ///
     /// # Errors
-    /// [`StateError`]; an existing database is refused by SQLite's own error.
+    /// [`StateError::AlreadyExists`] or the database's own.
     pub fn create(folder: &Path, keys: Arc<ColumnKeys>, tag: [u8; 8], now: u64) -> Result<(), StateError> {
-        let mut db = Connection::open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        if path.exists() {
+            return Err(StateError::AlreadyExists(path));
+        }
+        let mut db = Connection::open(path)?;
         configure(&db)?;
         migrate(&mut db)?;
         let mut store = Self { db, keys, tag };

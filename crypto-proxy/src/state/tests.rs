@@ -1,0 +1,303 @@
+//! The state folder: made once, opened by its own keys only, nothing of a message in clear.
+
+use std::{fs, sync::Arc};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use waxwire_shared::{
+    identity::IdentityKey,
+    ids::{ConversationId, Handle, Hash, SessionId},
+    suite::Suite,
+    wire::{Context, Core, Document as _, Kind, VERSION},
+};
+
+use super::{
+    ColumnKeys, Direction, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader, Since,
+    StateError, Store,
+};
+use crate::{
+    crypto::{
+        message::sign_message,
+        secret::{IdentitySecret, StateMasterKey},
+    },
+    model::{DeliveryId, LocalConversation},
+};
+
+const NOW: u64 = 1_800_000_000_000;
+
+fn rng(seed: u8) -> ChaCha20Rng {
+    ChaCha20Rng::from_seed([seed; 32])
+}
+
+fn keys(seed: u8) -> Arc<ColumnKeys> {
+    Arc::new(ColumnKeys::new(StateMasterKey::generate(&mut rng(seed))))
+}
+
+fn identity() -> IdentitySecret {
+    IdentitySecret::generate(&mut rng(50))
+}
+
+fn peer(handle: &str) -> PeerRow {
+    PeerRow {
+        peer_id: 0,
+        handle: handle.parse().unwrap(),
+        identity: identity().public().clone(),
+        pin: Pin::Tofu,
+        changed: None,
+        accepted: true,
+        bundle: Vec::new(),
+        number: 1,
+        best_suite: Suite::CLASSIC,
+        fetched_at: NOW,
+        first_seen: NOW,
+    }
+}
+
+fn core(conversation: ConversationId, n: u64, text: &str) -> Core {
+    let handle: Handle = "alice".parse().unwrap();
+    Core {
+        version: VERSION,
+        suite: Suite::CLASSIC,
+        kind: Kind::Direct,
+        handle,
+        identity: identity().public().clone(),
+        conversation,
+        session: SessionId::from_bytes([1; 16]),
+        incarnation: 1,
+        n,
+        previous: (n > 1).then(|| Hash::from_bytes([2; 32])),
+        void: Vec::new(),
+        client_msg_id: format!("client-{text}"),
+        time: NOW,
+        expires: None,
+        ack: None,
+        message_type: "text".into(),
+        content: format!("{{\"text\":\"{text}\"}}").into_bytes(),
+        metadata: None,
+        reply_to: None,
+        attachments: None,
+    }
+}
+
+/// Writes visible inbound messages; gives their conversation.
+fn receive(store: &mut Store, texts: &[&str]) -> LocalConversation {
+    let me = IdentityKey::ed25519([8; 32]);
+    let protocol_id = ConversationId::direct(&me, identity().public());
+    store.begin().unwrap();
+    let peer_id = store.put_peer(&peer("alice")).unwrap();
+    let conversation = store.direct_conversation(&protocol_id, peer_id, NOW).unwrap();
+    for (n, text) in (1..).zip(texts) {
+        let core = core(protocol_id, n, text);
+        let context = Context {
+            header: vec![0],
+            recipient_handle: None,
+            recipient: None,
+            recipient_key_number: None,
+            sender_key_number: None,
+            sender_bundle: None,
+            log_head: None,
+        };
+        let signed = sign_message(&identity(), Kind::Direct, &context, &core.encode());
+        let new = NewMessage {
+            conversation_id: conversation.conversation_id,
+            peer_id,
+            direction: Direction::In,
+            core: &core,
+            signed: &signed,
+            hold: Hold::Gap,
+        };
+        let row = store.insert_message(&mut rng(9), &new, NOW).unwrap();
+        store.make_visible(row, None, NOW + n).unwrap();
+    }
+    store.commit().unwrap();
+    conversation.local
+}
+
+fn texts(messages: &[crate::model::Message]) -> Vec<&str> {
+    messages
+        .iter()
+        .map(|message| &message.client_msg_id["client-".len()..])
+        .collect()
+}
+
+#[test]
+fn open_refuses_what_is_missing_foreign_or_too_new() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Store::open(folder.path(), keys(1)),
+        Err(StateError::Missing(_))
+    ));
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let again = Store::create(folder.path(), keys(1), [7; 8], NOW);
+    assert!(matches!(again, Err(StateError::AlreadyExists(_))));
+    assert!(matches!(
+        Store::open(folder.path(), keys(2)),
+        Err(StateError::Foreign)
+    ));
+    let store = Store::open(folder.path(), keys(1)).unwrap();
+    assert_eq!(store.tag(), [7; 8]);
+    store.db.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    assert!(matches!(
+        Store::open(folder.path(), keys(1)),
+        Err(StateError::TooNew { found: 99, .. })
+    ));
+}
+
+/// Attack 98: nothing that an agent wrote is in the files in clear, the write-ahead log included.
+#[test]
+fn files_hold_no_content_in_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    receive(&mut store, &["canary-0f3a"]);
+    store.begin().unwrap();
+    let sent = super::SentId {
+        message_row: 1,
+        abandoned: None,
+    };
+    store.put_sent_id("canary-0f3a", &sent).unwrap();
+    store.commit().unwrap();
+    assert_eq!(store.sent_id("canary-0f3a").unwrap(), Some(sent));
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"canary-0f3a"));
+    }
+}
+
+#[test]
+fn reader_sees_what_was_committed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let reader = Reader::open(folder.path(), keys(1)).unwrap();
+    let conversation = receive(&mut store, &["a", "b", "c"]);
+    store.begin().unwrap();
+    store.settle_up_to(2, NOW).unwrap();
+    assert_eq!(reader.sync(None, 10).unwrap().len(), 3);
+    store.rollback();
+    store.begin().unwrap();
+    assert_eq!(store.settle_up_to(2, NOW).unwrap().len(), 2);
+    store.commit().unwrap();
+    assert_eq!(texts(&reader.sync(None, 10).unwrap()), ["c"]);
+    assert_eq!(reader.unread_count().unwrap(), 3);
+    let history = |range| reader.history(&conversation, range, 10).unwrap().unwrap();
+    assert_eq!(texts(&history(HistoryRange::Latest)), ["c", "b", "a"]);
+    assert_eq!(texts(&history(HistoryRange::Before(3))), ["b", "a"]);
+    assert_eq!(texts(&history(HistoryRange::After(1))), ["b", "c"]);
+    assert_eq!(
+        texts(&history(HistoryRange::Between { after: 1, before: 3 })),
+        ["b"]
+    );
+    let middle = history(HistoryRange::Between { after: 1, before: 3 })[0].id;
+    assert_eq!(texts(&history(HistoryRange::Around(middle))), ["a", "b", "c"]);
+    let unknown = LocalConversation {
+        id: [0; 16],
+        ..conversation
+    };
+    assert_eq!(reader.history(&unknown, HistoryRange::Latest, 10).unwrap(), None);
+}
+
+#[test]
+fn inbox_filters_by_sender_type_read_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let reader = Reader::open(folder.path(), keys(1)).unwrap();
+    receive(&mut store, &["a", "b", "c"]);
+    store.begin().unwrap();
+    store.mark_read(2, NOW).unwrap();
+    store.commit().unwrap();
+    let page = |filter: InboxFilter| {
+        let page = reader.inbox(&InboxFilter { limit: 2, ..filter }).unwrap();
+        (texts(&page.messages).join(""), page.total)
+    };
+    assert_eq!(page(InboxFilter::default()), ("cb".into(), 3));
+    assert_eq!(
+        page(InboxFilter {
+            offset: 2,
+            ..InboxFilter::default()
+        }),
+        ("a".into(), 3)
+    );
+    assert_eq!(
+        page(InboxFilter {
+            unread: true,
+            ..InboxFilter::default()
+        }),
+        ("ca".into(), 2)
+    );
+    let from = |name: &str| Some(name.parse().unwrap());
+    assert_eq!(
+        page(InboxFilter {
+            from: from("alice"),
+            ..InboxFilter::default()
+        })
+        .1,
+        3
+    );
+    assert_eq!(
+        page(InboxFilter {
+            from: from("carol"),
+            ..InboxFilter::default()
+        })
+        .1,
+        0
+    );
+    let of_type = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        page(InboxFilter {
+            message_type: of_type("text"),
+            ..InboxFilter::default()
+        })
+        .1,
+        3
+    );
+    assert_eq!(
+        page(InboxFilter {
+            message_type: of_type("trade"),
+            ..InboxFilter::default()
+        })
+        .1,
+        0
+    );
+    let since = Some(Since::Time(NOW + 3));
+    assert_eq!(
+        page(InboxFilter {
+            since,
+            ..InboxFilter::default()
+        }),
+        ("c".into(), 1)
+    );
+    let since = Some(Since::Delivery(DeliveryId {
+        store: [7; 8],
+        position: 1,
+    }));
+    assert_eq!(
+        page(InboxFilter {
+            since,
+            ..InboxFilter::default()
+        }),
+        ("cb".into(), 2)
+    );
+}
+
+/// docs/protocol.md, 8: a sealed column is bound to its row.
+#[test]
+fn sealed_column_moved_to_another_row_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    receive(&mut store, &["a", "b"]);
+    assert!(store.view(2).is_ok());
+    let swap = "UPDATE message SET sealed = (SELECT sealed FROM message WHERE message_row = 1) \
+                WHERE message_row = 2";
+    store.db.execute_batch(swap).unwrap();
+    assert!(matches!(
+        store.view(2),
+        Err(StateError::Damaged {
+            table: "message",
+            row: 2
+        })
+    ));
+}
