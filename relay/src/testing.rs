@@ -92,6 +92,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     pub(crate) folder: Arc<TempDir>,
+    pub(crate) seed: u64,
 }
 
 impl Default for Setup {
@@ -101,6 +102,7 @@ impl Default for Setup {
             limits: Limits::default(),
             timing: Timing::default(),
             folder: Arc::new(TempDir::new().unwrap()),
+            seed: 1,
         }
     }
 }
@@ -108,6 +110,19 @@ impl Default for Setup {
 impl TestRelay {
     pub(crate) async fn start() -> Self {
         Self::start_with(Setup::default()).await
+    }
+
+    /// A relay with other random numbers, hence another identity.
+    pub(crate) async fn start_seeded(seed: u64) -> Self {
+        Self::start_with(Setup {
+            seed,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("relay.db")
     }
 
     pub(crate) async fn start_with(setup: Setup) -> Self {
@@ -128,7 +143,7 @@ impl TestRelay {
         let shutdown = CancellationToken::new();
         let surroundings = Surroundings {
             clock: Clock::Manual(Arc::clone(&now)),
-            random: Arc::new(SeededRandom::new(1)),
+            random: Arc::new(SeededRandom::new(setup.seed)),
             timing: setup.timing,
             shutdown: shutdown.clone(),
         };

@@ -3,6 +3,8 @@
 mod acks;
 mod admin;
 mod agents;
+#[cfg(test)]
+mod agents_tests;
 mod api_keys;
 mod bundles;
 mod challenges;
@@ -10,6 +12,8 @@ mod envelopes;
 mod error;
 mod extract;
 mod health;
+#[cfg(test)]
+mod hostile_tests;
 mod link;
 mod queues;
 mod relay_info;

@@ -93,6 +93,7 @@ impl<'de> Deserialize<'de> for Queue {
 
 /// A place in a queue; positions start at 1 and have no gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cursor {
     /// The queue.
     pub queue: Queue,
