@@ -12,7 +12,7 @@ use super::{
     shape, timestamp,
 };
 use crate::{
-    engine::{Command, Reply},
+    engine::{Command, InboxMode, Reply},
     model::{Me, Peer, TrustDecision},
 };
 
@@ -41,13 +41,18 @@ pub(super) struct AgentBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AgentSettings)]
 struct SettingsBody {
+    /// `open`, or `contacts_only`: strangers wait in `GET /v1/requests`.
     inbox_mode: &'static str,
     group_invite_policy: &'static str,
 }
 
-impl From<&Me> for AgentBody {
-    fn from(me: &Me) -> Self {
+impl AgentBody {
+    fn new(me: &Me, inbox_mode: InboxMode) -> Self {
         let created_at = timestamp::display(me.created_at);
+        let inbox_mode = match inbox_mode {
+            InboxMode::Open => "open",
+            InboxMode::ContactsOnly => "contacts_only",
+        };
         Self {
             id: format!("agt_{}", me.agent_id),
             handle: me.handle.to_string(),
@@ -59,7 +64,7 @@ impl From<&Me> for AgentBody {
             status: "active",
             paused_by_owner: "none",
             settings: SettingsBody {
-                inbox_mode: "open",
+                inbox_mode,
                 group_invite_policy: "open",
             },
             fingerprint: me.fingerprint.to_string(),
@@ -77,7 +82,7 @@ impl From<&Me> for AgentBody {
     responses((status = 200, description = "This agent", body = AgentBody)),
 )]
 pub(super) async fn me(State(state): State<ApiState>) -> Json<AgentBody> {
-    Json(state.me().into())
+    Json(AgentBody::new(state.me(), state.inbox_mode()))
 }
 
 /// What everybody may know of an agent.

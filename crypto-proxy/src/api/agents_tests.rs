@@ -22,7 +22,7 @@ async fn me_is_the_own_record_and_wins_over_a_handle() {
             "is_system": false,
             "status": "active",
             "paused_by_owner": "none",
-            "settings": { "inbox_mode": "open", "group_invite_policy": "open" },
+            "settings": { "inbox_mode": "contacts_only", "group_invite_policy": "open" },
             "fingerprint": fingerprint(1).to_string(),
             "created_at": "2026-11-22T17:39:08.007Z",
             "updated_at": "2026-11-22T17:39:08.007Z",

@@ -149,12 +149,6 @@ impl ApiError {
         self.retry_after = Some(seconds.max(1));
         self
     }
-
-    /// The code.
-    #[cfg(test)]
-    pub(crate) fn code(&self) -> &'static str {
-        self.code
-    }
 }
 
 impl From<Unreadable> for ApiError {
@@ -337,6 +331,17 @@ mod tests {
             let error = ApiError::from(refusal.clone());
             assert_eq!((error.status.as_u16(), error.code), (status, code), "{refusal:?}");
             assert!(!error.message.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_manual_tells_every_code() {
+        let manual = include_str!("../../../docs/proxy-api.md");
+        for (_, status, code) in every_refusal() {
+            let told = |line: &str| {
+                line.starts_with(&format!("| {status} |")) && line.contains(&format!("`{code}`"))
+            };
+            assert!(manual.lines().any(told), "{status} {code}");
         }
     }
 

@@ -56,7 +56,7 @@ pub use self::{
 };
 use crate::{
     clock,
-    engine::{Command, Reply},
+    engine::{Command, InboxMode, Reply},
     model::{Me, UnixMs},
     shell::EngineHandle,
     state::Reader,
@@ -83,6 +83,8 @@ struct Shared {
 pub struct ApiConfig {
     /// Whose API this is.
     pub me: Me,
+    /// Who may write without being let in, as `GET /v1/agents/me` tells.
+    pub inbox_mode: InboxMode,
     /// See [`Listener::hosts`].
     pub hosts: Hosts,
     /// What callers show.
@@ -160,6 +162,10 @@ impl ApiState {
 
     fn me(&self) -> &Me {
         &self.0.config.me
+    }
+
+    fn inbox_mode(&self) -> InboxMode {
+        self.0.config.inbox_mode
     }
 
     fn hosts(&self) -> &Hosts {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 use crate::{
@@ -87,14 +88,127 @@ async fn a_panic_is_500_and_kills_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_too_long_is_503() {
+async fn a_body_that_does_not_come_is_408() {
     let api = Api::new();
-    // A body that never comes is the caller's fault, so it has its own time and status.
     let stalled = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let begin = Instant::now();
     let answer = api.post("/v1/messages", stalled).await;
     assert_eq!((answer.status, answer.code().as_str()), (408, "REQUEST_TIMEOUT"));
-    let error = ApiError::answer_timeout();
-    assert_eq!(error.code(), "TIMEOUT");
+    assert_eq!(begin.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_too_long_is_503() {
+    let api = Api::new();
+    api.backend.hangs();
+    let begin = Instant::now();
+    let answer = api
+        .post(
+            "/v1/messages",
+            r#"{"to":"bob","client_msg_id":"c","content":"a"}"#,
+        )
+        .await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "TIMEOUT"));
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(begin.elapsed().as_secs() < 30, "the SDKs give up then");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_400() {
+    let api = Api::new();
+    let broken = Body::from_stream(futures_util::stream::iter([
+        Ok(Bytes::from_static(b"{\"to\":")),
+        Err(std::io::Error::other("gone")),
+    ]));
+    api.post("/v1/messages", broken).await.assert_invalid(&[]);
+}
+
+/// Whatever is asked of whichever route: the fault is the caller's, and the answer has its form.
+#[tokio::test]
+async fn hostile_input_is_never_a_fault() {
+    let api = Api::new();
+    let long = "a".repeat(5_000);
+    let names = [
+        "%00",
+        "%0a",
+        "%20",
+        "%2e%2e%2f",
+        "..",
+        "%F0%9F%98%80",
+        "%e2%80%ae",
+        "'%20OR%201=1--",
+        "%22%7D",
+        "{id}",
+        "-1",
+        "NaN",
+        "@",
+        "%40",
+        "bob%23",
+        "bob%23zz",
+        "conv_zz",
+        "msg_",
+        "del_00",
+        long.as_str(),
+    ];
+    let queries = [
+        "limit=-1",
+        "limit=1e3",
+        "limit=%00",
+        "limit",
+        "=",
+        "&&&",
+        "after=%F0%9F%98%80",
+        "after_seq=99999999999999999999",
+        "before_seq=0x1",
+        "since=%00",
+        "since=-0",
+        "from=%00",
+        "type=%27",
+        "unread=maybe",
+        "wait=-1",
+        "around_message_id=%00",
+        "offset=-1",
+        "%zz=%zz",
+        "limit[]=1",
+        "limit=1;offset=2",
+    ];
+    let bodies = [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "0",
+        "\"",
+        "{\"to\":{\"to\":{}}}",
+        "{\"__proto__\":{\"to\":\"bob\"}}",
+        "{\"state\":[],\"fingerprint\":{},\"last_delivery_id\":[],\"content\":[],\"client_msg_id\":{}}",
+        "\u{feff}{}",
+        "{\"\u{0}\":1}",
+    ];
+    let document: Value = serde_json::from_slice(api.state.openapi().get().unwrap()).unwrap();
+    for (pattern, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let method = method.to_uppercase();
+            let paths = names.map(|name| pattern.replace("{id}", name).replace("{handle}", name));
+            for path in paths
+                .iter()
+                .take(if pattern.contains('{') { names.len() } else { 1 })
+            {
+                let mut answers = vec![api.bare(&method, path).await];
+                for query in queries {
+                    answers.push(api.bare(&method, &format!("{path}?{query}")).await);
+                }
+                if method != "GET" {
+                    for body in bodies {
+                        answers.push(api.json(&method, path, body).await);
+                    }
+                }
+                for answer in answers {
+                    assert!(answer.status < 500, "{method} {path}: {answer:?}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -255,6 +369,24 @@ async fn openapi_tells_every_route_and_status() {
         document["components"]["schemas"]["Error"]["required"],
         json!(["code", "message"])
     );
+}
+
+#[test]
+fn the_manual_tells_every_route() {
+    let manual = include_str!("../../../docs/proxy-api.md").replace("{conversation_id}", "{id}");
+    let (_, document) = routes().split_for_parts();
+    for (path, item) in &document.paths.paths {
+        let methods = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("DELETE", &item.delete),
+        ];
+        for (method, _) in methods.into_iter().filter(|(_, operation)| operation.is_some()) {
+            let told = |end: &str| manual.contains(&format!("{method} {path}{end}"));
+            assert!(["\n", "`", "?"].into_iter().any(told), "{method} {path}");
+        }
+    }
 }
 
 /// Every `$ref` of the document that leads nowhere.

@@ -176,6 +176,97 @@ async fn clear_settles_nothing_when_the_reader_hangs_up() {
     assert!(served.api.backend.commands.lock().unwrap().is_empty());
 }
 
+/// A caller that hangs up in a long poll leaves nothing behind.
+#[tokio::test]
+async fn a_long_poll_ends_with_its_connection() {
+    let served = serving().await;
+    let mut stream = served.connect().await;
+    let request = served.head("GET /v1/messages/sync?wait=60") + "\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while served.api.backend.notices.receiver_count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    while served.api.backend.notices.receiver_count() != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// One connection in memory, so that time can be paused.
+fn in_memory(api: &Api) -> (tokio::io::DuplexStream, JoinHandle<()>, CancellationToken) {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(connection_task(far, api.router(), cancel.clone()));
+    (near, task, cancel)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    for begun in ["", "GET /healthz HTTP/1.1\r\nhost: "] {
+        let api = Api::new();
+        let (mut stream, task, _cancel) = in_memory(&api);
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let begin = tokio::time::Instant::now();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 30);
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_done_ten_seconds_after_the_stop_is_dropped() {
+    let api = Api::new();
+    api.backend.hangs();
+    let (mut stream, task, cancel) = in_memory(&api);
+    let request = format!(
+        "POST /v1/requests/eve/accept HTTP/1.1\r\nhost: 127.0.0.1:7700\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while api.backend.commands.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let begin = tokio::time::Instant::now();
+    cancel.cancel();
+    task.await.unwrap();
+    assert_eq!(begin.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_no_further() {
+    let api = Api::new();
+    let large = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(100_000));
+    for (request, status) in [
+        ("\x16\x03\x01\x02\x00", "400"),
+        ("GET /v1/inbox\r\n\r\n", "400"),
+        ("GET /v1/inbox HTTP/1.1\r\nhost : 127.0.0.1:7700\r\n\r\n", "400"),
+        (
+            "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1:7700\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+            "400",
+        ),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
+        (large.as_str(), "431"),
+    ] {
+        let (stream, task, _cancel) = in_memory(&api);
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let writing = async {
+            // The server may hang up before everything is written.
+            let _cut = writer.write_all(request.as_bytes()).await;
+            let _cut = writer.shutdown().await;
+        };
+        let mut answer = Vec::new();
+        let (_, read) = tokio::join!(writing, reader.read_to_end(&mut answer));
+        read.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")) || (status.is_empty() && answer.is_empty()),
+            "{request:.40}: {answer}"
+        );
+        task.await.unwrap();
+    }
+    assert!(api.backend.commands.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_unix_socket_is_for_its_owner_only() {
     let folder = tempfile::tempdir().unwrap();

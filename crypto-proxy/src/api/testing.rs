@@ -22,7 +22,7 @@ use super::{
     router,
 };
 use crate::{
-    engine::{Command, Notice, Reply},
+    engine::{Command, InboxMode, Notice, Reply},
     model::{
         Alert, ContactRequest, Conversation, ConversationKind, DeliveryId, LocalConversation, Me, Message,
         MessageId, Peer, Refusal, Security, SendRequest, Sent, Status, Trust, UnixMs,
@@ -50,6 +50,7 @@ pub(super) struct Fake {
     answer: Mutex<Answerer>,
     broken: AtomicBool,
     panics: AtomicBool,
+    hangs: AtomicBool,
 }
 
 impl Fake {
@@ -66,6 +67,7 @@ impl Fake {
             answer: Mutex::new(Box::new(obliging)),
             broken: AtomicBool::new(false),
             panics: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -89,6 +91,11 @@ impl Fake {
     /// Commands panic from now on.
     pub(super) fn panics(&self) {
         self.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// Commands are never answered from now on.
+    pub(super) fn hangs(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
     }
 
     /// Makes a message visible and says so.
@@ -168,6 +175,9 @@ impl Backend for Fake {
         assert!(!self.panics.load(Ordering::Relaxed), "told to: canary-of-a-panic");
         let answer = (self.answer.lock().unwrap())(&command);
         self.commands.lock().unwrap().push(command);
+        if self.hangs.load(Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async { answer })
     }
 
@@ -422,6 +432,7 @@ impl Api {
                 fingerprint: fingerprint(1),
                 created_at: NOW,
             },
+            inbox_mode: InboxMode::ContactsOnly,
             hosts,
             token: ApiToken::parse(TOKEN).unwrap(),
             readiness: Arc::new(move || *checks.lock().unwrap()),

@@ -125,3 +125,51 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Flushing<C> {
         self.connection.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use http_body_util::BodyExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    fn flag() -> (Arc<AtomicBool>, impl FnOnce() + Send + 'static) {
+        let done = Arc::new(AtomicBool::new(false));
+        let act = Arc::clone(&done);
+        (done, move || act.store(true, Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn an_act_waits_for_the_flush_behind_the_body() {
+        let (near, far) = tokio::io::duplex(8);
+        let (mut connection, after) = Flushing::new(near);
+        let (done, act) = flag();
+        let mut body = body_then(b"whole".to_vec(), Some(after), act);
+
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "whole");
+        connection.flush().await.unwrap();
+        assert!(!done.load(Ordering::Relaxed), "the end was not taken yet");
+        assert!(body.frame().await.is_none());
+        assert!(
+            !done.load(Ordering::Relaxed),
+            "nothing was flushed behind the end"
+        );
+        connection.flush().await.unwrap();
+        assert!(done.load(Ordering::Relaxed));
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn an_act_is_lost_with_its_connection() {
+        let (near, far) = tokio::io::duplex(8);
+        let (connection, after) = Flushing::new(near);
+        let (done, act) = flag();
+        let body = body_then(b"whole".to_vec(), Some(after), act);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "whole");
+        drop((connection, far));
+        assert!(!done.load(Ordering::Relaxed));
+    }
+}

@@ -132,6 +132,7 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
     ));
     let config = ApiConfig {
         me: me(keys, &reader)?,
+        inbox_mode: args.settings().inbox_mode,
         hosts: listener.hosts(),
         token: token(folder)?,
         readiness: Arc::new(move || Checks::new(link_status.borrow().connected, self_seal)),
