@@ -109,3 +109,61 @@ fn process(rounds: &[Round]) -> Vec<Row> {
     (startup.id, startup.goal) = ("P10", Some(STARTUP));
     vec![idle, line("memory after the load", "MiB", &after), startup]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{report::Verdict, run::Figures, stats::Latencies};
+
+    fn figures(rate: f64) -> Figures {
+        let outcome = Outcome {
+            rate,
+            slices: vec![rate],
+            ack: Latencies::new().unwrap().percentiles(),
+            server_cpu: 1.0,
+        };
+        Figures {
+            closed: BTreeMap::from([(MOST, outcome)]),
+            ..Figures::default()
+        }
+    }
+
+    fn round(rates: [(&'static str, f64); 3]) -> Round {
+        Round {
+            flush_micros: [100.0; 2],
+            figures: rates.map(|(key, rate)| (key, figures(rate))).into(),
+        }
+    }
+
+    fn row<'a>(rows: &'a [Row], id: &str) -> &'a Row {
+        rows.iter().find(|row| row.id == id).unwrap()
+    }
+
+    #[test]
+    fn ratio_is_the_median_of_the_ratios_within_runs() {
+        // The disk was slow in the second run, for both.
+        let rounds = [(70.0, 100.0), (8.0, 10.0), (60.0, 100.0)]
+            .map(|(relay, yardstick)| round([(RELAY, relay), (YARDSTICK, yardstick), (ONE_COMMIT, 5.0)]));
+        let rows = rows(&rounds);
+        let p1 = row(&rows, "P1");
+        assert_eq!(
+            (p1.measured, p1.yardstick, p1.ratio),
+            (Some(60.0), Some(100.0), Some(0.7))
+        );
+        assert_eq!(p1.verdict(), Verdict::Pass);
+        assert_eq!(row(&rows, "check").ratio, Some(20.0));
+    }
+
+    #[test]
+    fn without_a_relay_only_the_yardstick_has_figures() {
+        let mut alone = round([(RELAY, 1.0), (YARDSTICK, 100.0), (ONE_COMMIT, 20.0)]);
+        alone.figures.remove(RELAY);
+        let rows = rows(&[alone]);
+        let p1 = row(&rows, "P1");
+        assert_eq!((p1.measured, p1.yardstick, p1.ratio), (None, Some(100.0), None));
+        assert_eq!(p1.verdict(), Verdict::None);
+        assert_eq!(row(&rows, "check").verdict(), Verdict::Miss);
+    }
+}

@@ -176,8 +176,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         rounds,
     };
     report::print(&report.rows, &mut stdout())?;
+    let flushes = report.rounds.iter().flat_map(|round| round.flush_micros);
+    report::print_flushes(flushes, &mut stdout())?;
     let path = report::save(&folder, &report)?;
-    writeln!(stdout(), "\n{}", path.display())?;
+    writeln!(stdout(), "{}", path.display())?;
     Ok(())
 }
 
@@ -199,11 +201,15 @@ fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<R
     let figures = runtime.block_on(LocalSet::new().run_until(async {
         let yardstick = start::<Yardstick>(files.path()).await?;
         let one_commit = start::<OneCommit>(files.path()).await?;
-        let relay = match settings.yardstick_only {
+        // One for each transport: sessions of both are connected at the same time.
+        let relays = match settings.yardstick_only {
             true => None,
-            false => Some(start::<Relay>(files.path()).await?),
+            false => Some((
+                start::<Relay>(files.path()).await?,
+                start::<Relay>(files.path()).await?,
+            )),
         };
-        let mut contenders = contenders(&yardstick, &one_commit, relay.as_ref());
+        let mut contenders = contenders(&yardstick, &one_commit, relays.as_ref());
         if reversed {
             contenders.reverse();
         }
@@ -215,8 +221,10 @@ fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<R
     })
 }
 
+/// Starts a server with a folder of its own below `files`.
 async fn start<T: Target>(files: &Path) -> anyhow::Result<T> {
-    T::start(files, MOST)
+    let folder = tempfile::tempdir_in(files)?.keep();
+    T::start(&folder, MOST)
         .await
         .with_context(|| format!("cannot start the {}", T::NAME))
 }
@@ -224,7 +232,7 @@ async fn start<T: Target>(files: &Path) -> anyhow::Result<T> {
 fn contenders<'a>(
     yardstick: &'a Yardstick,
     one_commit: &'a OneCommit,
-    relay: Option<&'a Relay>,
+    relays: Option<&'a (Relay, Relay)>,
 ) -> Vec<Contender<'a>> {
     let contender = |key, driver, transport, levels, latency| Contender {
         key,
@@ -243,9 +251,15 @@ fn contenders<'a>(
         ),
         contender(ONE_COMMIT, one_commit, Transport::Http, &[MOST], false),
     ];
-    if let Some(relay) = relay {
-        contenders.push(contender(RELAY, relay, Transport::Http, &LEVELS, true));
-        contenders.push(contender(RELAY_SOCKET, relay, Transport::Socket, &LEVELS, true));
+    if let Some((by_post, by_socket)) = relays {
+        contenders.push(contender(RELAY, by_post, Transport::Http, &LEVELS, true));
+        contenders.push(contender(
+            RELAY_SOCKET,
+            by_socket,
+            Transport::Socket,
+            &LEVELS,
+            true,
+        ));
     }
     contenders
 }

@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::{drain, receive};
+use super::{DRAIN, drain, receive};
 use crate::{
     clock,
     stats::{Latencies, Percentiles},
@@ -129,7 +129,7 @@ impl<'a, T: Target> Session<'a, T> {
     /// # Errors
     /// A message did not arrive.
     pub(crate) async fn close(self) -> anyhow::Result<Outcome> {
-        drain(self.receivers, self.tally.sent.get(), &self.received).await?;
+        drain(self.receivers, self.tally.sent.get(), &self.received, DRAIN).await?;
         let measured = self.tally.measured.get() as f64;
         Ok(Outcome {
             rate: measured / self.measured.as_secs_f64(),

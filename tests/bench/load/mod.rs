@@ -3,6 +3,8 @@
 pub(crate) mod closed;
 pub(crate) mod driver;
 pub(crate) mod open;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -42,7 +44,8 @@ async fn receive<R: Receiver>(mut receiver: R, mut seen: impl FnMut(u64)) -> any
     }
 }
 
-/// Waits until every message that was sent has been received, then ends the recipients.
+/// Waits until every message that was sent has been received, but not longer than `patience`, then
+/// ends the recipients.
 ///
 /// # Errors
 /// A recipient failed, or messages are missing: the result would be worth nothing.
@@ -50,6 +53,7 @@ async fn drain(
     receivers: Vec<JoinHandle<anyhow::Result<()>>>,
     sent: u64,
     received: &Rc<Cell<u64>>,
+    patience: Duration,
 ) -> anyhow::Result<()> {
     let arrived = async {
         while received.get() < sent && receivers.iter().all(|receiver| !receiver.is_finished()) {
@@ -57,7 +61,7 @@ async fn drain(
         }
     };
     // Whether it was in time shows in the count below.
-    let _ = tokio::time::timeout(DRAIN, arrived).await;
+    let _ = tokio::time::timeout(patience, arrived).await;
     for receiver in receivers {
         receiver.abort();
         if let Ok(ended) = receiver.await {

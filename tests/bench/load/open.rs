@@ -16,7 +16,7 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 
-use super::{drain, receive};
+use super::{DRAIN, drain, receive};
 use crate::{
     clock,
     stats::{Latencies, Percentiles},
@@ -81,7 +81,7 @@ pub(crate) async fn run<T: Target>(target: &T, plan: Plan) -> anyhow::Result<Per
     }
     pace.join()
         .map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
-    drain(receivers, u64::from(count), &received).await?;
+    drain(receivers, u64::from(count), &received, DRAIN).await?;
     let summary = latencies.borrow().percentiles();
     Ok(summary)
 }
