@@ -1,4 +1,4 @@
-//! XChaCha20-Poly1305 for data at rest (docs/protocol.md, 2 and 8).
+//! XChaCha20-Poly1305 for data at rest (docs/protocol.md, 2.5 and 8).
 
 use chacha20poly1305::{AeadInOut as _, KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use rand_core::CryptoRng;
@@ -43,7 +43,7 @@ at_rest_key!(StoreWrapKey, StateKey, BackupKey);
 /// Seals `plaintext` for a place at rest, which `label` and `place` name.
 ///
 /// ```text
-/// sealed = nonce 24 || ciphertext || tag 16                             docs/protocol.md, 8
+/// sealed = nonce 24 || ciphertext || tag 16                             docs/protocol.md, 2.5
 /// aad    = label || for each part of place: length u32 big-endian || part
 /// ```
 ///

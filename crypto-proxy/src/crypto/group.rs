@@ -1,4 +1,4 @@
-//! The ciphertext of a group envelope (docs/protocol.md, 6).
+//! The ciphertext of a group envelope (docs/protocol.md, 2.5 and 6.7).
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ pub const OVERHEAD: usize = aead::OVERHEAD;
 /// Seals a padded plaintext under the key of one message, which is used up.
 ///
 /// ```text
-/// ciphertext = nonce 24 || XChaCha20-Poly1305 ciphertext || tag 16     docs/protocol.md, 6
+/// ciphertext = nonce 24 || XChaCha20-Poly1305 ciphertext || tag 16     docs/protocol.md, 2.5
 /// aad        = the exact header bytes of the envelope
 /// ```
 ///

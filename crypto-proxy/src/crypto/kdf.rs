@@ -1,5 +1,5 @@
 //! Every derivation: HKDF-SHA-256 (RFC 5869) without salt, info = NUL-terminated label and then
-//! fields of fixed width (docs/protocol.md, 2).
+//! fields of fixed width (docs/protocol.md, 2.2).
 //!
 //! "Without salt" is RFC 5869's: 32 zero bytes. The input keys are uniformly random, so a salt
 //! would add nothing; the labels keep the outputs apart. Integers are big-endian.
@@ -19,8 +19,8 @@ use super::secret::{
 };
 use crate::harden::abort;
 
-/// The sender's idempotency key at the relay, 16 bytes (docs/protocol.md, 5):
-/// `HKDF(key, "send-id" || conversation 32 || attempt u32 || SHA-256(client_msg_id) 32)`.
+/// The sender's idempotency key at the relay, 16 bytes (docs/protocol.md, 2.2):
+/// `HKDF(key, KdfSendId || conversation 32 || attempt u32 || SHA-256(client_msg_id) 32)`.
 ///
 /// The same message asked for twice, also after a restore, has the same `mid`; `attempt` grows only
 /// after a verified report that the recipient could not read it. `client_msg_id` is of any length.
@@ -39,7 +39,7 @@ pub fn mid(key: &SendIdKey, conversation: &ConversationId, client_msg_id: &str, 
     Mid::from_bytes(mid)
 }
 
-/// What a rekey commits to, 32 bytes (docs/protocol.md, 6): `HKDF(key, "epoch-commit")`.
+/// What a rekey commits to, 32 bytes (docs/protocol.md, 2.2): `HKDF(key, KdfEpochCommit)`.
 ///
 /// Bound to no group, so that a key used twice is seen.
 ///
@@ -52,8 +52,8 @@ pub fn epoch_commitment(key: &EpochKey) -> Hash {
     Hash::from_bytes(commitment)
 }
 
-/// A sender's first chain key in an epoch, 32 bytes (docs/protocol.md, 6):
-/// `HKDF(key, "chain" || group 32 || epoch u64 || rekey commit 32 || SHA-256(algorithm u16 || sender) 32)`.
+/// A sender's first chain key in an epoch, 32 bytes (docs/protocol.md, 2.2):
+/// `HKDF(key, KdfChain || group 32 || epoch u64 || rekey commit 32 || SHA-256(algorithm u16 || sender) 32)`.
 ///
 /// `rekey_commit` is the hash of the signed commit that carries the rekey.
 ///
@@ -77,8 +77,8 @@ pub fn first_chain_key(
     ChainKey::filled_by(|out| derive(key.expose_bytes(), Label::KdfChain, &fields, out))
 }
 
-/// The key of the message that a chain stands at, 32 bytes (docs/protocol.md, 6):
-/// `HKDF(chain, "message-key")`.
+/// The key of the message that a chain stands at, 32 bytes (docs/protocol.md, 2.2):
+/// `HKDF(chain, KdfMessageKey)`.
 ///
 /// # Vectors
 /// `vectors/kdf.json`
@@ -87,7 +87,7 @@ pub fn message_key(chain: &ChainKey) -> MessageKey {
     MessageKey::filled_by(|out| derive(chain.expose_bytes(), Label::KdfMessageKey, &[], out))
 }
 
-/// The chain one message on, 32 bytes (docs/protocol.md, 6): `HKDF(chain, "chain-next")`.
+/// The chain one message on, 32 bytes (docs/protocol.md, 2.2): `HKDF(chain, KdfChainNext)`.
 ///
 /// The chain given stays as it is: an open is tried on the next one and the old is dropped when it
 /// succeeded.
@@ -99,7 +99,7 @@ pub fn next_chain_key(chain: &ChainKey) -> ChainKey {
     ChainKey::filled_by(|out| derive(chain.expose_bytes(), Label::KdfChainNext, &[], out))
 }
 
-/// What a key store's header carries, 32 bytes (docs/protocol.md, 8): `HKDF(kek, "store-commit")`.
+/// What a key store's header carries, 32 bytes (docs/protocol.md, 2.2): `HKDF(kek, KdfStoreCommit)`.
 /// Compared before any AEAD, so that a file with ciphertexts for many keys tells nothing.
 ///
 /// # Vectors
@@ -111,8 +111,8 @@ pub fn store_commitment(kek: &StoreKek) -> [u8; 32] {
     commitment
 }
 
-/// The key that seals the slots of a key store, 32 bytes (docs/protocol.md, 8):
-/// `HKDF(kek, "store-wrap")`.
+/// The key that seals the slots of a key store, 32 bytes (docs/protocol.md, 2.2):
+/// `HKDF(kek, KdfStoreWrap)`.
 ///
 /// # Vectors
 /// `vectors/kdf.json`
@@ -121,8 +121,8 @@ pub fn store_wrap_key(kek: &StoreKek) -> StoreWrapKey {
     StoreWrapKey::filled_by(|out| derive(kek.expose_bytes(), Label::KdfStoreWrap, &[], out))
 }
 
-/// The key of one generation of the local database's sealed columns, 32 bytes (docs/protocol.md, 8):
-/// `HKDF(master, "state-key" || generation u64)`.
+/// The key of one generation of the local database's sealed columns, 32 bytes (docs/protocol.md, 2.2):
+/// `HKDF(master, KdfStateKey || generation u64)`.
 ///
 /// # Security
 /// A generation bounds how much is sealed under one key; as long as the master exists, none is lost.
@@ -135,7 +135,7 @@ pub fn state_key(master: &StateMasterKey, generation: u64) -> StateKey {
     StateKey::filled_by(|out| derive(master.expose_bytes(), Label::KdfStateKey, &fields, out))
 }
 
-/// The key of an attachment's chunks, 32 bytes (docs/protocol.md, 7): `HKDF(key, "attachment")`.
+/// The key of an attachment's chunks, 32 bytes (docs/protocol.md, 2.2): `HKDF(key, KdfAttachment)`.
 ///
 /// # Vectors
 /// `vectors/kdf.json`
@@ -144,7 +144,7 @@ pub fn attachment_chunk_key(key: &AttachmentKey) -> AttachmentChunkKey {
     AttachmentChunkKey::filled_by(|out| derive(key.expose_bytes(), Label::KdfAttachment, &[], out))
 }
 
-/// The key that seals a backup archive, 32 bytes (docs/protocol.md, 8): `HKDF(kek, "backup")`.
+/// The key that seals a backup archive, 32 bytes (docs/protocol.md, 2.2): `HKDF(kek, KdfBackup)`.
 ///
 /// # Vectors
 /// `vectors/kdf.json`
@@ -154,7 +154,7 @@ pub fn backup_key(kek: &StoreKek) -> BackupKey {
 }
 
 /// A keyed hash by which the local database finds a value that must not lie there in clear, 16
-/// bytes (docs/protocol.md, 8): `HKDF(key, "column-tag" || SHA-256(column 0x00 value))`.
+/// bytes (docs/protocol.md, 2.2): `HKDF(key, KdfColumnTag || SHA-256(column 0x00 value))`.
 ///
 /// # Security
 /// Equal values of a column have equal tags. `key` must be of a generation that seals nothing.

@@ -1,4 +1,4 @@
-//! The sealed epoch key in a leaf of a rekey (docs/protocol.md, 6).
+//! The sealed epoch key in a leaf of a rekey (docs/protocol.md, 6.5).
 
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq as _;
@@ -44,7 +44,7 @@ pub enum LeafError {
 /// Seals an epoch key to one member.
 ///
 /// ```text
-/// sealed    = SealedBox(member, plaintext), 96 bytes                    docs/protocol.md, 6
+/// sealed    = SealedBox(member, plaintext), 96 bytes                    docs/protocol.md, 6.5
 /// plaintext = "waxwire" 7 || kind 32 (0x20) || epoch u64 big-endian || key 32
 /// ```
 ///

@@ -1,4 +1,4 @@
-//! Whole messages: sign, pad, seal, and back (docs/protocol.md, 3 and 5).
+//! Whole messages: sign, pad, seal, and back (docs/protocol.md, 3.4 and 5).
 
 use rand_core::CryptoRng;
 use waxwire_shared::wire::{
@@ -69,7 +69,7 @@ pub fn sign_message(identity: &IdentitySecret, kind: Kind, context: &Context, co
 }
 
 /// The ciphertext of a direct envelope: pads `"waxwire" 7 || kind u8 || length u32 || message ||
-/// zeros` to its bucket (docs/protocol.md, 3) and seals it by [`sealed_box::seal`], which says what
+/// zeros` to its bucket (docs/protocol.md, 3.4) and seals it by [`sealed_box::seal`], which says what
 /// `rng` is for. Bucket and 48 bytes long.
 ///
 /// The header is not associated data: the signed context carries its exact bytes.

@@ -1,4 +1,4 @@
-//! The recovery key and the text that it is printed as (docs/protocol.md, 4).
+//! The recovery key and the text that it is printed as (docs/protocol.md, 4.6).
 
 use std::fmt;
 
@@ -77,7 +77,7 @@ impl RecoverySecret {
     }
 
     /// `wxr_` and 56 characters of Crockford's base 32 in groups of 7, hyphens between them
-    /// (docs/protocol.md, 4): `seed 32 || checksum 3`, most significant bit first. The checksum is
+    /// (docs/protocol.md, 4.6): `seed 32 || checksum 3`, most significant bit first. The checksum is
     /// the first 3 bytes of [`Self::hash`].
     ///
     /// # Security

@@ -1,4 +1,4 @@
-//! NaCl SealedBox, byte-compatible with libsodium's `crypto_box_seal` (docs/protocol.md, 2;
+//! NaCl SealedBox, byte-compatible with libsodium's `crypto_box_seal` (docs/protocol.md, 2.4;
 //! docs/decisions/0001-sealed-box.md).
 
 use blake2::{Blake2b, Digest as _, digest::consts::U24};
@@ -26,7 +26,7 @@ const TAG: usize = 16;
 /// who sealed it.
 ///
 /// ```text
-/// box   = E 32 || tag 16 || ciphertext (as long as the plaintext)    docs/protocol.md, 2
+/// box   = E 32 || tag 16 || ciphertext (as long as the plaintext)    docs/protocol.md, 2.4
 /// e     = 32 random bytes, E = X25519(e, 9)                           RFC 7748
 /// key   = HSalsa20(X25519(e, recipient), 16 zeros)
 /// nonce = BLAKE2b-24(E || recipient)                                  RFC 7693, unkeyed

@@ -1,4 +1,4 @@
-//! Secret keys: one newtype per role (docs/protocol.md, 2).
+//! Secret keys: one newtype per role (docs/protocol.md, 2.1).
 //!
 //! Every type here wipes itself on drop, lives on the heap so that moving it leaves no copy, prints
 //! its name only, and has no `Clone`, `PartialEq` or `Serialize`. Bytes leave by `expose_*`.
@@ -157,7 +157,7 @@ impl IdentitySecret {
     }
 
     /// Ed25519 signature of `label || parts...` (RFC 8032, pure, deterministic): 64 bytes
-    /// `R 32 || S 32` (docs/protocol.md, 2 and 3).
+    /// `R 32 || S 32` (docs/protocol.md, 2.3).
     ///
     /// All parts but the last must be of fixed length, so that no two inputs share an encoding.
     ///
@@ -237,7 +237,7 @@ impl EncryptionSecret {
 opaque_debug!(EncryptionSecret);
 
 /// The public half of an encryption key: a canonical X25519 public key outside the small
-/// subgroups, by construction (docs/protocol.md, 4).
+/// subgroups, by construction (docs/protocol.md, 2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EncryptionPublic([u8; 32]);
 

@@ -1,4 +1,4 @@
-//! From a passphrase to a key (docs/protocol.md, 8).
+//! From a passphrase to a key (docs/protocol.md, 8.1).
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;

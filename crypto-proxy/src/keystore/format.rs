@@ -1,4 +1,4 @@
-//! The bytes of the key store file around its slots (docs/protocol.md, 8).
+//! The bytes of the key store file around its slots (docs/protocol.md, 8.1).
 //!
 //! ```text
 //! file   = header 98 || slot...                         integers are big-endian

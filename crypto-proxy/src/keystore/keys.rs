@@ -12,7 +12,7 @@ use zeroize::ZeroizeOnDrop;
 
 use crate::crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey};
 
-/// Everything that a proxy must not lose and nobody else may have (docs/protocol.md, 8).
+/// Everything that a proxy must not lose and nobody else may have (docs/protocol.md, 8.1).
 ///
 /// The local database holds the rest, sealed under keys that come from here.
 #[derive(Debug)]

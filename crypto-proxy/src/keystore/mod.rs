@@ -1,12 +1,12 @@
-//! The key store: one sealed file with everything that a proxy must not lose (docs/protocol.md, 8).
+//! The key store: one sealed file with everything that a proxy must not lose (docs/protocol.md, 8.1).
 //!
 //! `DIR` is 0700 and holds `keys` (0600, replaced atomically), `lock` (held while a process runs)
 //! and, without passphrase or named key file, `key`. The header commits to the key-encryption key
 //! and is compared before anything is opened. Every fault has a refusal of its own, and none of
 //! them leads to a new identity: only [`KeyStore::create`] makes one, in an empty folder.
 //!
-//! - [`format`](mod@format), [`slots`]: the bytes; [`files`]: folder, lock, replacement
-//! - [`unlock`], [`cost`]: passphrases and key files
+//! - `format`, `slots`: the bytes; `files`: folder, lock, replacement
+//! - `unlock`, `cost`: passphrases and key files
 
 mod cost;
 mod error;

@@ -1,4 +1,4 @@
-//! What lies in each slot (docs/protocol.md, 8). Slots with secrets have a fixed layout, so that no
+//! What lies in each slot (docs/protocol.md, 8.1). Slots with secrets have a fixed layout, so that no
 //! growing buffer leaves copies behind; the others are CBOR.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! Each fault of a key store has a refusal of its own (docs/protocol.md, 8; attack 99).
+//! Each fault of a key store has a refusal of its own (docs/protocol.md, 8.1; attack 99).
 
 mod faults;
 mod files;

@@ -1,4 +1,4 @@
-//! What unlocks a key store: a passphrase or a key file (docs/protocol.md, 8).
+//! What unlocks a key store: a passphrase or a key file (docs/protocol.md, 8.1).
 
 use std::{
     fmt, io,

@@ -47,7 +47,7 @@ fn seal_gives_pinned_bytes_for_a_place() {
     assert_eq!(sealed, expected);
 }
 
-/// docs/protocol.md, 8: a sealed column opens in its own table, row and column only.
+/// docs/protocol.md, 8.2: a sealed column opens in its own table, row and column only.
 #[test]
 fn open_rejects_another_place() {
     let sealed = seal(&mut rng(1), &key(), Label::AadStateColumn, &PLACE, b"content");

@@ -39,7 +39,7 @@ fn expansion_matches_rfc_5869() {
 
 const KEY: [u8; 32] = [0x11; 32];
 
-/// docs/protocol.md: one pinned output for each derivation, made by an independent HKDF.
+/// docs/protocol.md, 2.2: one pinned output for each derivation, made by an independent HKDF.
 #[test]
 fn derivations_are_pinned() {
     let send_id = SendIdKey::from_slice(&KEY).unwrap();
@@ -101,7 +101,7 @@ fn derivations_are_pinned() {
     );
 }
 
-/// docs/protocol.md, 5: every field of a derivation changes its output.
+/// docs/protocol.md, 2.2: every field of a derivation changes its output.
 #[test]
 fn mid_depends_on_every_field() {
     let key = SendIdKey::from_slice(&KEY).unwrap();
@@ -122,7 +122,7 @@ fn mid_depends_on_every_field() {
     }
 }
 
-/// docs/protocol.md, 6.
+/// docs/protocol.md, 2.2.
 #[test]
 fn first_chain_key_depends_on_every_field() {
     let chain = |key: u8, group: u8, epoch: u64, commit: u8, sender: u8| {

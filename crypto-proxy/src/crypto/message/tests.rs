@@ -107,7 +107,7 @@ fn group_message_round_trips_in_its_bucket() {
     );
 }
 
-/// docs/protocol.md, 6: the associated data is the exact header.
+/// docs/protocol.md, 2.5: the associated data is the exact header.
 #[test]
 fn open_group_rejects_another_header_or_key() {
     let sealed = seal_group(
@@ -221,7 +221,7 @@ fn open_direct_refuses_what_is_no_padded_message() {
     assert!(matches!(refused(&not_cbor), OpenMessageError::Decode(_)));
 }
 
-/// docs/protocol.md, 3: what does not fit into the largest bucket is refused, nothing is cut.
+/// docs/protocol.md, 3.4: what does not fit into the largest bucket is refused, nothing is cut.
 #[test]
 fn seal_refuses_what_does_not_fit() {
     let message = |core: usize| MessageBytes {

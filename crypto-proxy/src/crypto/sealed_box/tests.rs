@@ -105,7 +105,7 @@ proptest! {
     }
 }
 
-/// docs/protocol.md, 2: an all-zero shared secret is refused before anything is derived from it.
+/// docs/protocol.md, 2.4: an all-zero shared secret is refused before anything is derived from it.
 /// Such a box opens for every recipient; the oracle shows that it would have opened here.
 #[test]
 fn open_refuses_all_zero_shared_secret() {

@@ -143,7 +143,7 @@ fn agreement_matches_rfc_7748() {
     assert_eq!(bob.agree(alice.public().as_bytes()).as_bytes().as_slice(), shared);
 }
 
-/// docs/protocol.md, 4: nothing is sealed to a key that is of small order or not canonical.
+/// docs/protocol.md, 2.4: nothing is sealed to a key that is of small order or not canonical.
 #[test]
 fn encryption_public_refuses_keys_that_do_not_contribute() {
     let refused = [
