@@ -126,7 +126,7 @@ impl Proxy {
         command
             .args(["run", "--listen", listen, "--state"])
             .arg(self.state());
-        command.env("WAXWIRE_LOG", &self.level).args(&self.arguments);
+        command.args(["--log", &self.level]).args(&self.arguments);
         Ok(command)
     }
 

@@ -185,8 +185,23 @@ pub fn scenario(test: impl AsyncFnOnce(&World) -> anyhow::Result<()>) {
 pub fn scenario_within(limit: Duration, test: impl AsyncFnOnce(&World) -> anyhow::Result<()>) {
     let outcome = World::new().and_then(|world| attempt(world, limit, test));
     if let Err(error) = outcome {
-        panic!("{error:?}");
+        panic!("{}", report(&error));
     }
+}
+
+/// An error with its causes and the lines of the tests that it passed through.
+fn report(error: &anyhow::Error) -> String {
+    let trace = error.backtrace().to_string();
+    let ours = trace
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("at ./"));
+    let mut lines: Vec<&str> = ours.filter(|line| !line.contains("/world.rs")).collect();
+    lines.dedup();
+    if lines.is_empty() {
+        lines.push("(RUST_BACKTRACE=1 shows where)");
+    }
+    format!("{error:#}\n{}", lines.join("\n"))
 }
 
 fn attempt(
