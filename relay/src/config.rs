@@ -323,3 +323,122 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
 fn read_master_key(path: &Path) -> Result<MasterKey, ConfigError> {
     MasterKey::new(&Zeroizing::new(read(path)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn resolve(folder: &TempDir, file: &str, flags: &[&str]) -> Result<Config, ConfigError> {
+        let path = folder.path().join("relay.toml");
+        std::fs::write(&path, file).unwrap();
+        let start = ["waxwire-relay", "serve", "--config", path.to_str().unwrap()];
+        let cli = Cli::parse_from(start.iter().chain(flags));
+        let Command::Serve(args) = cli.command else {
+            panic!("not serve");
+        };
+        Config::resolve(*args)
+    }
+
+    #[test]
+    fn flag_wins_over_file_and_file_over_default() {
+        let folder = TempDir::new().unwrap();
+        let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\n";
+        let config = resolve(&folder, file, &["--listen", "127.0.0.1:2"]).unwrap();
+        assert_eq!(config.listen, Listen::Tcp("127.0.0.1:2".to_owned()));
+        assert_eq!(config.worker.to_string(), "7");
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.limits.sockets, 3);
+        assert_eq!(config.database, DatabaseUrl::Sqlite("waxwire-relay.db".into()));
+        let config = resolve(&folder, "", &[]).unwrap();
+        assert_eq!(config.listen, Listen::Tcp(DEFAULT_LISTEN.to_owned()));
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn unknown_and_mistyped_keys_are_refused() {
+        let folder = TempDir::new().unwrap();
+        for file in [
+            "lisen = '127.0.0.1:1'",
+            "[limits]\nsocket = 1",
+            "[limits]\nsockets = -1",
+            "worker_id = 1024",
+            "listen = 'nowhere'",
+            "registration = 'maybe'",
+            "not toml",
+        ] {
+            let error = resolve(&folder, file, &[]).unwrap_err();
+            assert!(matches!(error, ConfigError::File { .. }), "{file}: {error}");
+        }
+        assert!(matches!(
+            resolve(&folder, "log = 'a=b=c'", &[]),
+            Err(ConfigError::Log(_))
+        ));
+    }
+
+    #[test]
+    fn registration_is_open_only_where_nobody_else_can_connect() {
+        let folder = TempDir::new().unwrap();
+        for (listen, expected) in [
+            ("127.0.0.1:0", Registration::Open),
+            ("[::1]:0", Registration::Open),
+            ("localhost:0", Registration::Open),
+            ("unix:/tmp/x", Registration::Open),
+            ("0.0.0.0:0", Registration::Invite),
+            ("[::]:0", Registration::Invite),
+            ("192.0.2.1:0", Registration::Invite),
+            ("relay.example:0", Registration::Invite),
+        ] {
+            let config = resolve(&folder, "", &["--listen", listen]).unwrap();
+            assert_eq!(config.registration, expected, "{listen}");
+        }
+        let config = resolve(&folder, "registration = 'closed'", &[]).unwrap();
+        assert_eq!(config.registration, Registration::Closed);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let folder = TempDir::new().unwrap();
+        let refused = |flags: &[&str]| resolve(&folder, "", flags).unwrap_err();
+        assert!(matches!(
+            refused(&["--redis", "redis://x"]),
+            ConfigError::RedisWithSqlite
+        ));
+        assert!(matches!(refused(&["--tls-cert", "x"]), ConfigError::HalfTls));
+        assert!(matches!(
+            refused(&["--database", "mysql://x"]),
+            ConfigError::Database(_)
+        ));
+        assert!(matches!(
+            refused(&["--database", "sqlite://:memory:"]),
+            ConfigError::Database(_)
+        ));
+        assert!(matches!(
+            refused(&["--public-url", "relay.example"]),
+            ConfigError::PublicUrl
+        ));
+        let key = folder.path().join("key");
+        std::fs::write(&key, "short\n").unwrap();
+        let key = key.to_str().unwrap();
+        assert!(matches!(
+            refused(&["--master-key-file", key]),
+            ConfigError::MasterKey
+        ));
+        assert!(matches!(
+            refused(&["--master-key-file", "/nowhere"]),
+            ConfigError::Read { .. }
+        ));
+    }
+
+    #[test]
+    fn master_key_is_compared_without_its_white_space() {
+        let key = MasterKey::new(&format!(" {}\n", "k".repeat(32))).unwrap();
+        assert!(key.matches(&"k".repeat(32)));
+        assert!(!key.matches(&"k".repeat(33)));
+        assert!(!key.matches(""));
+        assert_eq!(format!("{key:?}"), "MasterKey");
+    }
+}

@@ -121,6 +121,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Sockets of agents that are open.
     pub sockets: Gauge,
+    /// Long polls that wait.
+    pub polls: Gauge,
     /// Sends that wait for their answer.
     pub waiting: Gauge,
     /// Rows that retention deleted.
@@ -145,6 +147,7 @@ impl Default for Metrics {
             read: Counter::default(),
             connections: Gauge::default(),
             sockets: Gauge::default(),
+            polls: Gauge::default(),
             waiting: Gauge::default(),
             retained_away: Counter::default(),
         }
@@ -224,6 +227,7 @@ impl Metrics {
         for (name, help, gauge) in [
             ("connections", "Open connections.", &self.connections),
             ("sockets", "Open sockets of agents.", &self.sockets),
+            ("long_polls", "Long polls that wait.", &self.polls),
             (
                 "sends_waiting",
                 "Sends that wait for their answer.",

@@ -147,3 +147,122 @@ fn encode(queue: Queue, page: &Page) -> Vec<u8> {
     }
     body
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        clock::Stopwatch,
+        testing::{Answer, TestRelay, envelope},
+    };
+
+    /// Positions in a body of frames, each with its length before it.
+    fn positions(answer: &Answer) -> Vec<u64> {
+        let mut rest = answer.body.as_ref();
+        let mut positions = Vec::new();
+        while let Some((length, tail)) = rest.split_first_chunk() {
+            let (frame, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+            let Ok(RelayFrame::Deliver(delivery)) = RelayFrame::decode(frame) else {
+                panic!("not a delivery");
+            };
+            positions.push(delivery.cursor.position);
+            rest = tail;
+        }
+        positions
+    }
+
+    #[tokio::test]
+    async fn range_is_given_by_after_before_and_limit() {
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+        for mid in 1..=6 {
+            relay.send(&alice.key, &envelope(bob.id, mid, b"x")).await;
+        }
+        for (query, expected) in [
+            ("", vec![1, 2, 3, 4, 5, 6]),
+            ("?after=4", vec![5, 6]),
+            ("?after=1&before=4", vec![2, 3]),
+            ("?limit=2", vec![1, 2]),
+            ("?after=6", vec![]),
+            ("?after=18446744073709551615", vec![]),
+        ] {
+            let path = format!("/v1/queues/mail/envelopes{query}");
+            let answer = relay.get(&path, Some(&bob.key)).await;
+            assert_eq!(positions(&answer), expected, "{query}");
+            assert_eq!(answer.headers["x-waxwire-head"], "6");
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_has_at_most_four_mebibytes() {
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+        for mid in 0..60 {
+            relay
+                .send(&alice.key, &envelope(bob.id, mid, &[7; 79 * 1024]))
+                .await;
+        }
+        let answer = relay
+            .get("/v1/queues/mail/envelopes?limit=1000", Some(&bob.key))
+            .await;
+        assert!(answer.body.len() <= BYTES + 64 * 100);
+        assert_eq!(positions(&answer).len(), BYTES / (79 * 1024 + 100));
+    }
+
+    #[tokio::test]
+    async fn long_poll_waits_for_the_next_envelope() {
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+        let (polled, ()) = tokio::join!(
+            relay.get("/v1/queues/mail/envelopes?wait=60", Some(&bob.key)),
+            async {
+                relay.send(&alice.key, &envelope(bob.id, 1, b"x")).await;
+            }
+        );
+        assert_eq!(positions(&polled), [1]);
+        let watch = Stopwatch::start();
+        let empty = relay
+            .get("/v1/queues/mail/envelopes?after=1&wait=1", Some(&bob.key))
+            .await;
+        assert!(empty.body.is_empty());
+        assert_eq!(empty.headers["x-waxwire-head"], "1");
+        assert!(watch.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn long_poll_ends_when_the_relay_stops() {
+        let relay = TestRelay::start().await;
+        let bob = relay.register("bob").await;
+        let watch = Stopwatch::start();
+        let (polled, ()) = tokio::join!(
+            relay.get("/v1/queues/mail/envelopes?wait=60", Some(&bob.key)),
+            async {
+                while relay.relay.delivery.metrics.polls.get() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                relay.begin_stop();
+            }
+        );
+        assert_eq!(polled.status, StatusCode::OK);
+        assert!(watch.elapsed() < Duration::from_secs(30));
+    }
+
+    #[tokio::test]
+    async fn list_has_head_and_ack_of_both_queues() {
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+        for mid in 1..=3 {
+            relay.send(&alice.key, &envelope(bob.id, mid, b"x")).await;
+        }
+        let acks = serde_json::json!({"acks": [{"queue": "mail", "position": 2}]});
+        relay.post_json("/v1/acks", Some(&bob.key), &acks).await;
+        let answer: QueuesAnswer = relay.get("/v1/queues", Some(&bob.key)).await.json();
+        let state = |queue, head, acked| QueueState { queue, head, acked };
+        assert_eq!(
+            answer.queues,
+            [state(Queue::Mail, 3, 2), state(Queue::Control, 0, 0)]
+        );
+    }
+}

@@ -105,6 +105,7 @@ impl Hub {
         let inbox = Arc::new(Inbox::default());
         let queues = vec![queue];
         self.tables().watch(&queues, &inbox);
+        self.metrics.polls.add(1);
         Attached {
             hub: Arc::clone(self),
             inbox,
@@ -139,6 +140,8 @@ impl Drop for Attached {
         if let Some(agent) = &self.agent {
             remove(&mut tables.agents, agent, &self.inbox);
             self.hub.metrics.sockets.add(-1);
+        } else {
+            self.hub.metrics.polls.add(-1);
         }
     }
 }

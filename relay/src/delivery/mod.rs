@@ -6,6 +6,8 @@ mod inbox;
 mod queue_state;
 pub mod send;
 pub mod session;
+#[cfg(test)]
+mod session_tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -138,3 +138,78 @@ impl QueueState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::test_queue;
+
+    fn push(position: u64) -> Push {
+        Push {
+            queue: test_queue(1),
+            position,
+            frame: Bytes::from_static(b"frame"),
+        }
+    }
+
+    fn state(resume: u64, head: u64) -> QueueState {
+        QueueState::new(test_queue(1), Queue::Mail, resume, head)
+    }
+
+    #[test]
+    fn live_state_takes_the_next_push_only() {
+        let mut state = state(5, 5);
+        assert_eq!(state.take_announcement(), Some(5));
+        assert!(!state.takes(&push(5)));
+        assert!(state.takes(&push(6)));
+        state.deliver(6, 5);
+        // One was dropped on the way: read from the table.
+        assert!(!state.takes(&push(8)));
+        assert!(state.to_read().is_some());
+        assert_eq!(state.take_announcement(), None);
+        state.deliver(7, 5);
+        state.deliver(8, 5);
+        assert_eq!(state.to_read(), None);
+        assert_eq!(state.take_announcement(), Some(8));
+        assert_eq!(state.take_announcement(), None);
+    }
+
+    #[test]
+    fn pushes_during_a_read_are_not_delivered_out_of_order() {
+        let mut state = state(0, 3);
+        assert!(!state.takes(&push(4)));
+        for position in 1..=3 {
+            state.deliver(position, 5);
+        }
+        assert!(state.to_read().is_some());
+        assert!(state.takes(&push(4)));
+    }
+
+    #[test]
+    fn window_counts_deliveries_and_bytes_until_acknowledged() {
+        let mut state = state(0, 1_000);
+        for position in 1..=WINDOW as u64 {
+            assert!(state.has_room());
+            state.deliver(position, 1);
+        }
+        assert!(!state.has_room());
+        assert_eq!(state.to_read(), None);
+        state.ack(1);
+        assert_eq!(state.to_read().unwrap().0, 1);
+        state.ack(1_000);
+        state.deliver(300, WINDOW_BYTES);
+        assert!(!state.has_room());
+        state.ack(300);
+        assert_eq!(state.to_read(), Some((WINDOW, WINDOW_BYTES)));
+    }
+
+    #[test]
+    fn positions_that_are_no_longer_held_are_passed_over() {
+        let mut state = state(0, 10);
+        state.pass_over(10);
+        assert_eq!(state.to_read(), None);
+        assert_eq!(state.take_announcement(), Some(10));
+    }
+}

@@ -3,6 +3,8 @@
 mod connection;
 mod listener;
 mod patience;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
