@@ -119,11 +119,12 @@ fn is_contributory(key: &BundleKey) -> bool {
 /// `u < 2^255 - 19` and not of small order, on the curve or its twist.
 #[must_use]
 pub fn is_contributory_x25519(public: &[u8; 32]) -> bool {
-    use curve25519_dalek::{MontgomeryPoint, Scalar};
+    use curve25519_dalek::MontgomeryPoint;
     let point = MontgomeryPoint(*public);
     let canonical = is_below_p(public);
-    // Multiplying by the cofactor sends exactly the small-order points to zero.
-    canonical && (point * Scalar::from(8_u8)).0 != [0; 32]
+    // Multiplying by the cofactor 8 sends exactly the small-order points to zero; four steps of the
+    // ladder, not 255.
+    canonical && point.mul_bits_be([true, false, false, false].into_iter()).0 != [0; 32]
 }
 
 /// Whether a little-endian number is below `2^255 - 19`.
