@@ -13,6 +13,7 @@
 //! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
 //! - [`model`]: what the agent sees, as values
 //! - [`cli`]: the program's commands
+//! - [`vectors`]: test vectors, replayed
 
 pub mod api;
 pub mod cli;
@@ -28,3 +29,4 @@ pub mod model;
 pub mod rng;
 pub mod shell;
 pub mod state;
+pub mod vectors;

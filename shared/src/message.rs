@@ -168,7 +168,15 @@ impl UnverifiedMessage {
     /// # Errors
     /// [`MessageError::Decode`], [`MessageError::Kind`].
     pub fn decode(kind: Kind, object: &[u8]) -> Result<Self, MessageError> {
-        let message = Self::from_message(MessageBytes::decode(object)?)?;
+        Self::of_kind(kind, MessageBytes::decode(object)?)
+    }
+
+    /// The same from the message itself.
+    ///
+    /// # Errors
+    /// [`MessageError::Decode`], [`MessageError::Kind`].
+    pub fn of_kind(kind: Kind, message: MessageBytes) -> Result<Self, MessageError> {
+        let message = Self::from_message(message)?;
         if message.body.kind() == kind {
             Ok(message)
         } else {

@@ -143,6 +143,20 @@ pub trait Document: Wire {
     }
 }
 
+/// Checks that `bytes` are one item of the profile, whatever it is.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn check_item(bytes: &[u8]) -> Result<(), DecodeError> {
+    let mut r = Reader::new(bytes);
+    r.skip()?;
+    if r.rest.is_empty() {
+        Ok(())
+    } else {
+        Err(DecodeError::Trailing)
+    }
+}
+
 /// Appends items in their shortest form.
 #[derive(Debug, Default)]
 pub struct Writer(Vec<u8>);

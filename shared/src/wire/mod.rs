@@ -23,7 +23,7 @@ mod transparency;
 pub use attachment::{AttachmentRef, CHUNK, padme, sealed_length};
 pub use bundle::{Bundle, BundleKey, BundleRule, Succession, SuccessionBytes, is_contributory_x25519};
 pub use challenge::{Challenge, ChallengePurpose, RelayDescription};
-pub use codec::{DecodeError, Document, MapReader, Reader, Wire, Writer};
+pub use codec::{DecodeError, Document, MapReader, Reader, Wire, Writer, check_item};
 pub use control::{HistoryGrant, InviteNotice, Presence, Profile, Resend, ResendRequest, Typing, Unreadable};
 pub use envelope::{DirectHeader, Envelope, EnvelopeError, GroupHeader, Header, Lane};
 pub use lease::Lease;
