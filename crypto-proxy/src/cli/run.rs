@@ -116,7 +116,8 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
     let running = shell::start(engine, commands)?;
     let listener = Listener::bind(&args.listen).await?;
 
-    let cancel = CancellationToken::new();
+    // The API stops first: what it still has to answer needs the link.
+    let (api_cancel, link_cancel) = (CancellationToken::new(), CancellationToken::new());
     let (status, link_status) = watch::channel(LinkStatus::default());
     let config = LinkConfig {
         client: Arc::new(client(keys)?),
@@ -128,7 +129,7 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
         running.handle.clone(),
         OsRng,
         status,
-        cancel.clone(),
+        link_cancel.clone(),
     ));
     let config = ApiConfig {
         me: me(keys, &reader)?,
@@ -137,16 +138,17 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
         token: token(folder)?,
         readiness: Arc::new(move || Checks::new(link_status.borrow().connected, self_seal)),
         metrics: None,
-        stopping: cancel.clone(),
+        stopping: api_cancel.clone(),
     };
     let router = api::router(ApiState::new(running.handle.clone(), reader, config));
     announce(&listener);
-    let api = tokio::spawn(api::serve(listener, router, cancel.clone()));
+    let api = tokio::spawn(api::serve(listener, router, api_cancel.clone()));
 
     stop_signal().await?;
     tracing::info!("stopping");
-    cancel.cancel();
+    api_cancel.cancel();
     api.await.context("the local API ended abnormally")?;
+    link_cancel.cancel();
     link.await.context("the link ended abnormally")?;
     running.stop().await;
     Ok(())

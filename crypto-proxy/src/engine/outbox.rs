@@ -35,7 +35,9 @@ impl Engine {
         self.link_down();
         self.volatile.link_up = true;
         // Receipts that were owed when the proxy last stopped.
-        self.volatile.receipts_at.get_or_insert(now + self.settings.receipt_delay);
+        self.volatile
+            .receipts_at
+            .get_or_insert(now + self.settings.receipt_delay);
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::FetchBundle(handle));
         }

@@ -5,7 +5,7 @@ use waxwire_shared::{
     wire::{ControlBody, Document, Kind, NRange, Receipt, ReceiptState},
 };
 
-use super::Engine;
+use super::{Engine, InboxMode};
 use crate::{
     model::{Severity, Status, UnixMs},
     state::{Direction, PeerRow, SessionRow, StateError, to_ranges},
@@ -28,7 +28,8 @@ impl Engine {
         for session in owed {
             self.store.receipt_made(session.session_row)?;
             let peer = self.store.peer_by_id(session.peer_id)?;
-            if !peer.accepted {
+            // Flow 2, step 3: a stranger learns nothing until policy lets it in; `open` does at once.
+            if !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly {
                 continue;
             }
             for state in [ReceiptState::Delivered, ReceiptState::Read] {

@@ -4,6 +4,7 @@
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
     ids::Handle,
+    limits,
     message::{Body, ContextError, UnverifiedMessage},
     wire::{Core, DirectHeader, Document as _, Envelope, Lane, MessageBytes},
 };
@@ -11,6 +12,7 @@ use waxwire_shared::{
 use super::{Effect, EncryptionKey, Engine};
 use crate::{
     crypto::message::{self, OpenMessageError},
+    json,
     model::{Severity, UnixMs},
     state::{HeldReason, PeerRow, Pin, StateError},
 };
@@ -203,16 +205,14 @@ impl From<ContextError> for Reject {
     }
 }
 
-/// Content and metadata are JSON objects within their limits.
+/// Content and metadata are JSON objects within their limits that no agent's parser stumbles over.
 fn is_well_formed(core: &Core) -> bool {
     let object = |bytes: &[u8], max: usize| {
-        bytes.len() <= max
-            && std::str::from_utf8(bytes).is_ok_and(|text| text.trim_start().starts_with('{'))
-            && serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok()
+        bytes.len() <= max && json::compact(bytes).is_ok_and(|text| text.starts_with('{'))
     };
-    object(&core.content, waxwire_shared::limits::CONTENT)
+    object(&core.content, limits::CONTENT)
         && core
             .metadata
             .as_ref()
-            .is_none_or(|bytes| object(bytes, waxwire_shared::limits::METADATA))
+            .is_none_or(|bytes| object(bytes, limits::METADATA))
 }

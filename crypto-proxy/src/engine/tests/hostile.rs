@@ -194,7 +194,9 @@ fn content_in_the_control_lane_is_refused() {
 
 #[test]
 fn content_that_is_no_json_object_is_refused() {
-    for text in ["", "no json", "[1]", "\"text\"", "{\"a\":}"] {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let long = format!("{{\"a\":{}}}", "9".repeat(5_000));
+    for text in ["", "no json", "[1]", "\"text\"", "{\"a\":}", &deep, &long] {
         assert_refused(
             &Forgery {
                 text: text.into(),
