@@ -314,6 +314,20 @@ impl Answer {
         self.parse()
     }
 
+    /// Requires a status, whatever the body.
+    ///
+    /// # Errors
+    /// Another status.
+    pub fn expect_status(&self, status: u16) -> anyhow::Result<()> {
+        ensure!(
+            self.status == status,
+            "expected {status}, got {}: {}",
+            self.status,
+            self.text()
+        );
+        Ok(())
+    }
+
     /// The JSON body as a type.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use waxwire_tests::{Proxy, eventually, program::run, scenario, world::World};
+use waxwire_tests::{Proxy, program::run, scenario, world::World};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -212,6 +212,6 @@ fn recovery_key_is_shown_once_and_stored_nowhere() {
         .await?;
         refused.refusal()?;
         assert_eq!(fs::read_to_string(&file)?, key);
-        eventually("alice is there", LIMIT, async || Ok(Some(()))).await
+        Ok(())
     });
 }
