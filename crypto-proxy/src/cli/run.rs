@@ -141,10 +141,12 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
         stopping: api_cancel.clone(),
     };
     let router = api::router(ApiState::new(running.handle.clone(), reader, config));
+    // Before anybody is told that the proxy is there: whoever stops it at once is heard, too.
+    let stopped = stop_signal()?;
     announce(&listener);
     let api = tokio::spawn(api::serve(listener, router, api_cancel.clone()));
 
-    stop_signal().await?;
+    stopped.await;
     tracing::info!("stopping");
     api_cancel.cancel();
     api.await.context("the local API ended abnormally")?;
@@ -221,11 +223,13 @@ fn announce(listener: &Listener) {
     tracing::info!(time = clock::now().unix, "ready");
 }
 
-async fn stop_signal() -> std::io::Result<()> {
+/// Ends with the first signal to stop that comes after the call.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
