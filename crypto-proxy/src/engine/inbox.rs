@@ -12,7 +12,8 @@ use crate::{
     fault,
     model::{DeliveryId, Gap, MessageId, Refusal, Severity, UnixMs},
     state::{
-        ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SessionRow, SessionUpdate, StateError,
+        ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SYSTEM, SessionRow, SessionUpdate,
+        StateError,
     },
 };
 
@@ -39,6 +40,16 @@ impl Engine {
             return Ok(());
         }
         self.store.add_void(session.session_row, &core.void)?;
+        if core.message_type == SYSTEM {
+            let reason = "the peer signed a message as a system event; it is shown as text";
+            self.alert(
+                "system_claimed",
+                Severity::Warning,
+                Some(&peer.handle),
+                reason,
+                now,
+            )?;
+        }
         let stranger = !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly;
         let new = NewMessage {
             conversation_id: conversation.conversation_id,

@@ -22,6 +22,14 @@ pub enum StateError {
     /// There is a database where a new one should be made.
     #[error("a state database exists at {}", .0.display())]
     AlreadyExists(PathBuf),
+    /// The file of a new database cannot be made.
+    #[error("cannot make {}", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The database was written by a later version.
     #[error("the state database has schema version {found}, this program knows up to {known}")]
     TooNew {

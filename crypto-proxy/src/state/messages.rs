@@ -16,6 +16,9 @@ use crate::model::{DeliveryId, Gap, LocalConversation, Message, MessageId, Secur
 /// Table name in associated data.
 const TABLE: &str = "message";
 
+/// The message type of events that the proxy makes from what it verified.
+pub const SYSTEM: &str = "system";
+
 /// Why a message is not visible yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -160,7 +163,10 @@ impl Store {
             waxwire_shared::hash::sha256(&new.signed.core).as_bytes(),
             new.hold.number(),
             status_number(status),
-            self.keys.tag("message_type", new.core.message_type.as_bytes()),
+            self.keys.tag(
+                "message_type",
+                shown_type(own, new.core.message_type.clone()).as_bytes()
+            ),
             new.core.kind == Kind::Broadcast,
             to_sql(new.core.time),
             to_sql(now),
@@ -469,7 +475,7 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
         own,
         client_msg_id: core.client_msg_id,
         seq: row.get::<_, Option<i64>>(2)?.map_or(0, from_sql),
-        message_type: core.message_type,
+        message_type: shown_type(own, core.message_type),
         content: text(core.content)?,
         metadata: core.metadata.map(text).transpose()?,
         reply_to: core.reply_to.map(MessageId::from),
@@ -499,4 +505,13 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
             broadcast: row.get(5)?,
         },
     })
+}
+
+/// System events are made by the proxy alone: what a peer calls so is shown as text.
+fn shown_type(own: bool, message_type: String) -> String {
+    if !own && message_type == SYSTEM {
+        "text".into()
+    } else {
+        message_type
+    }
 }

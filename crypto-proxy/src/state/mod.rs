@@ -18,14 +18,14 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use conversations::ConversationRow;
 pub use error::StateError;
 pub use inbound::{SessionRow, SessionUpdate};
-pub use messages::{Direction, Hold, MessageRow, NewMessage};
+pub use messages::{Direction, Hold, MessageRow, NewMessage, SYSTEM};
 pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
 pub use queues::{HeldEnvelope, HeldReason};
@@ -57,6 +57,16 @@ impl Store {
         if path.exists() {
             return Err(StateError::AlreadyExists(path));
         }
+        // SQLite gives its journal and log the mode of the database.
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| StateError::Create {
+                path: path.clone(),
+                source,
+            })?;
         let mut db = Connection::open(path)?;
         configure(&db)?;
         migrate(&mut db)?;

@@ -1,6 +1,6 @@
 //! The state folder: made once, opened by its own keys only, nothing of a message in clear.
 
-use std::{fs, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
@@ -134,6 +134,11 @@ fn open_refuses_what_is_missing_foreign_or_too_new() {
         Store::open(folder.path(), keys(2)),
         Err(StateError::Foreign)
     ));
+    let mode = fs::metadata(folder.path().join(super::FILE))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
     let store = Store::open(folder.path(), keys(1)).unwrap();
     assert_eq!(store.tag(), [7; 8]);
     store.db.pragma_update(None, "user_version", 99).unwrap();

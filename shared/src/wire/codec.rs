@@ -4,7 +4,7 @@
 //! tags, valid UTF-8, nesting of at most [`limits::CBOR_DEPTH`]. Anything else is refused while it
 //! is read, so a document that decodes has exactly one byte string.
 
-use crate::{limits, suite::Suite};
+use crate::limits;
 
 /// Why bytes are not the document that they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -512,89 +512,6 @@ impl<T: Wire> Field for Option<T> {
 
     fn take_field(map: &mut MapReader, r: &mut Reader<'_>, key: u64) -> Result<Self, DecodeError> {
         map.optional(r, key)
-    }
-}
-
-macro_rules! wire_uint {
-    ($($type:ty),*) => {$(
-        impl Wire for $type {
-            fn put(&self, w: &mut Writer) {
-                w.uint(u64::from(*self));
-            }
-
-            fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                r.uint()?.try_into().map_err(|_| DecodeError::Value { what: stringify!($type) })
-            }
-        }
-    )*};
-}
-
-wire_uint!(u16, u32, u64);
-
-impl Wire for bool {
-    fn put(&self, w: &mut Writer) {
-        w.bool(*self);
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.bool()
-    }
-}
-
-impl Wire for String {
-    fn put(&self, w: &mut Writer) {
-        w.text(self);
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.text().map(str::to_owned)
-    }
-}
-
-impl Wire for Vec<u8> {
-    fn put(&self, w: &mut Writer) {
-        w.bytes(self);
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.bytes().map(<[u8]>::to_vec)
-    }
-}
-
-impl<T: Wire> Wire for Vec<T> {
-    fn put(&self, w: &mut Writer) {
-        w.array(self.len());
-        for item in self {
-            item.put(w);
-        }
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let length = r.array()?;
-        // No list of any format is longer; a list of empty items must not cost many times its size.
-        if length > limits::LIST {
-            return Err(DecodeError::TooLarge {
-                max: limits::LIST,
-                actual: length,
-            });
-        }
-        let items = (0..length).map(|_| T::take(r)).collect::<Result<_, _>>()?;
-        r.leave();
-        Ok(items)
-    }
-
-    fn check_rules(&self) -> Result<(), DecodeError> {
-        self.iter().try_for_each(Wire::check_rules)
-    }
-}
-
-impl Wire for Suite {
-    fn put(&self, w: &mut Writer) {
-        self.0.put(w);
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        u16::take(r).map(Self)
     }
 }
 

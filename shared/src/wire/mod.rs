@@ -19,6 +19,7 @@ mod roster;
 mod rules;
 mod table;
 mod transparency;
+mod values;
 
 pub use attachment::{AttachmentRef, CHUNK, padme, sealed_length};
 pub use bundle::{Bundle, BundleKey, BundleRule, Succession, SuccessionBytes, is_contributory_x25519};

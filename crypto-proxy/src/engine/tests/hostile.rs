@@ -23,6 +23,7 @@ struct Forgery {
     signer: u8,
     n: u64,
     text: String,
+    message_type: &'static str,
     foreign_conversation: bool,
 }
 
@@ -37,6 +38,7 @@ impl Default for Forgery {
             signer: 1,
             n: 1,
             text: "{\"text\":\"forged\"}".into(),
+            message_type: "text",
             foreign_conversation: false,
         }
     }
@@ -88,7 +90,7 @@ impl Forgery {
             time: START,
             expires: None,
             ack: None,
-            message_type: "text".into(),
+            message_type: self.message_type.into(),
             content: self.text.clone().into_bytes(),
             metadata: None,
             reply_to: None,
@@ -222,6 +224,24 @@ fn flipped_bytes_are_never_accepted() {
     net.run();
     assert_eq!(net.nodes[1].inbound(), ["genuine"]);
     assert!(!net.nodes[1].alerts.is_empty());
+}
+
+/// docs/protocol.md, 5: system events are the proxy's own; a peer's are shown as text, with an alert.
+#[test]
+fn peer_cannot_speak_as_the_system() {
+    let mut net = Net::pair();
+    Forgery {
+        message_type: "system",
+        ..Forgery::default()
+    }
+    .deliver(&mut net);
+    let forged = net.nodes[1]
+        .shown
+        .iter()
+        .find(|message| message.client_msg_id == "forged")
+        .unwrap();
+    assert_eq!(forged.message_type, "text");
+    assert!(net.nodes[1].alerted("system_claimed"));
 }
 
 /// Attack 70: garbage at the head of the queue blocks nothing.
