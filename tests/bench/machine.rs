@@ -6,11 +6,13 @@ use std::{
     path::Path,
     process::Command,
     thread,
+    time::Instant,
 };
 
+use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::{clock, stats};
+use crate::{clock, process, stats};
 
 /// Flushes in one probe of the disk.
 const FLUSHES: u64 = 20;
@@ -44,7 +46,7 @@ impl Machine {
     pub(crate) fn here() -> Self {
         Self {
             cpu: field("/proc/cpuinfo", "model name"),
-            cores: thread::available_parallelism().map_or(0, usize::from),
+            cores: cores(),
             memory: field("/proc/meminfo", "MemTotal"),
             kernel: line("/proc/sys/kernel/osrelease"),
             load: line("/proc/loadavg"),
@@ -86,10 +88,60 @@ fn field(path: &str, name: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
+/// CPU of the whole machine over a time, to tell how much of it others took.
+pub(crate) struct Watch {
+    begin: Instant,
+    busy: f64,
+}
+
+impl Watch {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The system is not Linux.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        Ok(Self {
+            begin: clock::now(),
+            busy: busy_seconds()?,
+        })
+    }
+
+    /// The share of all cores, 0 to 1, that was taken by anything but `own` seconds.
+    ///
+    /// # Errors
+    /// The system is not Linux.
+    pub(crate) fn others(&self, own: f64) -> anyhow::Result<f64> {
+        let all = (clock::now() - self.begin).as_secs_f64() * cores() as f64;
+        Ok(((busy_seconds()? - self.busy - own) / all).clamp(0.0, 1.0))
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn busy_seconds() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks = busy_ticks(&stat).context("no CPU times in /proc/stat")?;
+    Ok(ticks as f64 / process::TICKS)
+}
+
+/// All of the first line but `idle` and `iowait`, its fields 4 and 5; guests are in `user` already.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = fields
+        .split_ascii_whitespace()
+        .take(8)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    Some(ticks.iter().sum::<u64>() - idle)
+}
+
 /// Median time that the disk below `folder` takes to make one written page durable, microseconds.
 ///
-/// Disks of shared machines are fast for a while and then rationed. A result whose probes differ
-/// much between runs says more about the disk than about the program.
+/// Milliseconds where microseconds are usual mean a rationed disk, or cores so busy that the word
+/// of the disk is heard late. Either says more about the machine than about the program.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -113,6 +165,12 @@ pub(crate) fn flush_micros(folder: &Path) -> anyhow::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn busy_is_everything_but_idle_and_waiting_for_disks() {
+        let stat = "cpu  10 2 30 400 50 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(busy_ticks(stat), Some(10 + 2 + 30 + 6 + 7 + 8));
+    }
 
     #[test]
     fn field_takes_the_first_of_its_name() {

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 
 use crate::clock;
 
-/// Clock ticks a second in `/proc/PID/stat`; a constant of Linux's interface on every platform.
-const TICKS: f64 = 100.0;
+/// Clock ticks a second in `/proc`; a constant of Linux's interface on every platform.
+pub(crate) const TICKS: f64 = 100.0;
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
@@ -59,9 +59,7 @@ impl Server {
     /// # Errors
     /// The process has ended.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let ticks = cpu_ticks(&stat).context("no CPU times in /proc/PID/stat")?;
-        Ok(ticks as f64 / TICKS)
+        cpu_seconds(&self.child.id().to_string())
     }
 
     /// Resident memory, bytes.
@@ -80,6 +78,20 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same of this process.
+///
+/// # Errors
+/// The system is not Linux.
+pub(crate) fn own_cpu_seconds() -> anyhow::Result<f64> {
+    cpu_seconds("self")
+}
+
+fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let ticks = cpu_ticks(&stat).context("no CPU times in /proc/PID/stat")?;
+    Ok(ticks as f64 / TICKS)
 }
 
 fn announced(child: &mut Child) -> anyhow::Result<(SocketAddr, BufReader<ChildStdout>)> {

@@ -131,17 +131,6 @@ pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says how fast the disk was before and after each run, microseconds for one flush. Where flushes
-/// take milliseconds they bound every server alike, and ratios of throughput say little.
-///
-/// # Errors
-/// The output is closed.
-pub(crate) fn print_flushes(micros: impl Iterator<Item = f64>, out: &mut impl Write) -> anyhow::Result<()> {
-    let texts: Vec<_> = micros.map(thousands).collect();
-    writeln!(out, "\none flush of the disk, us: {}", texts.join(" "))?;
-    Ok(())
-}
-
 /// `12,345`, `123`, `12.3`, `1.23`: three digits at least.
 fn thousands(value: f64) -> String {
     if value < 9.995 {

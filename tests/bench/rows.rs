@@ -133,6 +133,7 @@ mod tests {
     fn round(rates: [(&'static str, f64); 3]) -> Round {
         Round {
             flush_micros: [100.0; 2],
+            others_cpu: 0.0,
             figures: rates.map(|(key, rate)| (key, figures(rate))).into(),
         }
     }

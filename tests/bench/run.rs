@@ -18,7 +18,8 @@ use crate::{
         driver::Driver,
         open,
     },
-    machine::{self, Machine, Versions},
+    machine::{self, Machine, Versions, Watch},
+    process,
     report::{self, Row},
     rows,
     stats::Percentiles,
@@ -99,6 +100,8 @@ pub(crate) struct Figures {
 pub(crate) struct Round {
     /// Time of one flush of the disk before and after the run, microseconds.
     pub(crate) flush_micros: [f64; 2],
+    /// Share of all cores that other processes took during the run, 0 to 1.
+    pub(crate) others_cpu: f64,
     /// By server and transport.
     pub(crate) figures: BTreeMap<&'static str, Figures>,
 }
@@ -176,10 +179,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         rounds,
     };
     report::print(&report.rows, &mut stdout())?;
-    let flushes = report.rounds.iter().flat_map(|round| round.flush_micros);
-    report::print_flushes(flushes, &mut stdout())?;
+    conditions(&report.rounds)?;
     let path = report::save(&folder, &report)?;
     writeln!(stdout(), "{}", path.display())?;
+    Ok(())
+}
+
+/// Says under which conditions the runs were made: where a flush takes milliseconds, or others had
+/// the cores, ratios say little.
+fn conditions(rounds: &[Round]) -> anyhow::Result<()> {
+    let mut out = stdout();
+    writeln!(
+        out,
+        "\nrun  CPU taken by others  one flush of the disk before, after (us)"
+    )?;
+    for (number, round) in (1..).zip(rounds) {
+        let [before, after] = round.flush_micros;
+        let others = round.others_cpu * 100.0;
+        writeln!(out, "{number:<4} {others:>18.0} %  {before:.0}, {after:.0}")?;
+    }
     Ok(())
 }
 
@@ -198,7 +216,7 @@ fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<R
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let files = tempfile::Builder::new().prefix("run-").tempdir_in(folder)?;
     let before = machine::flush_micros(folder)?;
-    let figures = runtime.block_on(LocalSet::new().run_until(async {
+    let (figures, others_cpu) = runtime.block_on(LocalSet::new().run_until(async {
         let yardstick = start::<Yardstick>(files.path()).await?;
         let one_commit = start::<OneCommit>(files.path()).await?;
         // One for each transport: sessions of both are connected at the same time.
@@ -213,12 +231,25 @@ fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<R
         if reversed {
             contenders.reverse();
         }
-        drive(settings, &contenders).await
+        let (watch, before) = (Watch::start()?, own_cpu(&contenders)?);
+        let figures = drive(settings, &contenders).await?;
+        let own = own_cpu(&contenders)? - before;
+        anyhow::Ok((figures, watch.others(own)?))
     }))?;
     Ok(Round {
         flush_micros: [before, machine::flush_micros(folder)?],
+        others_cpu,
         figures,
     })
+}
+
+/// CPU seconds of the load generator and all servers.
+fn own_cpu(contenders: &[Contender<'_>]) -> anyhow::Result<f64> {
+    let mut seconds = process::own_cpu_seconds()?;
+    for contender in contenders {
+        seconds += contender.driver.server().cpu_seconds()?;
+    }
+    Ok(seconds)
 }
 
 /// Starts a server with a folder of its own below `files`.
