@@ -325,7 +325,7 @@ impl Client {
     /// A fresh connection, to the pinned relay if there is a pin; the caller sets the time limit.
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
         let stream = self.dialer.dial().await.map_err(|error| {
-            tracing::debug!(%error, "no connection to the relay");
+            tracing::info!(%error, "no connection to the relay");
             CallError::Unreachable
         })?;
         let mut builder = Builder::new();

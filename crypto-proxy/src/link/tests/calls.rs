@@ -98,15 +98,21 @@ async fn every_connection_is_checked_before_it_sees_the_key() {
     assert_eq!(client.bundle(&handle("alice")).await, Ok(bundle_of("alice")));
 }
 
-/// A relay that answers one request of a connection with these bytes and closes it.
+/// A relay that answers the first request of a connection with these bytes, and closes it at the
+/// second one.
 fn answering(bytes: &'static [u8]) -> (Client, tokio::task::JoinHandle<()>) {
     let (dialer, mut arrivals) = mpsc::unbounded_channel::<DuplexStream>();
     let relay = tokio::spawn(async move {
         while let Some(mut stream) = arrivals.recv().await {
-            let mut request = [0; 4096];
-            let _length = stream.read(&mut request).await.unwrap();
-            // The client may have had enough.
-            let _closed = stream.write_all(bytes).await;
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _length = stream.read(&mut request).await.unwrap();
+                // The client may have had enough.
+                let _closed = stream.write_all(bytes).await;
+                if bytes.ends_with(b"}") {
+                    let _length = stream.read(&mut request).await;
+                }
+            });
         }
     });
     (Client::memory(dialer), relay)

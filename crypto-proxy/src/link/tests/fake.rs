@@ -314,7 +314,11 @@ async fn bundle(State(knobs): Knob, headers: HeaderMap, Path(handle): Path<Handl
         "broken" => StatusCode::BAD_GATEWAY.into_response(),
         "teapot" => StatusCode::IM_A_TEAPOT.into_response(),
         "garbage" => "{}".into_response(),
-        "flood" => vec![b' '; 64 * 1024].into_response(),
+        // Valid but for its length.
+        "flood" => {
+            let answer = serde_json::to_string(&bundle_of("flood")).unwrap();
+            (answer + &" ".repeat(64 * 1024)).into_response()
+        }
         handle => Json(bundle_of(handle)).into_response(),
     }
 }

@@ -3,7 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use axum::extract::ws::Message;
-use tokio::time::{Duration, Instant};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use waxwire_shared::{
     api::frames::{ClientFrame, Delivery, Queue, RelayFrame},
     ids::{Hash, Nonce32},
@@ -12,11 +18,15 @@ use waxwire_shared::{
 
 use super::{
     World, at,
-    fake::{FakeRelay, describe, relay_id},
+    fake::{API_KEY, FakeRelay, describe, relay_id},
 };
 use crate::{
     engine::LinkEvent,
-    link::{LinkFault, RelayIdentityError, verify_relay},
+    link::{
+        ApiKey, Client, LinkFault, RelayIdentityError,
+        socket::{OpenError, open},
+        verify_relay,
+    },
 };
 
 fn stored(request: u32) -> Vec<u8> {
@@ -48,6 +58,7 @@ async fn malformed_messages_drop_the_socket_and_are_counted() {
     };
     let other_status = br#"{"type":"x","title":"x","status":400}"#;
     let long = format!(r#"{{"type":"x","title":"{}","status":429}}"#, "x".repeat(9_000));
+    let too_long = vec![0; 128 * 1024];
     let bad: Vec<Message> = [
         Vec::new(),
         vec![0xff; 40],
@@ -61,7 +72,12 @@ async fn malformed_messages_drop_the_socket_and_are_counted() {
         refused(0, 429, other_status),
         refused(0, 429, long.as_bytes()),
         refused(0, 200, br#"{"type":"x","title":"x","status":200}"#),
-        vec![0x83; 128 * 1024 + 1],
+        RelayFrame::Deliver(Delivery {
+            cursor: at(Queue::Mail, 1),
+            object: &too_long,
+            ..at_zero
+        })
+        .encode(),
     ]
     .into_iter()
     .map(|bytes| Message::Binary(bytes.into()))
@@ -124,6 +140,51 @@ async fn a_refused_upgrade_is_tried_again_on_schedule() {
         "{waits:?}"
     );
     assert_eq!(world.status.borrow().last_fault, Some(LinkFault::Refused));
+}
+
+/// A relay that proves its identity and then answers the upgrade by `answer(key)`.
+async fn upgrade(answer: fn(&str) -> String) -> Result<(), OpenError> {
+    let (dialer, mut arrivals) = mpsc::unbounded_channel::<DuplexStream>();
+    let key = ApiKey::new(API_KEY.to_owned()).unwrap();
+    let client = Client::memory(dialer).authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(1));
+    let relay = async {
+        let mut stream = arrivals.recv().await.unwrap();
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer).await.unwrap();
+        let request = std::str::from_utf8(&buffer[..length]).unwrap();
+        let nonce = request.split(['=', ' ']).nth(2).unwrap().parse().unwrap();
+        let body = serde_json::to_string(&describe(1, 1, VERSION, nonce)).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let length = stream.read(&mut buffer).await.unwrap();
+        let request = std::str::from_utf8(&buffer[..length]).unwrap();
+        let key = request.split_once("sec-websocket-key: ").unwrap().1;
+        let answer = answer(&derive_accept_key(key.lines().next().unwrap().as_bytes()));
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let (opened, _stream) = tokio::join!(open(&client, &mut rng), relay);
+    opened.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_was_not_asked_for_like_this_is_malformed() {
+    const HEAD: &str = "HTTP/1.1 101 x\r\nconnection: upgrade\r\n";
+    let good = |key: &str| format!("{HEAD}upgrade: WebSocket\r\nsec-websocket-accept: {key}\r\n\r\n");
+    assert_eq!(upgrade(good).await, Ok(()));
+    let bad: [fn(&str) -> String; 4] = [
+        |_| format!("{HEAD}upgrade: websocket\r\nsec-websocket-accept: abc\r\n\r\n"),
+        |_| format!("{HEAD}upgrade: websocket\r\n\r\n"),
+        |key| format!("{HEAD}upgrade: h2c\r\nsec-websocket-accept: {key}\r\n\r\n"),
+        |key| {
+            let extension = "sec-websocket-extensions: permessage-deflate";
+            format!("{HEAD}upgrade: websocket\r\nsec-websocket-accept: {key}\r\n{extension}\r\n\r\n")
+        },
+    ];
+    for answer in bad {
+        assert_eq!(upgrade(answer).await, Err(OpenError::Malformed));
+    }
 }
 
 #[test]

@@ -118,6 +118,26 @@ async fn acks_are_coalesced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frames_with_acks_keep_their_distance() {
+    let (world, mut peer) = World::up().await;
+    let acking = async {
+        for position in 1..=200 {
+            world.command(LinkCommand::Ack(vec![at(Queue::Mail, position)]));
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let counting = async {
+        let mut frames = 0;
+        while peer.receive_ack().await != [at(Queue::Mail, 200)] {
+            frames += 1;
+        }
+        frames
+    };
+    let ((), frames) = tokio::join!(acking, counting);
+    assert!((20..=60).contains(&frames), "{frames}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_socket_leaves_outcomes_unknown_in_order_before_down() {
     let (mut world, mut peer) = World::up().await;
     (1..=4).for_each(|token| world.send(token));
@@ -244,6 +264,43 @@ async fn a_busy_engine_holds_the_socket_up_and_blames_nobody() {
             "{event:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nobody_listened_does_not_count_as_silence() {
+    let mut world = World::with(FakeRelay::start(), Vec::new(), 1);
+    let mut peer = world.next_up().await;
+    peer.send(deliver(1, b"object")).await;
+    peer.send(deliver(2, b"object")).await;
+    world.send(1);
+    let (request, _) = peer.receive_send().await;
+    sleep(Duration::from_secs(60)).await;
+    for _ in 0..2 {
+        assert!(matches!(world.event().await, LinkEvent::Delivered { .. }));
+    }
+    sleep(Duration::from_secs(5)).await;
+    peer.send(stored(request, false)).await;
+    let event = world.event().await;
+    assert!(
+        matches!(event, LinkEvent::Outcome(1, SendOutcome::Stored { .. })),
+        "{event:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_the_engine_did_not_take_is_not_lost() {
+    let mut world = World::with(FakeRelay::start(), Vec::new(), 1);
+    let mut peer = world.next_up().await;
+    world.send(1);
+    let (request, _) = peer.receive_send().await;
+    peer.send(deliver(1, b"object")).await;
+    peer.send(stored(request, false)).await;
+    sleep(Duration::from_secs(1)).await;
+    world.cancel.cancel();
+    sleep(Duration::from_secs(3)).await;
+    assert!(matches!(world.event().await, LinkEvent::Delivered { .. }));
+    world.expect_unknown(&[1]).await;
+    world.expect_down().await;
 }
 
 #[tokio::test(start_paused = true)]
