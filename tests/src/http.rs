@@ -211,7 +211,10 @@ impl Http {
             match sender.send_request(ask.request(&address)?).await {
                 Ok(response) => {
                     let answer = read(response).await?;
-                    self.keep(sender, &address);
+                    // A program that refuses before it has read everything hangs up afterwards.
+                    if answer.status < 400 {
+                        self.keep(sender, &address);
+                    }
                     return Ok(answer);
                 }
                 // Closed by the program before it saw the request.

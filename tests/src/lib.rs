@@ -5,6 +5,7 @@ pub mod agent;
 pub mod binaries;
 pub mod canary;
 pub mod clock;
+pub mod history;
 pub mod http;
 pub mod program;
 pub mod proxy;

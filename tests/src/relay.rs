@@ -53,7 +53,7 @@ impl Relay {
             folder: folder.to_owned(),
             log: log.to_owned(),
             arguments: Vec::new(),
-            level: "debug".to_owned(),
+            level: "debug,sqlx=warn".to_owned(),
             whereabouts: Whereabouts::default(),
             http: Http::new(None),
             metrics: Http::new(Some(Address::Unix(folder.join("metrics.sock")))),
@@ -66,7 +66,7 @@ impl Relay {
         self.arguments = arguments.map(str::to_owned).to_vec();
     }
 
-    /// Another log level than `debug`, from the next start on.
+    /// Another log level than debug, from the next start on.
     pub fn log_level(&mut self, level: &str) {
         level.clone_into(&mut self.level);
     }

@@ -195,8 +195,8 @@ fn report(error: &anyhow::Error) -> String {
     let ours = trace
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("at ./"));
-    let mut lines: Vec<&str> = ours.filter(|line| !line.contains("/world.rs")).collect();
+        .filter(|line| line.starts_with("at ./tests/"));
+    let mut lines: Vec<&str> = ours.collect();
     lines.dedup();
     if lines.is_empty() {
         lines.push("(RUST_BACKTRACE=1 shows where)");

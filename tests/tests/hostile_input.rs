@@ -528,7 +528,7 @@ fn odd_but_valid_content_arrives_as_it_was() {
             let body = format!(r#"{{"to":"bob","client_msg_id":"odd-{n}","content":{content}}}"#);
             post_raw(&alice, "/v1/messages", body)
                 .await?
-                .expect(201)
+                .expect_status(201)
                 .with_context(|| content.clone())?;
             // Compared as text: a parser would round the numbers.
             let rows = waxwire_tests::eventually("it arrives", Duration::from_secs(10), async || {

@@ -193,6 +193,25 @@ fn both_programs_end_in_order_while_in_use() {
 }
 
 #[test]
+fn signal_to_stop_is_heard_from_the_first_moment() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        pair.alice.kill()?;
+        for _ in 0..5 {
+            pair.alice.start().await?;
+            assert!(pair.alice.terminate().await?.success());
+        }
+        pair.bob.kill()?;
+        pair.relay.kill()?;
+        for _ in 0..5 {
+            pair.relay.start().await?;
+            assert!(pair.relay.terminate().await?.success());
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn readyz_follows_the_relay_and_healthz_does_not() {
     scenario(async |world| {
         let mut pair = world.pair().await?;

@@ -1,0 +1,487 @@
+//! `kill -9` of every program at every step: nothing that was accepted is lost, nothing that was
+//! settled comes again, and each kill resumes as docs say (flow 1).
+//!
+//! The short variant runs with every test; `SOAK_SECONDS=600 cargo test --test crash` goes on for
+//! ten minutes. `SEED=n` repeats the order of kills (not the timing within the programs).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use waxwire_shared::api::frames::RelayFrame;
+use waxwire_tests::{
+    Agent, Message, Pair, Stranger,
+    canary::random,
+    eventually,
+    history::{History, Lane},
+    patience, scenario, scenario_within, text_to, unique, within,
+};
+
+/// Senders at the same time, half in each direction.
+const LANES: usize = 16;
+/// How long kills go on in the short variant.
+const SHORT: Duration = Duration::from_secs(12);
+
+/// Random numbers from a seed, by SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Sends one message until its outcome is known.
+async fn send(agent: &Agent, lane: &Lane, index: usize, text: &str) -> anyhow::Result<Message> {
+    let body = text_to(&lane.to, &lane.id(index), text);
+    loop {
+        let ask = agent.request("POST", "/v1/messages").json(&body);
+        match agent.ask(ask.limit(Duration::from_secs(15))).await {
+            Ok(answer) if matches!(answer.status, 200 | 201) => {
+                let message: Message = answer.parse()?;
+                ensure!(
+                    message.text() == text,
+                    "{} became another: {message:?}",
+                    lane.id(index)
+                );
+                return Ok(message);
+            }
+            Ok(answer) if answer.status == 503 => {}
+            Ok(answer) => bail!("{}: {} {}", lane.id(index), answer.status, answer.text()),
+            // Killed while it worked on it, or not up again.
+            Err(_) => {}
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sends messages one after the other until the end.
+async fn lane(
+    agent: Agent,
+    lane: Lane,
+    history: History,
+    ended: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut index = 0;
+    while !*ended.borrow() {
+        let text = format!("text of {}", lane.id(index));
+        history.tries(&lane, index);
+        let what = format!("the outcome of {}", lane.id(index));
+        let message = within(&what, Duration::from_secs(90), send(&agent, &lane, index, &text)).await??;
+        history.accepted(&lane, index, &message.id);
+        index += 1;
+    }
+    Ok(())
+}
+
+/// Takes and settles, now and then without settling, until there is nothing left to come.
+async fn reader(
+    agent: Agent,
+    history: History,
+    ended: watch::Receiver<bool>,
+    seed: u64,
+) -> anyhow::Result<()> {
+    let mut dice = Dice(seed);
+    let mut quiet = 0;
+    while quiet < 2 {
+        let asked = history.now();
+        let Ok(rows) = agent.sync_after(None, 1).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        history.synced(agent.handle(), asked, &rows);
+        let missing = history.missing(agent.handle());
+        quiet = if *ended.borrow() && rows.is_empty() && missing == 0 {
+            quiet + 1
+        } else {
+            0
+        };
+        // Sometimes a part, sometimes nothing.
+        let part = &rows[..rows.len().min(dice.roll(60) as usize)];
+        let Some(last) = part.last().and_then(|row| row.delivery_id.as_deref()) else {
+            continue;
+        };
+        if agent.ack(last).await.is_ok() {
+            history.acked(agent.handle(), part);
+        }
+    }
+    Ok(())
+}
+
+/// Kills and restarts until the time is over, then leaves everything running.
+async fn chaos(pair: &mut Pair, length: Duration, dice: &mut Dice) -> anyhow::Result<usize> {
+    let until = Instant::now() + length;
+    let mut kills = 0;
+    while Instant::now() < until {
+        sleep(Duration::from_millis(50 + dice.roll(900))).await;
+        match dice.roll(8) {
+            0..=2 => pair.relay.crash().await?,
+            3 | 4 => pair.alice.crash().await?,
+            5 | 6 => pair.bob.crash().await?,
+            _ => {
+                pair.alice.tap().cut();
+                pair.bob.tap().cut();
+            }
+        }
+        kills += 1;
+    }
+    Ok(kills)
+}
+
+/// Every message of a conversation, checked for holes in its numbers.
+async fn whole_history(agent: &Agent, conversation: &str) -> anyhow::Result<Vec<Message>> {
+    let mut all: Vec<Message> = Vec::new();
+    loop {
+        let page = agent
+            .history(conversation, &format!("after_seq={}&limit=200", all.len()))
+            .await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        for message in page {
+            ensure!(message.seq == all.len() as u64 + 1, "a hole before {message:?}");
+            all.push(message);
+        }
+    }
+}
+
+/// Both ends agree on everything, each message once.
+async fn compare_ends(alice: &Agent, bob: &Agent, accepted: usize) -> anyhow::Result<()> {
+    let conversations = alice.get("/v1/conversations").await?.expect(200)?;
+    let id = conversations[0]["id"]
+        .as_str()
+        .context("a conversation")?
+        .to_owned();
+    let mut ends = Vec::new();
+    for agent in [alice, bob] {
+        let mut ids: Vec<String> = whole_history(agent, &id)
+            .await?
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        ids.sort_unstable();
+        ensure!(
+            ids.windows(2).all(|pair| pair[0] != pair[1]),
+            "{} holds one twice",
+            agent.handle()
+        );
+        ends.push(ids);
+    }
+    ensure!(ends[0] == ends[1], "the ends hold different messages");
+    ensure!(
+        ends[0].len() == accepted,
+        "{} were accepted, {} are held",
+        accepted,
+        ends[0].len()
+    );
+    for agent in [alice, bob] {
+        let what = format!("everything that {} wrote is delivered", agent.handle());
+        eventually(&what, Duration::from_secs(30), async || {
+            let rows = whole_history(agent, &id).await?;
+            let mut own = rows.iter().filter(|row| row.sender == agent.handle());
+            Ok(own.all(|row| row.status == "delivered").then_some(()))
+        })
+        .await?;
+        let alerts = agent.alerts().await?;
+        ensure!(alerts.is_empty(), "{} has alerts: {alerts:?}", agent.handle());
+    }
+    Ok(())
+}
+
+/// B4, F5: a 201 survives, under sixteen senders.
+#[test]
+fn accepted_messages_survive_kills_of_every_program() {
+    let length = number("SOAK_SECONDS").map_or(SHORT, Duration::from_secs);
+    scenario_within(length + patience(Duration::from_secs(180)), async |world| {
+        let seed = number("SEED").map_or_else(|| random().map(u64::from_le_bytes), Ok)?;
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        let (history, mut dice) = (History::default(), Dice(seed));
+        let (end, ended) = watch::channel(false);
+        let (mut lanes, mut readers) = (JoinSet::new(), JoinSet::new());
+        for number in 0..LANES {
+            let (from, to) = if number % 2 == 0 {
+                (&alice, &bob)
+            } else {
+                (&bob, &alice)
+            };
+            let which = Lane {
+                from: from.handle().into(),
+                to: to.handle().into(),
+                number,
+            };
+            lanes.spawn(lane(from.clone(), which, history.clone(), ended.clone()));
+        }
+        for agent in [&alice, &bob] {
+            readers.spawn(reader(
+                agent.clone(),
+                history.clone(),
+                ended.clone(),
+                dice.roll(u64::MAX),
+            ));
+        }
+        let kills = chaos(&mut pair, length, &mut dice)
+            .await
+            .with_context(|| format!("SEED={seed}"))?;
+        end.send_replace(true);
+        let finished = async {
+            for tasks in [&mut lanes, &mut readers] {
+                while let Some(outcome) = tasks.join_next().await {
+                    outcome??;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let finished = within("everything arrives", Duration::from_secs(120), finished)
+            .await
+            .and_then(|done| done);
+        let violations = history.violations();
+        let summary = format!("SEED={seed}, {} accepted, {kills} kills", history.len());
+        ensure!(
+            violations.is_empty(),
+            "{summary}: {:#?}",
+            &violations[..violations.len().min(20)]
+        );
+        finished.with_context(|| summary.clone())?;
+        ensure!(
+            history.len() > LANES && kills > 0,
+            "hardly anything happened: {summary}"
+        );
+        compare_ends(&alice, &bob, history.len())
+            .await
+            .with_context(|| summary)
+    });
+}
+
+/// The sender's proxy dies at a fault point; the agent repeats its send and is answered `status`.
+fn sender_dies_at(fault: &'static str, status: u16) {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "before", "before the fault").await?;
+        let before = bob.receive().await?;
+        alice.until_status(&before, "delivered").await?;
+        pair.alice.terminate().await?;
+        pair.alice.start_with_fault(fault).await?;
+        alice.until_ready().await?;
+        let (id, text) = (unique("fault")?, unique("text")?);
+        let answer = alice.try_text("bob", &id, &text).await;
+        ensure!(answer.is_err(), "the proxy answered: {answer:?}");
+        pair.alice.aborted().await?;
+        pair.alice.start().await?;
+        let answer = alice.try_text("bob", &id, &text).await?;
+        ensure!(answer.status == status, "{} {}", answer.status, answer.text());
+        let message: Message = answer.parse()?;
+        let got = bob.receive().await?;
+        ensure!(
+            got.id == message.id && got.client_msg_id == id && got.seq == 2,
+            "{got:?}"
+        );
+        ensure!(got.security.gap.is_none(), "{got:?}");
+        alice.send_text("bob", "after", "after the fault").await?;
+        assert_eq!(bob.receive().await?.client_msg_id, "after");
+        assert!(bob.sync_after(None, 1).await?.is_empty());
+        compare_ends(&alice, &bob, 3).await
+    });
+}
+
+/// Flow 1 before step 4: nothing was queued, the repeat starts afresh.
+#[test]
+fn sender_dies_before_the_message_is_queued() {
+    sender_dies_at("send.before_commit", 201);
+}
+
+/// Flow 1 after steps 4 and 5: the message goes out by itself.
+#[test]
+fn sender_dies_after_the_message_is_queued() {
+    sender_dies_at("send.committed", 200);
+}
+
+/// Flow 1 before the transaction of step 6: the same bytes are offered again.
+#[test]
+fn sender_dies_before_the_outcome_is_recorded() {
+    sender_dies_at("send.answered", 200);
+}
+
+/// Flow 1 after the transaction of step 6.
+#[test]
+fn sender_dies_before_the_agent_is_answered() {
+    sender_dies_at("send.stored", 200);
+}
+
+/// Nobody repeats anything: what was queued before the death is delivered all the same.
+#[test]
+fn queued_message_goes_out_after_the_senders_death_by_itself() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        pair.alice.terminate().await?;
+        pair.alice.start_with_fault("send.committed").await?;
+        alice.until_ready().await?;
+        let (id, text) = (unique("fault")?, unique("text")?);
+        alice
+            .try_text("bob", &id, &text)
+            .await
+            .err()
+            .context("the proxy answered")?;
+        pair.alice.aborted().await?;
+        pair.alice.start().await?;
+        let got = bob.receive().await?;
+        assert_eq!(
+            (got.client_msg_id.as_str(), got.text()),
+            (id.as_str(), text.as_str())
+        );
+        compare_ends(&alice, &bob, 1).await
+    });
+}
+
+/// The recipient's proxy dies at a fault point while a message comes in.
+fn recipient_dies_at(fault: &'static str) {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "before", "before the fault").await?;
+        bob.receive().await?;
+        pair.bob.terminate().await?;
+        pair.bob.start_with_fault(fault).await?;
+        let sent = alice.send_text("bob", "at-the-fault", &unique("text")?).await?;
+        pair.bob.aborted().await?;
+        pair.bob.start().await?;
+        let got = bob.receive().await?;
+        ensure!(
+            got.id == sent.id && got.seq == 2 && got.security.gap.is_none(),
+            "{got:?}"
+        );
+        assert!(bob.sync_after(None, 1).await?.is_empty());
+        compare_ends(&alice, &bob, 2).await
+    });
+}
+
+/// Flow 1 before the transaction of step 7: the relay delivers again.
+#[test]
+fn recipient_dies_before_the_message_is_stored() {
+    recipient_dies_at("receive.before_commit");
+}
+
+/// Flow 1 after the transaction of step 7, before the relay is acked: delivered again, shown once.
+#[test]
+fn recipient_dies_before_the_relay_is_acked() {
+    recipient_dies_at("receive.committed");
+}
+
+/// An ack that was not answered settled nothing; the row is the same afterwards.
+#[test]
+fn recipient_dies_before_the_ack_is_recorded() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        pair.bob.terminate().await?;
+        pair.bob.start_with_fault("settle.before_commit").await?;
+        let sent = alice.send_text("bob", "settled-late", &unique("text")?).await?;
+        let rows = bob.sync_after(None, 10).await?;
+        let delivery = rows[0].delivery_id.clone().context("a delivery id")?;
+        bob.ack(&delivery).await.err().context("the ack was answered")?;
+        pair.bob.aborted().await?;
+        pair.bob.start().await?;
+        assert_eq!(bob.sync().await?, rows);
+        assert_eq!(bob.ack(&delivery).await?, 1);
+        alice.until_status(&sent, "delivered").await?;
+        assert!(bob.sync().await?.is_empty());
+        Ok(())
+    });
+}
+
+/// B4 for every agent of a relay: what the relay answered 201 it holds after `kill -9`, once, in
+/// the order of its answers, without gaps in its positions.
+#[test]
+fn relay_keeps_what_it_answered_under_kills() {
+    scenario(async |world| {
+        let mut relay = world.relay().await?;
+        let reader = Stranger::registered(relay.http(), "reader", world.canaries()).await?;
+        let mut senders = JoinSet::new();
+        let (end, ended) = watch::channel(false);
+        for number in 0..LANES {
+            let sender =
+                Stranger::registered(relay.http(), &format!("sender-{number}"), world.canaries()).await?;
+            let (to, ended) = (reader.id(), ended.clone());
+            senders.spawn(async move {
+                let mut accepted = Vec::new();
+                while !*ended.borrow() {
+                    let envelope = sender.envelope(to, &random::<560>()?)?;
+                    // Not answered: repeated until it is.
+                    while sender.store(&envelope).await.is_err() {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    accepted.push(envelope);
+                }
+                anyhow::Ok(accepted)
+            });
+        }
+        for _ in 0..6 {
+            sleep(Duration::from_millis(500)).await;
+            relay.crash().await?;
+        }
+        end.send_replace(true);
+        let mut lanes = Vec::new();
+        while let Some(accepted) = within("senders end", Duration::from_secs(30), senders.join_next()).await?
+        {
+            lanes.push(accepted??);
+        }
+        let held = fetch_all(&reader).await?;
+        ensure!(
+            lanes.iter().map(Vec::len).sum::<usize>() > 100,
+            "hardly anything was sent"
+        );
+        ensure!(
+            held.len() == lanes.iter().map(Vec::len).sum::<usize>(),
+            "lost or held twice"
+        );
+        for lane in &lanes {
+            let mut rest = held.iter();
+            ensure!(
+                lane.iter().all(|sent| rest.any(|kept| kept == sent)),
+                "lost or out of order"
+            );
+        }
+        Ok(())
+    });
+}
+
+/// Every envelope of the reader's mail, checked for gaps in its positions.
+async fn fetch_all(reader: &Stranger) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    loop {
+        let path = format!("/v1/queues/mail/envelopes?limit=1000&after={}", all.len());
+        let answer = reader.ask(reader.request("GET", path)).await?;
+        answer.expect_status(200)?;
+        let mut rest = &answer.body[..];
+        if rest.is_empty() {
+            return Ok(all);
+        }
+        while let Some((length, tail)) = rest.split_first_chunk() {
+            let (frame, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+            let Ok(RelayFrame::Deliver(delivery)) = RelayFrame::decode(frame) else {
+                bail!("not a delivery");
+            };
+            all.push(delivery.object.to_vec());
+            ensure!(
+                delivery.cursor.position == all.len() as u64,
+                "a gap before {:?}",
+                delivery.cursor
+            );
+            rest = tail;
+        }
+    }
+}
