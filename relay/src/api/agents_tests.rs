@@ -20,6 +20,9 @@ use crate::{
     testing::{Answer, Got, MASTER_KEY, NOW, Setup, TestAgent, TestRelay, TestSocket},
 };
 
+/// Makes one field of a bundle wrong.
+type Edit = Box<dyn Fn(&mut Bundle)>;
+
 async fn post(relay: &TestRelay, request: &RegisterRequest) -> Answer {
     relay.post_json("/v1/agents", None, request).await
 }
@@ -147,7 +150,7 @@ async fn bundle_must_be_the_agents_own_and_usable() {
     let mut non_canonical = vec![0xff; 32];
     non_canonical[0] = 0xee;
     non_canonical[31] = 0x7f;
-    let edits: Vec<(&str, Box<dyn Fn(&mut Bundle)>)> = vec![
+    let edits: Vec<(&str, Edit)> = vec![
         ("another handle", Box::new(|b| b.handle = "bob".parse().unwrap())),
         (
             "another relay",

@@ -137,7 +137,7 @@ async fn unusable_tls_files_and_addresses_are_named() {
         Err(StartError::Tls { path, .. }) => assert_eq!(path, empty),
         other => panic!("{other:?}"),
     }
-    let config = super::tests::config(&folder, "192.0.2.1:1");
+    let config = self::config(&folder, "192.0.2.1:1");
     assert!(matches!(
         Server::start(config, surroundings()).await,
         Err(StartError::Listen { .. })

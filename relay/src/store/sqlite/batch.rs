@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 use waxwire_shared::{
     api::frames::Queue,
-    ids::{AgentId, Hash, Mid},
+    ids::{AgentId, Hash},
     wire::Lane,
 };
 
 use super::sql;
 use crate::{
     snowflake::Snowflakes,
-    store::{AgentNo, NewEnvelope, QueueNo, SendOutcome, Stored, Target},
+    store::{NewEnvelope, QueueNo, SendOutcome, Stored, Target},
 };
 
 /// Queues of recipients that are kept in memory; agents never lose their queues.
@@ -64,32 +64,37 @@ struct Placed {
     envelope_id: u64,
 }
 
-/// Stores what is to be stored of `sends`. Every check of every send comes before the first write,
-/// so that a refused one leaves no trace.
+/// Stores what is to be stored of `sends`. A refused one leaves no trace.
 pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> rusqlite::Result<Sends> {
     let mut outcomes = Vec::with_capacity(sends.len());
     let mut placed: Vec<Placed> = Vec::with_capacity(sends.len());
     let mut queues: HashMap<QueueNo, u64> = HashMap::new();
-    let mut earlier: HashMap<(AgentNo, Mid), usize> = HashMap::with_capacity(sends.len());
     {
-        let mut sent = tx.connection.prepare_cached(sql::SENT)?;
+        let mut find = tx.connection.prepare_cached(sql::SENT)?;
+        let mut insert = tx.connection.prepare_cached(sql::INSERT_SENT)?;
         for (index, send) in sends.iter().enumerate() {
-            let first = earlier.entry((send.sender, send.mid)).or_insert(index);
-            if *first != index {
-                outcomes.push(again(&outcomes[*first], sends[*first].hash));
-                continue;
-            }
-            if let Some(repeated) = find_sent(&mut sent, send)? {
-                outcomes.push(repeated);
-                continue;
-            }
             let Some((queue_no, queue)) = find_queue(tx.connection, tx.memory, &send.target)? else {
-                outcomes.push(SendOutcome::NotFound);
+                let held = find_sent(&mut find, send)?;
+                outcomes.push(held.unwrap_or(SendOutcome::NotFound));
                 continue;
             };
+            // Looks the idempotency key up and takes it in one: it is the dearest step of a send.
+            let envelope_id = tx.memory.ids.next(tx.now_ms);
+            let id = envelope_id.cast_signed();
+            let taken = insert.execute(params![
+                send.sender.0,
+                send.mid.as_bytes(),
+                id,
+                send.hash.as_bytes()
+            ])?;
+            if taken == 0
+                && let Some(held) = find_sent(&mut find, send)?
+            {
+                outcomes.push(held);
+                continue;
+            }
             let offset = queues.entry(queue_no).or_default();
             *offset += 1;
-            let envelope_id = tx.memory.ids.next(tx.now_ms);
             outcomes.push(SendOutcome::Stored { envelope_id });
             placed.push(Placed {
                 send: index,
@@ -103,14 +108,6 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
     advance_heads(tx.connection, &mut queues)?;
     let stored = insert(tx, sends, &placed, &queues)?;
     Ok(Sends { outcomes, stored })
-}
-
-/// The outcome of a send whose `mid` came earlier in the batch.
-const fn again(first: &SendOutcome, hash: Hash) -> SendOutcome {
-    match *first {
-        SendOutcome::Stored { envelope_id } => SendOutcome::Repeated { envelope_id, hash },
-        other => other,
-    }
 }
 
 fn find_sent(
@@ -180,7 +177,6 @@ fn insert(
 ) -> rusqlite::Result<Vec<Stored>> {
     let now = tx.now_ms.cast_signed();
     let mut envelopes = tx.connection.prepare_cached(sql::INSERT_ENVELOPE)?;
-    let mut sent = tx.connection.prepare_cached(sql::INSERT_SENT)?;
     let mut stored = Vec::with_capacity(placed.len());
     for new in placed {
         let send = sends[new.send];
@@ -192,12 +188,6 @@ fn insert(
             position.cast_signed(),
             now,
             send.bytes.as_ref()
-        ])?;
-        sent.execute(params![
-            send.sender.0,
-            send.mid.as_bytes(),
-            id,
-            send.hash.as_bytes()
         ])?;
         stored.push(Stored {
             queue_no: new.queue_no,

@@ -4,6 +4,7 @@ mod accounts;
 mod batch;
 mod checkpoint;
 mod open;
+mod ops;
 mod reads;
 mod retention;
 mod sql;
@@ -18,7 +19,8 @@ use tokio::sync::oneshot;
 
 use self::{
     batch::Transaction,
-    writer::{Act, Op, SendOp, WriterHandle},
+    ops::{Act, Op, SendOp},
+    writer::WriterHandle,
 };
 use super::{NewEnvelope, OpenError, QueueNo, Reply, StoreContext, WriteError};
 use crate::clock::Stopwatch;

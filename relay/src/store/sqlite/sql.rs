@@ -73,7 +73,8 @@ pub(super) const ACK: &str =
 pub(super) const RECIPIENT: &str = "SELECT mail_queue, control_queue FROM agent WHERE agent_id = ?1";
 pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const INSERT_SENT: &str =
-    "INSERT INTO sent (sender_no, mid, envelope_id, hash) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO sent (sender_no, mid, envelope_id, hash) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (sender_no, mid) DO NOTHING";
 pub(super) const INSERT_ENVELOPE: &str =
     "INSERT INTO envelope (envelope_id, queue_no, position, stored_at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(super) const ENVELOPES: &str = "SELECT position, envelope_id, stored_at, bytes FROM envelope

@@ -18,13 +18,15 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::{
     batch::{self, Memory, Sends, Transaction},
     checkpoint::Checkpointer,
-    open, sql,
+    open,
+    ops::{Act, Batch, Op, Over, tell},
+    sql,
 };
 use crate::{
     clock::{Clock, Stopwatch},
     metrics::Metrics,
     snowflake::Snowflakes,
-    store::{CommitListener, NewEnvelope, OpenError, QueueNo, Reply, SendResult, StoreContext, WriteError},
+    store::{NewEnvelope, OpenError, QueueNo, StoreContext, WriteError},
 };
 
 /// Most writes in one transaction, and most that wait for the next.
@@ -37,73 +39,6 @@ const ID_RESERVE_MS: u64 = 5_000;
 const ID_COUNTER: &str = "ids_reserved_until_ms";
 /// Name of the counter that a readiness probe writes.
 const PROBE_COUNTER: &str = "probed_at_ms";
-
-/// A waiting write.
-pub(super) enum Op {
-    Send(SendOp),
-    Job(Box<dyn Job>),
-    /// Nothing but a reason to write the acks that were noted.
-    Acks,
-    /// Write what is waiting, then end.
-    Close,
-}
-
-pub(super) struct SendOp {
-    pub(super) send: NewEnvelope,
-    pub(super) reply: Reply,
-    pub(super) queued: Stopwatch,
-}
-
-impl SendOp {
-    fn answer(self, result: SendResult) {
-        match self.reply {
-            // Who has gone away does not need an answer.
-            Reply::Once(reply) => drop(reply.send(result)),
-            Reply::Stream { sink, request } => sink.answer(request, self.send.hash, result),
-        }
-    }
-}
-
-/// An act other than a send.
-pub(super) trait Job: Send {
-    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()>;
-    fn answer(self: Box<Self>, committed: Result<(), WriteError>);
-}
-
-/// A job made of a function and of who waits for its value.
-pub(super) struct Act<T, F> {
-    act: F,
-    value: Option<T>,
-    reply: oneshot::Sender<Result<T, WriteError>>,
-}
-
-impl<T, F> Act<T, F> {
-    pub(super) const fn new(act: F, reply: oneshot::Sender<Result<T, WriteError>>) -> Self {
-        Self {
-            act,
-            value: None,
-            reply,
-        }
-    }
-}
-
-impl<T, F> Job for Act<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Transaction<'_>) -> rusqlite::Result<T> + Send,
-{
-    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        self.value = Some((self.act)(tx)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), WriteError>) {
-        let Self { value, reply, .. } = *self;
-        let answer = committed.and_then(|()| value.ok_or(WriteError::Failed));
-        // Who has gone away does not need an answer.
-        drop(reply.send(answer));
-    }
-}
 
 /// What the writer shares with those who submit.
 struct Shared {
@@ -136,7 +71,7 @@ impl Shared {
 pub(super) struct WriterHandle {
     ops: mpsc::Sender<Op>,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    ends: Mutex<Option<(JoinHandle<()>, tokio::task::JoinHandle<()>)>>,
 }
 
 impl WriterHandle {
@@ -151,6 +86,9 @@ impl WriterHandle {
             .optional()?;
         let floor = floor.unwrap_or_default().cast_unsigned();
         let (ops, queue) = mpsc::channel(BATCH);
+        // Bounded by those who wait: nobody submits a second write before the first is answered,
+        // sockets no more than their share.
+        let (over, batches) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             acks: Mutex::default(),
             acks_noted: Notify::new(),
@@ -166,8 +104,9 @@ impl WriterHandle {
             shared: Arc::clone(&shared),
             clock: context.clock,
             metrics: context.metrics,
-            listener: context.listener,
+            over,
         };
+        let teller = tokio::spawn(tell(batches, context.listener));
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -179,7 +118,7 @@ impl WriterHandle {
         Ok(Self {
             ops,
             shared,
-            thread: Mutex::new(Some(thread)),
+            ends: Mutex::new(Some((thread, teller))),
         })
     }
 
@@ -213,11 +152,12 @@ impl WriterHandle {
     pub(super) async fn close(&self) {
         // A writer that has ended already takes nothing.
         drop(self.ops.send(Op::Close).await);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && tokio::task::spawn_blocking(move || thread.join()).await.is_err()
-        {
-            tracing::error!("the writer ended in a panic");
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((thread, teller)) = ends {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) || teller.await.is_err() {
+                tracing::error!("the writer ended in a panic");
+            }
         }
     }
 }
@@ -263,21 +203,7 @@ struct Writer {
     shared: Arc<Shared>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    listener: Arc<dyn CommitListener>,
-}
-
-/// What is written in one transaction.
-#[derive(Default)]
-struct Batch {
-    jobs: Vec<Box<dyn Job>>,
-    sends: Vec<SendOp>,
-    acks: HashMap<QueueNo, u64>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.jobs.len() + self.sends.len() + usize::from(!self.acks.is_empty())
-    }
+    over: mpsc::UnboundedSender<Over>,
 }
 
 impl Writer {
@@ -321,14 +247,11 @@ impl Writer {
             self.metrics.queue_wait.observe(op.queued.until(&start));
         }
         match self.transact(&mut batch) {
-            Ok(sends) => {
-                self.metrics.batch_size.observe_count(batch.len());
-                self.succeed(batch, sends);
-            }
+            Ok(sends) => self.succeed(batch, sends),
             Err(error) if is_fault(&error) => self.fail(batch, &error),
             Err(error) if batch.len() == 1 => {
                 tracing::error!(%error, "a write failed");
-                answer_all(batch, WriteError::Failed);
+                self.tell(batch, Err(WriteError::Failed));
             }
             Err(error) => {
                 tracing::error!(%error, writes = batch.len(), "a batch failed; writing it one by one");
@@ -361,23 +284,20 @@ impl Writer {
         if !self.shared.healthy.swap(true, Ordering::AcqRel) {
             tracing::info!("the database takes writes again");
         }
-        let Sends { outcomes, stored } = sends;
+        self.metrics.batch_size.observe_count(batch.len());
         self.checkpointer.note_others(batch.jobs.len(), batch.acks.len());
-        for (op, outcome) in batch.sends.into_iter().zip(outcomes) {
-            op.answer(Ok(outcome));
+        for envelope in &sends.stored {
+            self.checkpointer.note_envelope(envelope.bytes.len());
         }
-        for job in batch.jobs {
-            job.answer(Ok(()));
-        }
-        if !stored.is_empty() {
-            self.listener.stored(&stored);
-            for envelope in &stored {
-                self.checkpointer.note_envelope(envelope.bytes.len());
-            }
-        }
+        self.tell(batch, Ok(sends));
         if let Some(connection) = &self.connection {
             self.checkpointer.turn(connection);
         }
+    }
+
+    fn tell(&self, batch: Batch, result: Result<Sends, WriteError>) {
+        // Whoever would tell has ended with the relay.
+        drop(self.over.send(Over { batch, result }));
     }
 
     /// The database is at fault: nothing of the batch may be taken for written.
@@ -389,7 +309,7 @@ impl Writer {
         for (queue, position) in batch.acks.drain() {
             self.shared.note_ack(queue, position);
         }
-        answer_all(batch, WriteError::Unavailable);
+        self.tell(batch, Err(WriteError::Unavailable));
     }
 
     fn transact(&mut self, batch: &mut Batch) -> rusqlite::Result<Sends> {
@@ -459,15 +379,6 @@ fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     connection.prepare_cached(sql::ROLLBACK)?.execute([]).map(drop)
-}
-
-fn answer_all(batch: Batch, error: WriteError) {
-    for op in batch.sends {
-        op.answer(Err(error));
-    }
-    for job in batch.jobs {
-        job.answer(Err(error));
-    }
 }
 
 fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
