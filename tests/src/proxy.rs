@@ -21,31 +21,61 @@ use crate::{
 /// How long `init` may take.
 const INIT: Duration = Duration::from_secs(30);
 
+/// How a proxy reaches its relay.
+pub trait Route {
+    /// The relay's URL as the proxy knows it.
+    fn url(&self) -> String;
+}
+
+impl Route for Tap {
+    fn url(&self) -> String {
+        self.url()
+    }
+}
+
+/// Straight to the relay at this URL, which must not move.
+#[derive(Debug, Clone)]
+pub struct Straight(pub String);
+
+impl Route for Straight {
+    fn url(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// A crypto proxy; killed when dropped. Each start takes a free port, which its agent follows.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct Proxy<R = Tap> {
     handle: String,
     folder: PathBuf,
     log: PathBuf,
     level: String,
     arguments: Vec<String>,
-    tap: Tap,
+    route: R,
     http: Http,
     canaries: Canaries,
     program: Option<Program>,
 }
 
 impl Proxy {
+    /// What lies between this proxy and the relay.
+    #[must_use]
+    pub const fn tap(&self) -> &Tap {
+        &self.route
+    }
+}
+
+impl<R: Route> Proxy<R> {
     /// A proxy with its state below `folder`, which exists; neither initialised nor started.
     #[must_use]
-    pub fn new(handle: &str, folder: &Path, log: &Path, tap: Tap, canaries: Canaries) -> Self {
+    pub fn new(handle: &str, folder: &Path, log: &Path, route: R, canaries: Canaries) -> Self {
         Self {
             handle: handle.to_owned(),
             folder: folder.to_owned(),
             log: log.to_owned(),
             level: "debug".to_owned(),
             arguments: Vec::new(),
-            tap,
+            route,
             http: Http::new(None),
             canaries,
             program: None,
@@ -62,12 +92,6 @@ impl Proxy {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.folder.join(format!("{}-state", self.handle))
-    }
-
-    /// What lies between this proxy and the relay.
-    #[must_use]
-    pub const fn tap(&self) -> &Tap {
-        &self.tap
     }
 
     /// Another log level than `debug`, from the next start on.
@@ -89,7 +113,7 @@ impl Proxy {
         command.args([
             "init",
             "--relay",
-            &self.tap.url(),
+            &self.route.url(),
             "--handle",
             &self.handle,
             "--state",

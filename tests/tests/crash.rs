@@ -249,6 +249,7 @@ fn accepted_messages_survive_kills_of_every_program() {
             .and_then(|done| done);
         let violations = history.violations();
         let summary = format!("SEED={seed}, {} accepted, {kills} kills", history.len());
+        println!("{summary}");
         ensure!(
             violations.is_empty(),
             "{summary}: {:#?}",

@@ -515,7 +515,7 @@ fn odd_but_valid_content_arrives_as_it_was() {
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
         let nested = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
         let odd = [
-            r#"{"data":{"n":123456789012345678901234567890.000000000000000000001,"e":1e400,"z":-0}}"#
+            r#"{"data":{"n":123456789012345678901234567890.000000000000000000001,"e":-1.5e+300,"z":-0}}"#
                 .to_owned(),
             r#"{"data":{"":"","\u0000":"\u0000","__proto__":{"x":1},"constructor":null}}"#.to_owned(),
             r#"{"text":"","data":{}}"#.to_owned(),

@@ -1,8 +1,10 @@
 //! Identities, pins and decisions on them, as agents see them.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use waxwire_tests::{Agent, scenario};
+use waxwire_tests::{Agent, eventually, scenario};
 
 fn text<'a>(value: &'a Value, name: &str) -> anyhow::Result<&'a str> {
     value[name]
@@ -168,6 +170,114 @@ fn open_inbox_has_no_requests() {
         bob.post("/v1/requests/nobody-here/accept")
             .await?
             .refused(404, "AGENT_NOT_FOUND")?;
+        Ok(())
+    });
+}
+
+/// Flow 2, step 3: a stranger waits in the requests and learns nothing until it is let in.
+#[test]
+fn strangers_wait_in_requests_when_only_contacts_may_write() {
+    scenario(async |world| {
+        let relay = world.relay().await?;
+        let writer = world.proxy(&relay, "alice").await?;
+        let mut proxy = world.new_proxy(&relay, "bob").await?;
+        proxy.init().await?;
+        proxy.arguments(["--inbox-mode", "contacts_only"]);
+        proxy.start().await?;
+        let (alice, bob) = (writer.agent()?, proxy.agent()?);
+        bob.until_ready().await?;
+        let me = bob.get("/v1/agents/me").await?.expect(200)?;
+        assert_eq!(me["settings"]["inbox_mode"], "contacts_only");
+        let first = alice.send_text("bob", "knock", "knock, knock").await?;
+        alice.send_text("bob", "again", "anybody there?").await?;
+        let request = eventually("alice waits", Duration::from_secs(10), async || {
+            let requests = bob.get("/v1/requests").await?.expect(200)?;
+            Ok(Some(requests["requests"][0].clone()).filter(|request| request["count"] == 2))
+        })
+        .await?;
+        let of_alice = alice.get("/v1/agents/me").await?.expect(200)?;
+        assert_eq!(
+            (&request["handle"], &request["fingerprint"]),
+            (&json!("alice"), &of_alice["fingerprint"])
+        );
+        assert_eq!(bob.get("/v1/inbox").await?.expect(200)?["total"], 0);
+        assert!(bob.sync_after(None, 1).await?.is_empty());
+        proxy.crash().await?;
+        bob.until_ready().await?;
+        bob.post("/v1/requests/@Alice/accept").await?.expect(200)?;
+        let got = bob.take_all(2, Duration::from_secs(10)).await?;
+        let ids: Vec<&str> = got.iter().map(|message| message.client_msg_id.as_str()).collect();
+        assert_eq!(ids, ["knock", "again"]);
+        alice.until_status(&first, "delivered").await?;
+        assert_eq!(
+            bob.get("/v1/requests").await?.expect(200)?,
+            json!({ "requests": [] })
+        );
+        alice.send_text("bob", "inside", "as one who was let in").await?;
+        assert_eq!(bob.receive().await?.client_msg_id, "inside");
+        Ok(())
+    });
+}
+
+#[test]
+fn rejected_strangers_are_dropped_and_may_knock_again() {
+    scenario(async |world| {
+        let relay = world.relay().await?;
+        let alice = world.proxy(&relay, "alice").await?;
+        let mut bob = world.new_proxy(&relay, "bob").await?;
+        bob.init().await?;
+        bob.arguments(["--inbox-mode", "contacts_only"]);
+        bob.start().await?;
+        let (alice, bob) = (alice.agent()?, bob.agent()?);
+        bob.until_ready().await?;
+        let waits = async |count: u64| {
+            eventually("a request", Duration::from_secs(10), async || {
+                let requests = bob.get("/v1/requests").await?.expect(200)?;
+                Ok((requests["requests"][0]["count"] == count).then_some(()))
+            })
+            .await
+        };
+        alice.send_text("bob", "knock", "to be dropped").await?;
+        waits(1).await?;
+        bob.delete("/v1/requests/alice").await?.expect(200)?;
+        assert_eq!(
+            bob.get("/v1/requests").await?.expect(200)?,
+            json!({ "requests": [] })
+        );
+        alice.send_text("bob", "again", "another try").await?;
+        waits(1).await?;
+        bob.post("/v1/requests/alice/accept").await?.expect(200)?;
+        assert_eq!(bob.receive().await?.client_msg_id, "again");
+        Ok(())
+    });
+}
+
+/// protocol.md 4: the policy `pinned` wants a fingerprint at first contact.
+#[test]
+fn pinned_policy_refuses_first_contact_without_fingerprint() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        pair.alice.terminate().await?;
+        pair.alice.arguments(["--trust-policy", "pinned"]);
+        pair.alice.start().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.until_ready().await?;
+        alice
+            .try_text("bob", "bare", "without a fingerprint")
+            .await?
+            .refused(400, "VALIDATION_ERROR")?;
+        // A lookup makes no contact.
+        alice.identity("bob").await?;
+        alice
+            .try_text("bob", "bare", "without a fingerprint")
+            .await?
+            .refused(400, "VALIDATION_ERROR")?;
+        let me = bob.get("/v1/agents/me").await?.expect(200)?;
+        let address = format!("bob#{}", text(&me, "fingerprint")?);
+        alice.send_text(&address, "bare", "with it").await?;
+        assert_eq!(bob.receive().await?.text(), "with it");
+        alice.send_text("bob", "later", "it is pinned now").await?;
+        assert_eq!(bob.receive().await?.client_msg_id, "later");
         Ok(())
     });
 }
