@@ -38,6 +38,9 @@ pub enum AdminError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// There is no database.
+    #[error("there is no database at {0}: serve or migrate makes one")]
+    Missing(std::path::PathBuf),
     /// No such agent.
     #[error("no agent has the handle {0}")]
     Unknown(Handle),
@@ -80,6 +83,11 @@ pub async fn run(
     clock: Clock,
     random: &dyn Random,
 ) -> Result<String, AdminError> {
+    if let DatabaseUrl::Sqlite(path) = url
+        && !path.exists()
+    {
+        return Err(AdminError::Missing(path.clone()));
+    }
     let store = open(url, clock.clone()).await?;
     let result = run_on(&store, command, &clock, random).await;
     store.close().await;

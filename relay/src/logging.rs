@@ -4,8 +4,12 @@
 use std::{error::Error, fmt, str::FromStr};
 
 use serde::Deserialize;
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    filter::Targets, fmt as format, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    filter::{FilterFn, Targets},
+    fmt as format,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 /// How log lines look.
@@ -40,13 +44,24 @@ impl FromStr for LogFilter {
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self(Targets::new().with_default(tracing::Level::INFO))
+        Self(Targets::new().with_default(Level::INFO))
+    }
+}
+
+impl LogFilter {
+    /// Whether an event is logged. What libraries say below `info` never is, whatever was asked for:
+    /// it may hold bytes of requests.
+    fn allows(&self, metadata: &Metadata<'_>) -> bool {
+        let ours = metadata.target().starts_with("waxwire");
+        (ours || *metadata.level() <= Level::INFO) && self.0.would_enable(metadata.target(), metadata.level())
     }
 }
 
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn start(filter: &LogFilter, log_format: LogFormat) {
-    let registry = tracing_subscriber::registry().with(filter.0.clone());
+    let filter = filter.clone();
+    let filter = FilterFn::new(move |metadata| filter.allows(metadata));
+    let registry = tracing_subscriber::registry().with(filter);
     let started = match log_format {
         LogFormat::Text => registry
             .with(format::layer().with_writer(std::io::stderr).with_ansi(false))
@@ -82,5 +97,74 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::testing::{Got, TestRelay, TestSocket, envelope};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Attack 81: no credential and no ciphertext in any log, at any level.
+    #[tokio::test]
+    async fn log_holds_no_credential_handle_or_ciphertext() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let filter: LogFilter = "trace".parse().unwrap();
+        let filter = FilterFn::new(move |metadata| filter.allows(metadata));
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(format::layer().with_writer(move || writer.clone()));
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice-canary").await, relay.register("bob").await);
+        let sent = envelope(bob.id, 1, b"ciphertext-canary");
+        relay.send(&alice.key, &sent).await;
+        let mut socket = TestSocket::resume(&relay, &bob.key, Vec::new()).await;
+        while !matches!(socket.next().await, Got::Deliver { .. }) {}
+        socket.send(1, &sent).await;
+        socket.next().await;
+        relay
+            .get("/v1/agents/alice-canary/bundle", Some("wxa_wrong-canary"))
+            .await;
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("agent registered"), "{log}");
+        for secret in [alice.key.as_str(), &alice.key[4..], bob.key.as_str(), "canary"] {
+            assert!(!log.contains(secret), "{log}");
+        }
+    }
+
+    #[test]
+    fn filter_is_a_level_or_pairs() {
+        for good in [
+            "info",
+            "waxwire_relay=debug",
+            "warn,waxwire_relay::store=trace",
+            "off",
+        ] {
+            assert!(good.parse::<LogFilter>().is_ok(), "{good}");
+        }
+        for bad in ["a=b=c", "waxwire_relay=loud"] {
+            assert!(bad.parse::<LogFilter>().is_err(), "{bad}");
+        }
     }
 }

@@ -300,7 +300,10 @@ impl TestAgent {
         Self::with_secret(
             test,
             handle,
-            handle.bytes().map(u64::from).fold(7, |a, b| a * 131 + b),
+            handle
+                .bytes()
+                .map(u64::from)
+                .fold(7, |a: u64, b| a.wrapping_mul(131) + b),
         )
     }
 

@@ -148,9 +148,8 @@ impl From<ReadError> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Unavailable => {
-                Self::fault(ProblemType::Unavailable, &error).retry_after(UNAVAILABLE_RETRY)
-            }
+            // The writer has logged why, once.
+            WriteError::Unavailable => Self::new(ProblemType::Unavailable).retry_after(UNAVAILABLE_RETRY),
             WriteError::Failed => Self::fault(ProblemType::Internal, &error),
         }
     }
@@ -164,8 +163,8 @@ impl From<RandomError> for ApiError {
 
 impl From<SendRefusal> for ApiError {
     fn from(refusal: SendRefusal) -> Self {
-        let cause =
-            matches!(refusal, SendRefusal::Write(_)).then(|| logging::chain(&refusal).to_string().into());
+        let failed = matches!(refusal, SendRefusal::Write(WriteError::Failed));
+        let cause = failed.then(|| logging::chain(&refusal).to_string().into());
         Self {
             problem: Box::new(refusal.problem()),
             cause,

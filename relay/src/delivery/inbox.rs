@@ -125,13 +125,9 @@ impl Inbox {
     }
 
     /// Ready when the socket must end. One task at a time may poll.
-    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<()> {
+    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<Closing> {
         self.waker.register(context.waker());
-        if self.mail().closing.is_some() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        self.mail().closing.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Waits until something waits.

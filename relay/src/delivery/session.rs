@@ -85,6 +85,8 @@ struct Session {
     queues: Vec<QueueState>,
     in_flight: usize,
     reading: Option<Reading>,
+    /// Which queue was read last.
+    read_last: usize,
     liveness: Liveness,
     draining: bool,
     /// Whether something was written that is not flushed.
@@ -115,6 +117,7 @@ pub async fn run(
         queues: Vec::with_capacity(2),
         in_flight: 0,
         reading: None,
+        read_last: 0,
         liveness: Liveness::Quiet,
         draining: false,
         dirty: false,
@@ -168,7 +171,7 @@ impl Session {
             first = tokio::time::timeout(self.delivery.timing.first_frame, first) => first,
             () = shutdown.cancelled() => return Err(End::Draining),
             // Pushes wait; only news of the account ends it before it began.
-            () = closed(&inbox) => return Err(End::Closing(Closing::KeyReplaced)),
+            closing = closed(&inbox) => return Err(End::Closing(closing)),
         };
         let message = match first {
             Err(_) => return Err(End::Violation("no resume frame in time")),
@@ -337,11 +340,13 @@ impl Session {
         if self.reading.is_some() || self.draining {
             return Ok(());
         }
-        let next = self
-            .queues
-            .iter()
-            .enumerate()
-            .find_map(|(index, state)| state.to_read().map(|room| (index, state, room)));
+        // Each in its turn: a long backlog of mail must not keep control envelopes waiting.
+        let count = self.queues.len();
+        let next = (1..=count).find_map(|step| {
+            let index = (self.read_last + step) % count;
+            let state = self.queues.get(index)?;
+            state.to_read().map(|room| (index, state, room))
+        });
         if let Some((index, state, (rows, bytes))) = next {
             let store = self.delivery.store.clone();
             let no = state.no();
@@ -351,6 +356,7 @@ impl Session {
                 limit: rows.min(READ_ROWS),
                 max_bytes: bytes.min(READ_BYTES),
             };
+            self.read_last = index;
             self.reading = Some(Box::pin(async move { (index, store.read(no, range).await) }));
         }
         Ok(())
@@ -479,8 +485,8 @@ impl Session {
 }
 
 /// Waits until the inbox says that the socket must end.
-async fn closed(inbox: &super::Inbox) {
-    std::future::poll_fn(|context| inbox.poll_closing(context)).await;
+async fn closed(inbox: &super::Inbox) -> Closing {
+    std::future::poll_fn(|context| inbox.poll_closing(context)).await
 }
 
 fn fault(error: &ReadError) -> End {

@@ -199,6 +199,26 @@ async fn window_closes_at_256_deliveries_and_opens_with_acks() {
 }
 
 #[tokio::test]
+async fn long_mail_backlog_does_not_keep_control_waiting() {
+    let relay = TestRelay::start().await;
+    let (alice, bob) = pair(&relay).await;
+    send_all(&relay, &alice, (0..200).map(|n| numbered(bob.id, n, 10))).await;
+    relay
+        .send(&alice.key, &envelope_in(bob.id, Lane::Control, 200, b"control"))
+        .await;
+    let mut socket = TestSocket::resume(&relay, &bob.key, Vec::new()).await;
+    let mut mails = 0;
+    loop {
+        match socket.next().await {
+            Got::Deliver { cursor, .. } if cursor.queue == Queue::Control => break,
+            Got::Deliver { .. } => mails += 1,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(mails < 200, "control came after all mail");
+}
+
+#[tokio::test]
 async fn window_closes_at_four_mebibytes() {
     let relay = TestRelay::start().await;
     let (alice, bob) = pair(&relay).await;

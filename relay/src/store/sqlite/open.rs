@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 use sqlx::{
-    Connection as _, SqlitePool,
+    ConnectOptions as _, Connection as _, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
@@ -62,7 +62,10 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(path: &Path) -> Result<(), OpenError> {
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
@@ -85,7 +88,8 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
         .filename(path)
         .read_only(true)
         .busy_timeout(BUSY)
-        .pragma("cache_size", "-2000");
+        .pragma("cache_size", "-2000")
+        .disable_statement_logging();
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(Duration::from_secs(10))

@@ -123,8 +123,13 @@ async fn full_disk_fails_writes_turns_readiness_red_and_heals() {
                 .execute_batch("CREATE TABLE big (x); CREATE TABLE big2 (x)")
         })
     };
+    // The writer must not find the database when it opens it anew after the fault.
+    let (path, away) = (backend.path(), backend.0.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
     assert_eq!(big().await, Err(WriteError::Unavailable));
-    // The writer has opened the database anew, where the pragma no longer holds: the disk has room.
+    assert!(!store.is_ready().await);
+    assert_eq!(big().await, Err(WriteError::Unavailable));
+    std::fs::rename(&away, &path).unwrap();
     assert!(store.is_ready().await);
     assert_eq!(big().await, Ok(()));
     store.close().await;

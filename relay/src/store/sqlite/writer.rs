@@ -33,6 +33,8 @@ use crate::{
 const BATCH: usize = 1_000;
 /// How long an ack waits for company. Nobody waits for it.
 const ACK_DELAY: Duration = Duration::from_millis(50);
+/// The same after a failure, so that acks do not hammer a database that is at fault.
+const ACK_RETRY: Duration = Duration::from_secs(1);
 /// Ids of an earlier run lie at most this far ahead of its last commit.
 const ID_RESERVE_MS: u64 = 5_000;
 /// Name of the counter that holds the end of the reserve.
@@ -169,7 +171,8 @@ async fn flush_acks(ops: mpsc::Sender<Op>, shared: Arc<Shared>) {
             () = shared.acks_noted.notified() => {}
             () = ops.closed() => return,
         }
-        tokio::time::sleep(ACK_DELAY).await;
+        let healthy = shared.healthy.load(Ordering::Acquire);
+        tokio::time::sleep(if healthy { ACK_DELAY } else { ACK_RETRY }).await;
         let waiting = !shared
             .acks
             .lock()
