@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;
-use waxwire_tests::{Agent, Message, unique};
+use waxwire_tests::{Agent, Message, http::host, unique};
 
 use crate::{stage::Stage, transcript::Transcript};
 
@@ -51,6 +51,7 @@ pub(crate) async fn show(stage: &mut Stage, transcript: &Transcript) -> anyhow::
     transcript.holds("equal")?;
 
     transcript.step("bob is away, alice writes three times, bob comes back")?;
+    let place = host(&stage.proxy("bob")?.address()?);
     let status = stage.proxy("bob")?.terminate().await?;
     ensure!(status.success(), "bob's proxy ended with {status}");
     let mut texts = Vec::new();
@@ -60,7 +61,8 @@ pub(crate) async fn show(stage: &mut Stage, transcript: &Transcript) -> anyhow::
         texts.push(text);
     }
     transcript.holds("three messages are durable at the relay: 201")?;
-    stage.proxy("bob")?.start().await?;
+    let again = stage.proxy("bob")?.run_command(&place)?;
+    stage.proxy("bob")?.start_by(again).await?;
     let caught_up = bob.take_all(3, Duration::from_secs(30)).await?;
     let in_order = caught_up
         .iter()

@@ -66,6 +66,7 @@ async fn show(options: &Options, transcript: &Transcript) -> anyhow::Result<()> 
     }
     if options.once {
         stage.strike().await?;
+        transcript.line("")?;
         return transcript.line("Every step did what it should.");
     }
     stage.invite(transcript)?;
