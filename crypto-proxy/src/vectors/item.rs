@@ -137,13 +137,15 @@ impl Item {
         w.into_bytes()
     }
 
-    /// As vectors show it: integers as numbers, byte strings as `{"bytes": hex}`, maps with their
-    /// keys as decimal text.
+    /// As vectors show it: integers as numbers, negative ones as `{"integer": text}`, byte strings as
+    /// `{"bytes": hex}`, maps with their keys as decimal text.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
             Self::Uint(value) => number(*value),
-            Self::Negative(value) => Value::String(format!("-1-{value}")),
+            Self::Negative(_) => {
+                Value::Object(Map::from_iter([("integer".to_owned(), self.to_key().into())]))
+            }
             Self::Bytes(bytes) | Self::Raw(bytes) => {
                 Value::Object(Map::from_iter([("bytes".to_owned(), hex(bytes))]))
             }
