@@ -1,5 +1,6 @@
 //! The relay's interface: REST bodies, frames and problem documents (docs/relay-api.md).
 
+pub mod append;
 pub mod frames;
 pub mod problem;
 pub mod rest;

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::frames::{Cursor, Queue};
-use crate::ids::{AgentId, Handle, Hash, Nonce32};
+use crate::ids::{AgentId, GroupId, Handle, Hash, Nonce32};
 
 /// Bytes as base64url without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +146,17 @@ pub struct StoredAnswer {
     /// The relay's name for the envelope, a decimal Snowflake.
     pub envelope_id: String,
     /// SHA-256 of the envelope that the relay holds.
+    pub hash: Hash,
+}
+
+/// Answer to an append to a group's log: 201, or 200 if this very commit is in the log already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendAnswer {
+    /// The group; for a first commit its own hash.
+    pub group_id: GroupId,
+    /// Position of the commit in the log, from 0.
+    pub position: u64,
+    /// Hash of the signed commit that the relay holds there.
     pub hash: Hash,
 }
 
