@@ -9,6 +9,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::{Command, Output},
 };
 
 use serde_json::Value;
@@ -131,6 +132,51 @@ fn damaged_vectors_are_found() {
     fs::write(&path, "{}").unwrap();
     assert!(matches!(check(dir.path()), Err(VectorsError::Format { .. })));
     assert!(matches!(check(&path), Err(VectorsError::Read { .. })));
+}
+
+fn check_command(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waxwire-proxy"));
+    command.args(["vectors", "check"]).args(arguments);
+    command.output().unwrap()
+}
+
+#[test]
+fn the_command_counts_and_its_status_tells() {
+    let dir = committed();
+    let report = check(&dir).unwrap();
+    let dir = dir.to_str().unwrap();
+    let text = check_command(&[dir]);
+    let expected = format!("{} files, {} cases: all hold\n", report.files, report.cases);
+    assert!(text.status.success());
+    assert_eq!(String::from_utf8(text.stdout).unwrap(), expected);
+    let json = check_command(&[dir, "--json"]);
+    let found: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let expected = serde_json::json!({ "ok": true, "files": report.files, "cases": report.cases });
+    assert!(json.status.success());
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_command_names_the_case_that_does_not_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut file) = files()
+        .into_iter()
+        .find(|(name, _)| name == "merkle.json")
+        .unwrap();
+    file.cases[2].op = "unknown".to_owned();
+    let id = file.cases[2].id;
+    fs::write(
+        dir.path().join("case.json"),
+        serde_json::to_string(&file).unwrap(),
+    )
+    .unwrap();
+    let output = check_command(&[dir.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let named = format!("case {id} ");
+    assert_eq!(found["ok"], false);
+    assert!(found["error"].as_str().unwrap().contains(&named), "{found}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains(&named));
 }
 
 #[test]

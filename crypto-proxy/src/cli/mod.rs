@@ -4,6 +4,7 @@
 mod init;
 mod logging;
 mod run;
+mod vectors;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ enum Command {
     Init(init::InitArgs),
     /// Serve the local API.
     Run(run::RunArgs),
+    /// Replay test vectors.
+    Vectors(vectors::VectorsArgs),
 }
 
 /// Where the agent's state is and what unlocks it.
@@ -68,5 +71,6 @@ pub fn run() -> anyhow::Result<()> {
     match cli.command {
         Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
     }
 }
