@@ -5,8 +5,12 @@ use std::{fmt, str::FromStr};
 
 use waxwire_shared::{
     fingerprint::{Address, Fingerprint},
-    ids::{ConversationId, Handle, Hash},
+    ids::{ConversationId, GroupId, Handle, Hash},
 };
+
+mod groups;
+
+pub use groups::*;
 
 /// Unix time in milliseconds.
 pub type UnixMs = u64;
@@ -82,6 +86,15 @@ impl LocalConversation {
     pub fn direct(id: &ConversationId) -> Self {
         Self {
             kind: ConversationKind::Direct,
+            id: short(id.as_bytes()),
+        }
+    }
+
+    /// The local id of a group.
+    #[must_use]
+    pub fn group(id: &GroupId) -> Self {
+        Self {
+            kind: ConversationKind::Group,
             id: short(id.as_bytes()),
         }
     }
@@ -187,6 +200,12 @@ pub struct Security {
     pub gap: Option<Gap>,
     /// Whether it came as a broadcast.
     pub broadcast: bool,
+    /// The epoch of a group under which it was sealed.
+    pub epoch: Option<u64>,
+    /// Who granted it, if it was not sent to this agent but shown from the group's past.
+    pub granted_by: Option<Handle>,
+    /// It came after its author had left, from before the cut-off.
+    pub late: bool,
 }
 
 /// A hole in a sender's signed numbers.
@@ -235,6 +254,17 @@ pub struct Message {
     pub delivery: Option<DeliveryId>,
     /// What was verified.
     pub security: Security,
+    /// The group that it stands in.
+    pub group: Option<MessageGroup>,
+}
+
+/// What a message's reader wants to know of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageGroup {
+    /// Name; `None` until the profile has come.
+    pub name: Option<String>,
+    /// Members now.
+    pub members: u64,
 }
 
 /// A conversation in the agent's list.
@@ -242,8 +272,10 @@ pub struct Message {
 pub struct Conversation {
     /// Local id.
     pub id: LocalConversation,
-    /// The others: the peer of a direct conversation.
+    /// The others: the peer of a direct conversation, the other members of a group.
     pub participants: Vec<Handle>,
+    /// What a group is called.
+    pub group: Option<MessageGroup>,
     /// When anything last became visible in it.
     pub updated_at: UnixMs,
     /// When a message last became visible in it.
@@ -390,6 +422,39 @@ pub enum Refusal {
     /// No such message.
     #[error("no such message")]
     MessageNotFound,
+    /// No such group, or none that this agent is a member of.
+    #[error("no such group")]
+    GroupNotFound,
+    /// The group has ended.
+    #[error("the group has ended")]
+    GroupDeleted(Box<GroupEnd>),
+    /// No such invite, or it is used up.
+    #[error("no such invite")]
+    InviteNotFound,
+    /// Who is named is no member of the group.
+    #[error("not a member of the group")]
+    NotMember,
+    /// Only an admin of the group may do this.
+    #[error("only an admin of the group may do this")]
+    NotAdmin,
+    /// The group would be without an admin.
+    #[error("a group needs an admin")]
+    LastAdmin,
+    /// The group has as many members as the relay allows.
+    #[error("the group is full")]
+    GroupFull,
+    /// There is no epoch to seal under yet; the proxy has tried and goes on.
+    #[error("the group's key is being replaced")]
+    EpochPending {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// The relay was caught showing two logs of the group: nothing is sent any more.
+    #[error("the relay has forked the group's log")]
+    RosterFork {
+        /// The group.
+        group: LocalConversation,
+    },
     /// Blocked, by either side.
     #[error("blocked")]
     Blocked,

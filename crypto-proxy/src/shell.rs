@@ -192,7 +192,7 @@ impl Outside {
                 fault::point("receive.committed");
                 LinkCommand::Ack(cursors)
             }
-            Effect::FetchBundle(handle) => LinkCommand::FetchBundle(handle),
+            Effect::Call(call) => LinkCommand::Call(call),
             Effect::ResetLink => LinkCommand::Reset,
         };
         if self.link.send(command).is_err() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::backend::Unreadable;
+use super::{backend::Unreadable, timestamp};
 use crate::{json::JsonError, model::Refusal};
 
 /// Seconds after which a send that met no relay is worth repeating.
@@ -170,6 +170,22 @@ impl From<Refusal> for ApiError {
             Refusal::AgentNotFound => with(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND"),
             Refusal::ConversationNotFound => with(StatusCode::NOT_FOUND, "CONVERSATION_NOT_FOUND"),
             Refusal::MessageNotFound => with(StatusCode::NOT_FOUND, "MESSAGE_NOT_FOUND"),
+            Refusal::GroupNotFound => with(StatusCode::NOT_FOUND, "GROUP_NOT_FOUND"),
+            Refusal::GroupDeleted(end) => with(StatusCode::GONE, "GROUP_DELETED")
+                .detail("group_id", end.id.to_string().into())
+                .detail("deleted_by_handle", end.by.as_str().into())
+                .detail("deleted_at", timestamp::display(end.at).into()),
+            Refusal::InviteNotFound => with(StatusCode::NOT_FOUND, "INVITE_NOT_FOUND"),
+            Refusal::NotMember => with(StatusCode::NOT_FOUND, "NOT_MEMBER"),
+            Refusal::NotAdmin => with(StatusCode::FORBIDDEN, "NOT_ADMIN"),
+            Refusal::LastAdmin => with(StatusCode::BAD_REQUEST, "LAST_ADMIN"),
+            Refusal::GroupFull => with(StatusCode::FORBIDDEN, "GROUP_FULL"),
+            Refusal::EpochPending { retry_after } => {
+                with(StatusCode::SERVICE_UNAVAILABLE, "EPOCH_PENDING").retry_after(*retry_after)
+            }
+            Refusal::RosterFork { group } => {
+                with(StatusCode::CONFLICT, "ROSTER_FORK").detail("group_id", group.to_string().into())
+            }
             Refusal::Blocked => with(StatusCode::FORBIDDEN, "BLOCKED"),
             Refusal::Suspended => with(StatusCode::FORBIDDEN, "SUSPENDED"),
             Refusal::Forbidden => with(StatusCode::FORBIDDEN, "FORBIDDEN"),
@@ -306,6 +322,15 @@ mod tests {
                 | Refusal::AgentNotFound
                 | Refusal::ConversationNotFound
                 | Refusal::MessageNotFound
+                | Refusal::GroupNotFound
+                | Refusal::GroupDeleted(_)
+                | Refusal::InviteNotFound
+                | Refusal::NotMember
+                | Refusal::NotAdmin
+                | Refusal::LastAdmin
+                | Refusal::GroupFull
+                | Refusal::EpochPending { .. }
+                | Refusal::RosterFork { .. }
                 | Refusal::Blocked
                 | Refusal::Suspended
                 | Refusal::Forbidden

@@ -298,6 +298,7 @@ pub(super) fn conversation(number: u8) -> Conversation {
     Conversation {
         id: conversation_id(number),
         participants: vec!["bob".parse().unwrap()],
+        group: None,
         updated_at: NOW,
         last_message_at: Some(NOW),
         unread: 0,
@@ -332,7 +333,11 @@ pub(super) fn message(number: u8) -> Message {
             trust: Trust::Pinned,
             gap: None,
             broadcast: false,
+            epoch: None,
+            granted_by: None,
+            late: false,
         },
+        group: None,
     }
 }
 

@@ -4,11 +4,13 @@
 use waxwire_shared::{
     api::{frames::Cursor, problem::Problem, rest::BundleAnswer},
     fingerprint::{Address, Fingerprint},
-    ids::{Handle, Hash, RelayId},
+    ids::{GroupId, Handle, Hash, RelayId},
+    wire::Role,
 };
 
 use crate::model::{
-    DeliveryId, LocalConversation, MessageId, Peer, Refusal, SendRequest, Sent, TrustDecision, UnixMs,
+    Added, DeliveryId, Group, HistoryShare, Invitation, InviteId, LocalConversation, MessageId, NewGroup,
+    Peer, ProfileChange, Refusal, SendRequest, Sent, TrustDecision, UnixMs,
 };
 
 /// Names a request of the agent until it is answered.
@@ -57,6 +59,34 @@ pub enum Command {
     AcceptRequest(Handle),
     /// Drop what a stranger sent.
     RejectRequest(Handle),
+    /// Anything about groups.
+    Group(GroupCommand),
+}
+
+/// What an agent can ask about groups. A command names the state that it wants; what is so already is
+/// answered at once.
+#[derive(Debug, Clone)]
+pub enum GroupCommand {
+    /// Found a group; answered by [`Reply::GroupCreated`].
+    Create(Box<NewGroup>),
+    /// Change name, description, avatar; answered by [`Reply::Group`].
+    Update(LocalConversation, ProfileChange),
+    /// End a group; answered by [`Reply::Ended`].
+    Disband(LocalConversation),
+    /// Invite somebody; answered by [`Reply::Added`].
+    Add(LocalConversation, Address, Option<HistoryShare>),
+    /// Take a member or an open invite out.
+    Remove(LocalConversation, Handle),
+    /// Make a member admin, or an admin member.
+    SetRole(LocalConversation, Handle, Role),
+    /// Leave; answered by [`Reply::Left`].
+    Leave(LocalConversation),
+    /// Accept an invite; answered by [`Reply::Group`].
+    Accept(InviteId),
+    /// Decline an invite.
+    Reject(InviteId),
+    /// Replace the group's key now; answered by [`Reply::Epoch`].
+    Rekey(LocalConversation),
 }
 
 /// The answer to a [`Command`] that was not refused.
@@ -68,6 +98,19 @@ pub enum Reply {
     Settled(u64),
     /// To [`Command::LookUp`] and [`Command::SetTrust`].
     Peer(Box<Peer>),
+    /// To [`GroupCommand::Create`]: the group, and what became of each member that was named and could
+    /// be invited.
+    GroupCreated(Box<Group>, Vec<Added>),
+    /// To [`GroupCommand::Update`] and [`GroupCommand::Accept`].
+    Group(Box<Group>),
+    /// To [`GroupCommand::Add`].
+    Added(Added),
+    /// To [`GroupCommand::Leave`]: who became admin because the last one left.
+    Left(Option<Handle>),
+    /// To [`GroupCommand::Disband`]: when.
+    Ended(UnixMs),
+    /// To [`GroupCommand::Rekey`]: the new epoch.
+    Epoch(u64),
     /// To the others.
     Done,
 }
@@ -105,8 +148,38 @@ pub enum LinkEvent {
         /// Which one.
         shown: RelayId,
     },
-    /// Answer to [`Effect::FetchBundle`].
+    /// Answer to [`RelayCall::Bundle`].
     Bundle(Handle, Result<BundleAnswer, LookupError>),
+    /// Answer to [`RelayCall::Append`].
+    Appended(GroupId, Hash, AppendOutcome),
+    /// Answer to [`RelayCall::Log`].
+    Log(GroupId, Result<LogPage, LookupError>),
+    /// Answer to [`RelayCall::Leaf`]: an encoded leaf with its path.
+    Leaf(GroupId, u64, Result<Vec<u8>, LookupError>),
+}
+
+/// What became of an append.
+#[derive(Debug, Clone)]
+pub enum AppendOutcome {
+    /// The relay says that the commit stands in the log.
+    Stored,
+    /// The log has moved on.
+    Conflict,
+    /// Refused for good.
+    Refused(Box<Problem>),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A part of a group's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// How many commits stand before the first one of these.
+    pub after: u64,
+    /// Signed commits, verbatim, in order.
+    pub commits: Vec<Vec<u8>>,
+    /// How many commits the relay says that the log has.
+    pub length: u64,
 }
 
 /// What became of a send.
@@ -145,12 +218,46 @@ pub enum Effect {
     Send(SendToken, Vec<u8>),
     /// Everything up to these positions is durable here.
     Ack(Vec<Cursor>),
-    /// Look an agent's bundle up.
-    FetchBundle(Handle),
+    /// Ask the relay; every call is answered by one [`LinkEvent`], in any order.
+    Call(RelayCall),
     /// Drop the socket and resume from what was acknowledged.
     ResetLink,
     /// Tell those who wait at the local API.
     Notify(Notice),
+}
+
+/// A question to the relay, outside the stream of envelopes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayCall {
+    /// Look an agent's bundle up.
+    Bundle(Handle),
+    /// Append a commit to a group's log; `body` is an [`Append`](waxwire_shared::api::append::Append).
+    Append {
+        /// The group; for a first commit its own hash.
+        group: GroupId,
+        /// Hash of the signed commit.
+        commit: Hash,
+        /// Whether it is the group's first.
+        first: bool,
+        /// What travels.
+        body: Vec<u8>,
+    },
+    /// Read a group's log after so many commits.
+    Log {
+        /// The group.
+        group: GroupId,
+        /// How many commits are known.
+        after: u64,
+    },
+    /// Read a leaf of an epoch.
+    Leaf {
+        /// The group.
+        group: GroupId,
+        /// The epoch.
+        epoch: u64,
+        /// Place in roster order.
+        index: u32,
+    },
 }
 
 /// Something became visible.
@@ -160,4 +267,6 @@ pub enum Notice {
     Message(Box<crate::model::Message>),
     /// An alert was raised.
     Alert(Box<crate::model::Alert>),
+    /// An invite came.
+    Invited(Box<Invitation>),
 }

@@ -11,7 +11,7 @@ use waxwire_shared::{
     wire::Bundle,
 };
 
-use super::{Asking, Command, Effect, Engine, LookupError, Reply, RequestId, send::stored_bundle};
+use super::{Asking, Command, Effect, Engine, LookupError, RelayCall, Reply, RequestId, send::stored_bundle};
 use crate::{
     model::{Peer, Refusal, Severity, UnixMs},
     state::{PeerRow, Pin, StateError},
@@ -32,7 +32,7 @@ impl Engine {
         let until = now + self.settings.answer_within;
         let lookup = self.volatile.lookups.entry(handle.clone()).or_default();
         if lookup.waiting.is_empty() {
-            self.effects.push(Effect::FetchBundle(handle));
+            self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
         lookup.waiting.push(Asking {
             request,
@@ -88,7 +88,7 @@ impl Engine {
         }
     }
 
-    /// The relay's answer to [`Effect::FetchBundle`].
+    /// The relay's answer to [`RelayCall::Bundle`].
     pub(super) fn bundle(
         &mut self,
         handle: &Handle,

@@ -36,7 +36,8 @@ use waxwire_shared::{
 
 pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
 pub use event::{
-    Command, Effect, Event, LinkEvent, LookupError, Notice, Now, Reply, RequestId, SendOutcome, SendToken,
+    AppendOutcome, Command, Effect, Event, GroupCommand, LinkEvent, LogPage, LookupError, Notice, Now,
+    RelayCall, Reply, RequestId, SendOutcome, SendToken,
 };
 
 use crate::{
@@ -189,6 +190,7 @@ impl Engine {
             Event::Link(LinkEvent::Head(cursor)) => self.drained(&cursor, now),
             Event::Link(LinkEvent::Outcome(token, outcome)) => self.outcome(token, outcome, now),
             Event::Link(LinkEvent::Bundle(handle, answer)) => self.bundle(&handle, answer, now),
+            Event::Link(LinkEvent::Appended(..) | LinkEvent::Log(..) | LinkEvent::Leaf(..)) => Ok(()),
             Event::Tick => self.tick(now),
         }
     }
@@ -207,6 +209,7 @@ impl Engine {
             Command::HideConversation(conversation) => self.hide(&conversation)?,
             Command::AcceptRequest(handle) => self.accept_request(&handle, now)?,
             Command::RejectRequest(handle) => self.reject_request(&handle)?,
+            Command::Group(_) => Err(Refusal::GroupNotFound),
         };
         self.reply(id, answer);
         Ok(())

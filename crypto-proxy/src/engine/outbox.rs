@@ -6,7 +6,7 @@ use waxwire_shared::{
     ids::{Handle, Hash},
 };
 
-use super::{Effect, Engine, Notice, Reply, SendOutcome, SendToken, Waiter};
+use super::{Effect, Engine, Notice, RelayCall, Reply, SendOutcome, SendToken, Waiter};
 use crate::{
     fault,
     model::{Refusal, Sent, Severity, Status, UnixMs},
@@ -39,7 +39,7 @@ impl Engine {
             .receipts_at
             .get_or_insert(now + self.settings.receipt_delay);
         for handle in self.store.unknown_senders()? {
-            self.effects.push(Effect::FetchBundle(handle));
+            self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
         if relay_time.abs_diff(now) > SKEW_MS {
             let reason = "the relay's clock and this machine's differ by more than five minutes";

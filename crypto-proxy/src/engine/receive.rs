@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Core, DirectHeader, Document as _, Envelope, Lane, MessageBytes},
 };
 
-use super::{Effect, EncryptionKey, Engine};
+use super::{Effect, EncryptionKey, Engine, RelayCall};
 use crate::{
     crypto::message::{self, OpenMessageError},
     json,
@@ -129,7 +129,7 @@ impl Engine {
             .store
             .hold_envelope(handle, HeldReason::UnknownKey, bytes, now)?
         {
-            self.effects.push(Effect::FetchBundle(handle.clone()));
+            self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
             return Ok(());
         }
         let reason = "too many messages of agents that cannot be looked up; one was dropped";
@@ -140,7 +140,8 @@ impl Engine {
     /// shows that identity or somebody decides. A message alone proves nothing about a handle.
     fn hold_mismatch(&mut self, peer: &PeerRow, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
         if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
-            self.effects.push(Effect::FetchBundle(peer.handle.clone()));
+            self.effects
+                .push(Effect::Call(RelayCall::Bundle(peer.handle.clone())));
         }
         let held = self
             .store

@@ -1,6 +1,6 @@
 //! What happens because time passes.
 
-use super::{Effect, Engine};
+use super::{Effect, Engine, RelayCall};
 use crate::{
     model::{Refusal, UnixMs},
     state::StateError,
@@ -82,7 +82,7 @@ impl Engine {
         for (handle, lookup) in &mut self.volatile.lookups {
             if lookup.ask_at.is_some_and(|at| at <= now) {
                 lookup.ask_at = None;
-                self.effects.push(Effect::FetchBundle(handle.clone()));
+                self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
             }
             let (over, waiting) = std::mem::take(&mut lookup.waiting)
                 .into_iter()

@@ -22,13 +22,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::AbortOnDropHandle;
 use waxwire_shared::{
     api::{
+        frames::{Cursor, Queue, RelayFrame},
         problem::Problem,
         rest::{
-            ApiKeyRequest, BundleAnswer, ChallengeAnswer, ChallengeRequest, RegisterRequest, Registered,
-            RelayInfo,
+            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, RegisterRequest,
+            Registered, RelayInfo,
         },
     },
-    ids::{Handle, Nonce32, RelayId},
+    ids::{GroupId, Handle, Nonce32, RelayId},
 };
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
@@ -37,11 +38,16 @@ use super::{
     identity::{RelayChanged, verify_relay},
     url::RelayUrl,
 };
+use crate::engine::LogPage;
 
 /// How long a call may take, connecting included.
 pub(super) const CALL: Duration = Duration::from_secs(10);
-/// Largest answer: a signed bundle as base64url with room to spare.
+/// Largest answer in JSON: a signed bundle as base64url with room to spare.
 const ANSWER: usize = 32 * 1024;
+/// Largest answer in bytes: a part of a group's log.
+const OCTETS: usize = 4 * 1024 * 1024 + 128 * 1024;
+/// Commits that are asked for at once.
+const COMMITS: usize = 1_000;
 /// Largest problem document.
 pub(super) const PROBLEM: usize = 8 * 1024;
 /// Largest head of an answer.
@@ -267,30 +273,89 @@ impl Client {
         self.call(Call::get(format!("/v1/agents/{handle}/bundle"))).await
     }
 
+    /// `POST /v1/groups`, or `POST /v1/groups/{group}/commits` for a group that exists: appends a
+    /// commit.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn append(&self, group: Option<&GroupId>, body: Vec<u8>) -> Result<(), CallError> {
+        let path = match group {
+            Some(group) => format!("/v1/groups/{group}/commits"),
+            None => "/v1/groups".to_owned(),
+        };
+        let call = Call {
+            method: Method::POST,
+            path,
+            body: Some(("application/octet-stream", body.into())),
+        };
+        self.call::<AppendAnswer>(call).await.map(drop)
+    }
+
+    /// `GET /v1/queues/log-{group}/envelopes`: signed commits after the first `after`, not verified.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn log(&self, group: &GroupId, after: u64) -> Result<LogPage, CallError> {
+        let queue = Queue::Log(*group);
+        let path = format!("/v1/queues/{queue}/envelopes?after={after}&limit={COMMITS}");
+        let (head, body) = self.octets(Call::get(path)).await?;
+        let commits = commits(queue, after, &body).ok_or(CallError::Malformed)?;
+        Ok(LogPage {
+            after,
+            commits,
+            length: head.ok_or(CallError::Malformed)?,
+        })
+    }
+
+    /// `GET /v1/groups/{group}/epochs/{epoch}/leaves/{index}`: an encoded leaf with its path.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn leaf(&self, group: &GroupId, epoch: u64, index: u32) -> Result<Vec<u8>, CallError> {
+        let call = Call::get(format!("/v1/groups/{group}/epochs/{epoch}/leaves/{index}"));
+        let (_, body) = self.octets(call).await?;
+        Ok(body.into())
+    }
+
     async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
-        let answer = tokio::time::timeout(CALL, self.exchange(&call)).await;
-        let (status, body) = answer.map_err(|_| CallError::Unreachable)??;
+        let Answer { status, body, .. } = self.exchange_in_time(&call, ANSWER).await?;
         parse(status, &body)
     }
 
+    /// The body of an answer that is not JSON, and the head of the queue that it tells of.
+    async fn octets(&self, call: Call) -> Result<(Option<u64>, Bytes), CallError> {
+        let Answer { status, head, body } = self.exchange_in_time(&call, OCTETS).await?;
+        if status.is_success() {
+            Ok((head, body))
+        } else {
+            Err(refusal(status, &body))
+        }
+    }
+
+    async fn exchange_in_time(&self, call: &Call, limit: usize) -> Result<Answer, CallError> {
+        let answer = tokio::time::timeout(CALL, self.exchange(call, limit)).await;
+        answer.map_err(|_| CallError::Unreachable)?
+    }
+
     /// On a connection that was kept open, which the relay may have closed; then on a fresh one.
-    async fn exchange(&self, call: &Call) -> Result<(StatusCode, Bytes), CallError> {
+    async fn exchange(&self, call: &Call, limit: usize) -> Result<Answer, CallError> {
         let kept = lock(&self.idle).pop();
         if let Some(connection) = kept {
-            match self.exchange_on(connection, call).await {
+            match self.exchange_on(connection, call, limit).await {
                 Err(CallError::Unreachable) => {}
                 answer => return answer,
             }
         }
-        self.exchange_on(self.connect().await?, call).await
+        self.exchange_on(self.connect().await?, call, limit).await
     }
 
     async fn exchange_on(
         &self,
         mut connection: Connection,
         call: &Call,
-    ) -> Result<(StatusCode, Bytes), CallError> {
-        let answer = self.ask(&mut connection, call).await?;
+        limit: usize,
+    ) -> Result<Answer, CallError> {
+        let answer = self.ask(&mut connection, call, limit).await?;
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE && !connection.sender.is_closed() {
             idle.push(connection);
@@ -298,10 +363,10 @@ impl Client {
         Ok(answer)
     }
 
-    async fn ask(&self, connection: &mut Connection, call: &Call) -> Result<(StatusCode, Bytes), CallError> {
+    async fn ask(&self, connection: &mut Connection, call: &Call, limit: usize) -> Result<Answer, CallError> {
         connection.sender.ready().await.map_err(unreachable)?;
         let answer = connection.sender.send_request(self.request(call)?).await;
-        read_answer(answer.map_err(unreachable)?).await
+        read_answer(answer.map_err(unreachable)?, limit).await
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, CallError> {
@@ -354,7 +419,7 @@ impl Client {
         let mut nonce = [0; 32];
         lock(&agent.nonces).fill_bytes(&mut nonce);
         let nonce = Nonce32::from_bytes(nonce);
-        let (status, body) = self.ask(connection, &relay_info_call(&nonce)).await?;
+        let Answer { status, body, .. } = self.ask(connection, &relay_info_call(&nonce), ANSWER).await?;
         let relay = verify_relay(&parse(status, &body)?, &nonce).map_err(|error| {
             tracing::warn!(%error, "the relay did not prove its identity");
             CallError::Malformed
@@ -377,17 +442,33 @@ impl Client {
 }
 
 const RELAY_INFO: &str = "/v1/relay?";
+/// Tells the head of a queue.
+const HEAD_OF_QUEUE: &str = "x-waxwire-head";
 
 fn relay_info_call(nonce: &Nonce32) -> Call {
     Call::get(format!("{RELAY_INFO}nonce={nonce}"))
 }
 
-/// Reads an answer of bounded size.
-pub(super) async fn read_answer(answer: http::Response<Incoming>) -> Result<(StatusCode, Bytes), CallError> {
+/// An answer that was read to its end.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The head of the queue that the answer is about.
+    head: Option<u64>,
+    pub(super) body: Bytes,
+}
+
+/// Reads an answer of at most `limit` bytes, or a problem document.
+pub(super) async fn read_answer(answer: http::Response<Incoming>, limit: usize) -> Result<Answer, CallError> {
     let status = answer.status();
-    let limit = if status.is_success() { ANSWER } else { PROBLEM };
+    let limit = if status.is_success() { limit } else { PROBLEM };
+    let head = answer.headers().get(HEAD_OF_QUEUE);
+    let head = head.and_then(|head| head.to_str().ok()?.parse().ok());
     match Limited::new(answer.into_body(), limit).collect().await {
-        Ok(body) => Ok((status, body.to_bytes())),
+        Ok(body) => Ok(Answer {
+            status,
+            head,
+            body: body.to_bytes(),
+        }),
         Err(error) if error.is::<LengthLimitError>() => Err(CallError::Malformed),
         Err(_) => Err(CallError::Unreachable),
     }
@@ -395,13 +476,41 @@ pub(super) async fn read_answer(answer: http::Response<Incoming>) -> Result<(Sta
 
 fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, CallError> {
     if status.is_success() {
-        return serde_json::from_slice(body).map_err(|_| CallError::Malformed);
+        serde_json::from_slice(body).map_err(|_| CallError::Malformed)
+    } else {
+        Err(refusal(status, body))
     }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> CallError {
     match parse_problem(status.as_u16(), body) {
-        Some(problem) => Err(CallError::Problem(Box::new(problem))),
-        None if status.is_server_error() => Err(CallError::Unreachable),
-        None => Err(CallError::Malformed),
+        Some(problem) => CallError::Problem(Box::new(problem)),
+        None if status.is_server_error() => CallError::Unreachable,
+        None => CallError::Malformed,
     }
+}
+
+/// The objects of delivery frames, each with its length before it, if they are consecutive ones of
+/// this queue.
+fn commits(queue: Queue, after: u64, body: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut commits = Vec::new();
+    let mut rest = body;
+    let mut position = after;
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (frame, tail) = tail.split_at_checked(length)?;
+        let Ok(RelayFrame::Deliver(delivery)) = RelayFrame::decode(frame) else {
+            return None;
+        };
+        position = position.checked_add(1)?;
+        if delivery.cursor != (Cursor { queue, position }) {
+            return None;
+        }
+        commits.push(delivery.object.to_vec());
+        rest = tail;
+    }
+    Some(commits)
 }
 
 /// A problem document that goes with its status.

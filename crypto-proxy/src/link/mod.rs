@@ -9,12 +9,12 @@
 //! logged. What an object means is decided by the engine alone.
 
 mod backoff;
+mod calls;
 mod cursors;
 mod dial;
 mod flight;
 mod http;
 mod identity;
-mod lookup;
 mod run;
 mod session;
 mod socket;
@@ -27,7 +27,7 @@ mod tests;
 use std::{future::Future, sync::Arc};
 
 use tokio::sync::mpsc;
-use waxwire_shared::{api::frames::Cursor, ids::Handle};
+use waxwire_shared::api::frames::Cursor;
 
 pub use self::{
     dial::TlsError,
@@ -37,7 +37,7 @@ pub use self::{
     status::{LinkFault, LinkStatus},
     url::{RelayUrl, RelayUrlError},
 };
-use crate::engine::{LinkEvent, SendToken};
+use crate::engine::{LinkEvent, RelayCall, SendToken};
 
 /// What the engine wants of the link.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ pub enum LinkCommand {
     },
     /// Everything up to these positions is durable here.
     Ack(Vec<Cursor>),
-    /// Look an agent's bundle up.
-    FetchBundle(Handle),
+    /// Ask the relay over HTTP; concurrent with everything else.
+    Call(RelayCall),
     /// Drop the socket and resume from what was acknowledged.
     Reset,
 }

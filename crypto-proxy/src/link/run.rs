@@ -13,21 +13,20 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::ids::Handle;
 
 use super::{
     LinkCommand, LinkConfig, Reports,
     backoff::Backoff,
+    calls,
     cursors::Cursors,
     http::Client,
-    lookup,
     session::{Ended, Session},
     socket::{self, OpenError, Socket},
     status::{LinkFault, LinkStatus},
 };
 use crate::{
     clock,
-    engine::{LinkEvent, SendOutcome},
+    engine::{LinkEvent, RelayCall, SendOutcome},
 };
 
 /// A connection that lasted this long worked, even if nothing was said.
@@ -53,7 +52,7 @@ pub async fn run(
     status: watch::Sender<LinkStatus>,
     cancel: CancellationToken,
 ) {
-    let (lookups, handles) = mpsc::unbounded_channel();
+    let (calls, waiting) = mpsc::unbounded_channel();
     let cursors = Mutex::new(Cursors::new(config.cursors));
     let link = Link {
         client: &config.client,
@@ -65,14 +64,14 @@ pub async fn run(
         room: Room {
             commands,
             engine: &engine,
-            lookups,
+            calls,
             cursors: &cursors,
             cancel,
         },
     };
     tokio::select! {
         () = link.keep_up() => {}
-        () = lookup::run(&config.client, handles, &engine) => {}
+        () = calls::run(&config.client, waiting, &engine) => {}
     }
 }
 
@@ -92,7 +91,7 @@ struct Link<'a, E, R> {
 struct Room<'a, E> {
     commands: mpsc::UnboundedReceiver<LinkCommand>,
     engine: &'a E,
-    lookups: mpsc::UnboundedSender<Handle>,
+    calls: mpsc::UnboundedSender<RelayCall>,
     cursors: &'a Mutex<Cursors>,
     cancel: CancellationToken,
 }
@@ -145,7 +144,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         self.note_up(relay_time);
         let room = &mut self.room;
         room.engine.report(LinkEvent::Up { relay_time }).await;
-        let session = Session::new(room.engine, &room.lookups, room.cursors);
+        let session = Session::new(room.engine, &room.calls, room.cursors);
         let ended = session.run(socket, &mut room.commands, &room.cancel).await;
         let Ended {
             fault,
@@ -253,9 +252,9 @@ impl<E: Reports> Room<'_, E> {
                         .unwrap_or_else(PoisonError::into_inner)
                         .ack(cursors);
                 }
-                Some(LinkCommand::FetchBundle(handle)) => {
-                    // The lookups end only after the link has.
-                    let _ended = self.lookups.send(handle);
+                Some(LinkCommand::Call(call)) => {
+                    // The calls end only after the link has.
+                    let _ended = self.calls.send(call);
                 }
                 Some(LinkCommand::Reset) if heed_reset => return Meanwhile::Reset,
                 Some(LinkCommand::Reset) => {}

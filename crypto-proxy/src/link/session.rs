@@ -24,10 +24,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::{
-    api::frames::{ClientFrame, RelayFrame},
-    ids::Handle,
-};
+use waxwire_shared::api::frames::{ClientFrame, RelayFrame};
 
 use super::{
     LinkCommand, Reports,
@@ -37,7 +34,7 @@ use super::{
     socket::{Heard, STEP, Socket, fault_of, heard},
     status::LinkFault,
 };
-use crate::engine::{LinkEvent, SendOutcome, SendToken};
+use crate::engine::{LinkEvent, RelayCall, SendOutcome, SendToken};
 
 /// How far apart frames with acks are: what comes in between shares the next one.
 const ACKS: Duration = Duration::from_millis(5);
@@ -59,7 +56,7 @@ type Sink = SplitSink<Socket, Message>;
 /// What a session needs of the link.
 pub(super) struct Session<'a, E> {
     engine: &'a E,
-    lookups: &'a mpsc::UnboundedSender<Handle>,
+    calls: &'a mpsc::UnboundedSender<RelayCall>,
     cursors: &'a Mutex<Cursors>,
     pulse: Mutex<Pulse>,
     /// There may be something to write.
@@ -91,7 +88,7 @@ struct Pulse {
 impl<'a, E: Reports> Session<'a, E> {
     pub(super) fn new(
         engine: &'a E,
-        lookups: &'a mpsc::UnboundedSender<Handle>,
+        calls: &'a mpsc::UnboundedSender<RelayCall>,
         cursors: &'a Mutex<Cursors>,
     ) -> Self {
         let pulse = Pulse {
@@ -102,7 +99,7 @@ impl<'a, E: Reports> Session<'a, E> {
         };
         Self {
             engine,
-            lookups,
+            calls,
             cursors,
             pulse: Mutex::new(pulse),
             work: Notify::new(),
@@ -246,9 +243,9 @@ impl<'a, E: Reports> Session<'a, E> {
             match command {
                 LinkCommand::Send { token, envelope } => pulse.flight.enqueue(token, envelope),
                 LinkCommand::Ack(cursors) => self.cursors().ack(cursors),
-                LinkCommand::FetchBundle(handle) => {
-                    // The lookups end only after the link has.
-                    let _ended = self.lookups.send(handle);
+                LinkCommand::Call(call) => {
+                    // The calls end only after the link has.
+                    let _ended = self.calls.send(call);
                 }
                 LinkCommand::Reset => reset = true,
             }

@@ -33,7 +33,7 @@ use waxwire_shared::{
 
 use super::{
     dial::Stream,
-    http::{CALL, CallError, Client, parse_problem, read_answer},
+    http::{CALL, CallError, Client, PROBLEM, parse_problem, read_answer},
     status::LinkFault,
 };
 
@@ -165,10 +165,10 @@ async fn refused(answer: http::Response<Incoming>) -> OpenError {
         return OpenError::Refused { status };
     }
     // Only to tell the operator why; the status alone decides.
-    let problem = read_answer(answer)
+    let problem = read_answer(answer, PROBLEM)
         .await
         .ok()
-        .and_then(|(_, body)| parse_problem(status, &body));
+        .and_then(|answer| parse_problem(status, &answer.body));
     let suspended = problem.as_ref().and_then(Problem::problem_type) == Some(ProblemType::Suspended);
     OpenError::Unauthorized { suspended }
 }

@@ -503,7 +503,11 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
                 missing: from_sql(missing),
             }),
             broadcast: row.get(5)?,
+            epoch: None,
+            granted_by: None,
+            late: false,
         },
+        group: None,
     })
 }
 

@@ -343,6 +343,7 @@ impl Reader {
                     kind: kind_from_number(row.get(1)?),
                 },
                 participants: participants.map_err(|_| damaged)?,
+                group: None,
                 updated_at: from_sql(row.get(3)?),
                 last_message_at: row.get::<_, Option<i64>>(4)?.map(from_sql),
                 unread: from_sql(row.get(5)?),

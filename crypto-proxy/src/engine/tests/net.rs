@@ -23,8 +23,8 @@ use waxwire_shared::{
 use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
-        Account, Command, Effect, EncryptionKey, Engine, Event, LinkEvent, LookupError, Notice, Now, Reply,
-        SendOutcome, SendToken, Settings,
+        Account, Command, Effect, EncryptionKey, Engine, Event, LinkEvent, LookupError, Notice, Now,
+        RelayCall, Reply, SendOutcome, SendToken, Settings,
     },
     model::{Alert, Destination, Message, Refusal, SendRequest},
     state::{ColumnKeys, Store},
@@ -319,7 +319,7 @@ impl Net {
                 }
                 None
             }
-            Effect::FetchBundle(handle) => {
+            Effect::Call(RelayCall::Bundle(handle)) => {
                 let answer = self.look_up(&handle);
                 Some(Event::Link(LinkEvent::Bundle(handle, answer)))
             }

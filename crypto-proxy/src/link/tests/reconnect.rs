@@ -17,7 +17,7 @@ use super::{
     fake::{FakeRelay, bundle_of, relay_id},
 };
 use crate::{
-    engine::{LinkEvent, LookupError},
+    engine::{LinkEvent, LookupError, RelayCall},
     link::{LinkCommand, LinkFault},
 };
 
@@ -162,7 +162,7 @@ async fn another_relay_gets_nothing_and_the_engine_is_told_once() {
     );
     assert_eq!(world.status.borrow().last_fault, Some(LinkFault::RelayChanged));
     let authorized = world.relay.knobs.authorized.load(Ordering::Relaxed);
-    world.command(LinkCommand::FetchBundle("alice".parse().unwrap()));
+    world.command(LinkCommand::Call(RelayCall::Bundle("alice".parse().unwrap())));
     let event = world.event().await;
     assert!(
         matches!(event, LinkEvent::Bundle(_, Err(LookupError::Unreachable))),
@@ -173,7 +173,7 @@ async fn another_relay_gets_nothing_and_the_engine_is_told_once() {
     assert_eq!(world.relay.knobs.authorized.load(Ordering::Relaxed), authorized);
     *world.relay.knobs.identity.lock().unwrap() = 1;
     let _peer = world.next_up().await;
-    world.command(LinkCommand::FetchBundle("alice".parse().unwrap()));
+    world.command(LinkCommand::Call(RelayCall::Bundle("alice".parse().unwrap())));
     assert!(matches!(world.event().await, LinkEvent::Bundle(_, Ok(_))));
 }
 
@@ -271,7 +271,7 @@ async fn lookups_need_no_socket_and_tell_their_failures_apart() {
     for handle in [
         "alice", "nobody", "limited", "broken", "teapot", "garbage", "flood",
     ] {
-        world.command(LinkCommand::FetchBundle(handle.parse().unwrap()));
+        world.command(LinkCommand::Call(RelayCall::Bundle(handle.parse().unwrap())));
         let LinkEvent::Bundle(shown, answer) = world.event().await else {
             panic!("{handle}")
         };
@@ -294,7 +294,7 @@ async fn slow_lookups_end_and_do_not_hold_the_socket_up() {
     world.relay.knobs.hang.store(true, Ordering::Relaxed);
     let before = Instant::now();
     for _ in 0..3 {
-        world.command(LinkCommand::FetchBundle("alice".parse().unwrap()));
+        world.command(LinkCommand::Call(RelayCall::Bundle("alice".parse().unwrap())));
     }
     world.send(1);
     peer.receive_send().await;

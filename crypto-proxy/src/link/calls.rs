@@ -1,0 +1,78 @@
+//! Carries the engine's questions to the relay over HTTP, several at a time, whether the socket is up
+//! or not. Each is answered once.
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use waxwire_shared::api::problem::ProblemType;
+
+use super::{
+    Reports,
+    http::{CallError, Client},
+};
+use crate::engine::{AppendOutcome, LinkEvent, LookupError, RelayCall};
+
+/// Calls at a time.
+const CALLS: usize = 8;
+
+/// Makes the calls that `waiting` brings; ends when it is closed.
+pub(super) async fn run(
+    client: &Client,
+    mut waiting: mpsc::UnboundedReceiver<RelayCall>,
+    engine: &impl Reports,
+) {
+    stream::poll_fn(|cx| waiting.poll_recv(cx))
+        .for_each_concurrent(CALLS, |call| async move {
+            engine.report(carry_out(client, call).await).await;
+        })
+        .await;
+}
+
+async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
+    match call {
+        RelayCall::Bundle(handle) => {
+            let answer = client.bundle(&handle).await.map_err(failure);
+            LinkEvent::Bundle(handle, answer)
+        }
+        RelayCall::Append {
+            group,
+            commit,
+            first,
+            body,
+        } => {
+            let path = if first { None } else { Some(&group) };
+            let answer = client.append(path, body).await;
+            LinkEvent::Appended(group, commit, appended(answer))
+        }
+        RelayCall::Log { group, after } => {
+            let page = client.log(&group, after).await.map_err(failure);
+            LinkEvent::Log(group, page)
+        }
+        RelayCall::Leaf { group, epoch, index } => {
+            let leaf = client.leaf(&group, epoch, index).await.map_err(failure);
+            LinkEvent::Leaf(group, epoch, leaf)
+        }
+    }
+}
+
+fn failure(error: CallError) -> LookupError {
+    match error {
+        CallError::Problem(problem) if problem.status == 404 => LookupError::NotFound,
+        CallError::Problem(problem) => LookupError::Refused(problem),
+        CallError::Unreachable | CallError::Malformed | CallError::RelayChanged(_) => {
+            LookupError::Unreachable
+        }
+    }
+}
+
+/// What the relay claims to have stored is not believed here: the engine reads the log.
+fn appended(answer: Result<(), CallError>) -> AppendOutcome {
+    match answer {
+        Ok(()) => AppendOutcome::Stored,
+        Err(CallError::Problem(problem)) => match (problem.status, problem.problem_type()) {
+            (409, Some(ProblemType::HeadConflict)) => AppendOutcome::Conflict,
+            (400 | 403 | 404 | 409 | 410 | 413 | 429, _) => AppendOutcome::Refused(problem),
+            _ => AppendOutcome::Unknown,
+        },
+        Err(_) => AppendOutcome::Unknown,
+    }
+}
