@@ -323,6 +323,8 @@ impl Net {
                 let answer = self.look_up(&handle);
                 Some(Event::Link(LinkEvent::Bundle(handle, answer)))
             }
+            // No group takes part in these tests.
+            Effect::Call(_) | Effect::Notify(Notice::Invited(_)) => None,
             Effect::ResetLink => panic!("the state failed"),
             Effect::Notify(Notice::Message(message)) => {
                 self.nodes[index].shown.push(*message);
