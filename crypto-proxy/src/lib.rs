@@ -6,6 +6,7 @@
 //! that the shell ([`shell`]) carries out.
 //!
 //! - [`crypto`], [`keystore`]: secret keys and what is done with them; the key file
+//! - [`group`]: chains and rekeys of groups, without I/O
 //! - [`engine`]: the one place where a message is decided upon
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`link`]: the connection to the relay
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod crypto;
 pub mod engine;
 pub mod fault;
+pub mod group;
 pub mod harden;
 pub mod json;
 pub mod keystore;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     OpenError, kdf, sealed_box,
-    secret::{EncryptionPublic, EncryptionSecret, EpochKey},
+    secret::{EncryptionPublic, EncryptionSecret, Ephemeral, EpochKey},
 };
 
 /// Length of a sealed leaf, in bytes.
@@ -62,13 +62,22 @@ pub fn seal(
     epoch: u64,
     key: &EpochKey,
 ) -> Vec<u8> {
+    seal_with(Ephemeral::generate(rng), member, epoch, key)
+}
+
+/// Seals as [`seal`] with randomness that was drawn before, see [`sealed_box::seal_with`].
+///
+/// # Vectors
+/// `vectors/leaf.json`
+#[must_use]
+pub fn seal_with(ephemeral: Ephemeral, member: &EncryptionPublic, epoch: u64, key: &EpochKey) -> Vec<u8> {
     let mut plaintext = Zeroizing::new([0; EpochKeyPlaintext::LENGTH]);
     let (magic, rest) = plaintext.split_at_mut(MAGIC);
     let (number, secret) = rest.split_at_mut(EPOCH);
     magic.copy_from_slice(&EpochKeyPlaintext::MAGIC);
     number.copy_from_slice(&epoch.to_be_bytes());
     secret.copy_from_slice(key.expose_bytes());
-    sealed_box::seal(rng, member, plaintext.as_slice())
+    sealed_box::seal_with(ephemeral, member, plaintext.as_slice())
 }
 
 /// Opens a leaf and checks the key against the commit: `epoch` and `commitment` are those of its

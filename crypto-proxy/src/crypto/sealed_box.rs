@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     OpenError,
-    secret::{EncryptionPublic, EncryptionSecret},
+    secret::{EncryptionPublic, EncryptionSecret, Ephemeral},
 };
 use crate::harden::abort;
 
@@ -44,7 +44,17 @@ const TAG: usize = 16;
 /// `vectors/sealed_box.json`
 #[must_use]
 pub fn seal(rng: &mut (impl CryptoRng + ?Sized), recipient: &EncryptionPublic, plaintext: &[u8]) -> Vec<u8> {
-    let ephemeral = EncryptionSecret::generate(rng);
+    seal_with(Ephemeral::generate(rng), recipient, plaintext)
+}
+
+/// Seals as [`seal`] with randomness that was drawn before, so that many boxes can be made at the same
+/// time and still be a function of one generator.
+///
+/// # Vectors
+/// `vectors/sealed_box.json`
+#[must_use]
+pub fn seal_with(ephemeral: Ephemeral, recipient: &EncryptionPublic, plaintext: &[u8]) -> Vec<u8> {
+    let ephemeral = EncryptionSecret::of_box(ephemeral);
     let cipher = cipher(&ephemeral.agree(recipient.as_bytes()));
     let nonce = nonce(ephemeral.public().as_bytes(), recipient);
     let mut sealed = Vec::with_capacity(OVERHEAD + plaintext.len());

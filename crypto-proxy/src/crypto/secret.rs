@@ -3,7 +3,7 @@
 //! Every type here wipes itself on drop, lives on the heap so that moving it leaves no copy, prints
 //! its name only, and has no `Clone`, `PartialEq` or `Serialize`. Bytes leave by `expose_*`.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use rand_core::CryptoRng;
@@ -99,6 +99,8 @@ secret_key! {
     AttachmentChunkKey derived;
     /// Seals a backup archive.
     BackupKey derived;
+    /// The randomness of one sealed box, drawn ahead of its use. It is used up by it.
+    Ephemeral random;
 }
 
 /// The secret half of an identity: an Ed25519 seed (RFC 8032) and its public key.
@@ -214,6 +216,11 @@ impl EncryptionSecret {
             bytes,
             public: EncryptionPublic(public.to_bytes()),
         }
+    }
+
+    /// The key of one box. The bytes move, no copy stays behind.
+    pub(super) fn of_box(mut ephemeral: Ephemeral) -> Self {
+        Self::from_bytes(mem::take(&mut ephemeral.0))
     }
 
     /// The public half.
