@@ -14,8 +14,8 @@ use crate::{
     rng::{self, Random, RandomError},
     snowflake::WorkerId,
     store::{
-        AgentNo, AgentRecord, CommitListener, DatabaseUrl, OpenError, ReadError, Store, StoreContext, Stored,
-        WriteError,
+        AgentNo, AgentRecord, Appended, CommitListener, DatabaseUrl, OpenError, ReadError, Store,
+        StoreContext, Stored, WriteError,
     },
 };
 
@@ -50,7 +50,7 @@ pub enum AdminError {
 struct Nobody;
 
 impl CommitListener for Nobody {
-    fn stored(&self, _: &[Stored]) {}
+    fn stored(&self, _: &[Appended], _: &[Stored]) {}
 }
 
 async fn open(url: &DatabaseUrl, clock: Clock) -> Result<Store, OpenError> {

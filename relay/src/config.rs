@@ -92,11 +92,16 @@ impl Listen {
 pub struct Limits {
     /// Sockets that an agent may have at the same time.
     pub sockets: u64,
+    /// Members that a group may have, open invites included, for an invite or a joining to be taken.
+    pub group_members: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sockets: 8 }
+        Self {
+            sockets: 8,
+            group_members: 256,
+        }
     }
 }
 

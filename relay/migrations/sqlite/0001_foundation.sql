@@ -73,11 +73,15 @@ CREATE TABLE bundle (
     PRIMARY KEY (agent_no, number)
 ) STRICT;
 
+-- Epoch and closed are of the messages of a group, log_head is of its log.
 CREATE TABLE queue (
     queue_no INTEGER PRIMARY KEY,
     kind     INTEGER NOT NULL,
     head     INTEGER NOT NULL DEFAULT 0,
     acked    INTEGER NOT NULL DEFAULT 0,
+    epoch    INTEGER NOT NULL DEFAULT 0,
+    closed   INTEGER NOT NULL DEFAULT 0,
+    log_head BLOB    CHECK (length(log_head) = 32),
     CHECK (acked <= head)
 ) STRICT;
 
@@ -99,3 +103,48 @@ CREATE TABLE sent (
     hash        BLOB    NOT NULL,
     PRIMARY KEY (sender_no, mid)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE grp (
+    group_no      INTEGER PRIMARY KEY,
+    group_id      BLOB    NOT NULL UNIQUE CHECK (length(group_id) = 32),
+    message_queue INTEGER NOT NULL REFERENCES queue (queue_no),
+    log_queue     INTEGER NOT NULL REFERENCES queue (queue_no),
+    created_at    INTEGER NOT NULL,
+    ended_at      INTEGER
+) STRICT;
+
+CREATE TABLE group_commit (
+    group_no INTEGER NOT NULL REFERENCES grp (group_no),
+    hash     BLOB    NOT NULL CHECK (length(hash) = 32),
+    position INTEGER NOT NULL,
+    PRIMARY KEY (group_no, hash)
+) STRICT, WITHOUT ROWID;
+
+-- One row a membership: who comes back gets another. No row a message.
+CREATE TABLE member (
+    group_no      INTEGER NOT NULL REFERENCES grp (group_no),
+    agent_no      INTEGER NOT NULL REFERENCES agent (agent_no),
+    joined        INTEGER NOT NULL,
+    joined_head   INTEGER NOT NULL,
+    departed      INTEGER,
+    departed_head INTEGER,
+    acked         INTEGER NOT NULL,
+    log_acked     INTEGER NOT NULL,
+    PRIMARY KEY (group_no, agent_no, joined)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_by_agent ON member (agent_no, group_no);
+
+CREATE TABLE group_invite (
+    group_no INTEGER NOT NULL REFERENCES grp (group_no),
+    agent_id BLOB    NOT NULL CHECK (length(agent_id) = 16),
+    position INTEGER NOT NULL,
+    PRIMARY KEY (group_no, agent_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rekey (
+    group_no INTEGER NOT NULL REFERENCES grp (group_no),
+    epoch    INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    leaves   BLOB    NOT NULL,
+    PRIMARY KEY (group_no, epoch)
+) STRICT;

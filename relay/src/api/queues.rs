@@ -21,7 +21,7 @@ use super::{
 use crate::{
     delivery::Delivery as Relays,
     relay::Relay,
-    store::{Account, Page, QueueNo, Range},
+    store::{Account, Page, QueueHead, Range, Store, View},
 };
 
 /// Most envelopes in an answer, and how many there are unless the request says otherwise.
@@ -34,19 +34,24 @@ const WAIT: u64 = 60;
 /// Tells the head of the queue.
 const HEAD: HeaderName = HeaderName::from_static("x-waxwire-head");
 
-/// Answers a [`QueuesAnswer`].
+/// Answers a [`QueuesAnswer`]: the agent's own, then those of its groups. Of a group that it has
+/// left only while something of them is not acknowledged.
 pub(super) async fn list(
     State(relay): State<Arc<Relay>>,
     Authenticated(account): Authenticated,
 ) -> Result<Response, ApiError> {
+    let store = &relay.delivery.store;
+    let state = |queue, QueueHead { head, acked }| QueueState { queue, head, acked };
     let mut queues = Vec::with_capacity(2);
-    for queue in [Queue::Mail, Queue::Control] {
-        let state = relay.delivery.store.queue_head(find(&account, queue)?).await?;
-        queues.push(QueueState {
-            queue,
-            head: state.head,
-            acked: state.acked,
-        });
+    for (queue, no) in [(Queue::Mail, account.mail), (Queue::Control, account.control)] {
+        let head = store.queue_head(View::Whole(no)).await?;
+        queues.extend(head.map(|head| state(queue, head)));
+    }
+    for membership in store.memberships(account.agent).await? {
+        if membership.is_open() {
+            queues.push(state(Queue::Log(membership.id), membership.log));
+            queues.push(state(Queue::Group(membership.id), membership.messages));
+        }
     }
     Ok(json(StatusCode::OK, &QueuesAnswer { queues }))
 }
@@ -72,7 +77,7 @@ pub(super) async fn envelopes(
 ) -> Result<Response, ApiError> {
     let unknown = || ApiError::new(ProblemType::NotFound);
     let queue: Queue = queue.parse().map_err(|_| unknown())?;
-    let no = find(&account, queue)?;
+    let view = find(&relay.delivery.store, &account, queue).await?;
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
     if limit == 0 || limit > LIMIT {
         return Err(ApiError::bad_request(format!(
@@ -91,32 +96,45 @@ pub(super) async fn envelopes(
         max_bytes: BYTES,
     };
     let wait = Duration::from_secs(params.wait);
-    let page = read(&relay.delivery, no, range, wait).await?;
+    let page = read(&relay.delivery, view, range, wait).await?;
     let head = page.head;
     let body = encode(queue, &page);
     let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((headers, [(HEAD, head.to_string())], body).into_response())
 }
 
-/// The store's number of one of the agent's queues; no group exists yet, so none is found.
-pub(super) fn find(account: &Account, queue: Queue) -> Result<QueueNo, ApiError> {
-    match queue {
-        Queue::Mail => Ok(account.mail),
-        Queue::Control => Ok(account.control),
-        Queue::Group(_) | Queue::Log(_) => Err(ApiError::new(ProblemType::NotFound)),
-    }
+/// A queue as the agent may see it. Whether it may see anything of it is decided when it looks.
+pub(super) async fn find(store: &Store, account: &Account, queue: Queue) -> Result<View, ApiError> {
+    let (Queue::Group(id) | Queue::Log(id)) = queue else {
+        let own = if queue == Queue::Mail {
+            account.mail
+        } else {
+            account.control
+        };
+        return Ok(View::Whole(own));
+    };
+    let group = store.group(&id).await?;
+    let group = group.ok_or_else(|| ApiError::new(ProblemType::NotFound))?;
+    Ok(match queue {
+        Queue::Log(_) => group.log_for(account.agent),
+        _ => group.messages_for(account.agent),
+    })
 }
 
 /// Reads a range, and waits until there is something in it, the time is over or the relay stops.
-async fn read(delivery: &Relays, queue: QueueNo, range: Range, wait: Duration) -> Result<Page, ApiError> {
+async fn read(delivery: &Relays, view: View, range: Range, wait: Duration) -> Result<Page, ApiError> {
+    let look = async || {
+        let page = delivery.store.read(view, range).await?;
+        page.ok_or_else(|| ApiError::new(ProblemType::NotFound))
+    };
     if wait.is_zero() {
-        return Ok(delivery.store.read(queue, range).await?);
+        return look().await;
     }
     // Attached before the first read: what is stored after it wakes this up.
-    let attached = delivery.hub.attach_poll(queue);
+    let attached = delivery.hub.attach_poll(view.queue_no());
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let page = delivery.store.read(queue, range).await?;
+        let page = look().await?;
         if !page.envelopes.is_empty() {
             return Ok(page);
         }

@@ -12,7 +12,7 @@ use super::inbox::{Closing, Inbox, Push};
 use crate::{
     clock::Stopwatch,
     metrics::Metrics,
-    store::{AgentNo, CommitListener, QueueNo, Stored},
+    store::{AgentNo, Appended, CommitListener, QueueNo, Stored},
 };
 
 /// The agent has as many sockets as it may have.
@@ -156,11 +156,11 @@ fn remove<K: Eq + std::hash::Hash>(table: &mut HashMap<K, Vec<Arc<Inbox>>>, key:
 }
 
 impl CommitListener for Hub {
-    fn stored(&self, batch: &[Stored]) {
+    fn stored(&self, appended: &[Appended], batch: &[Stored]) {
         let start = Stopwatch::start();
         let mut pushed = 0;
         let tables = self.tables();
-        for stored in batch {
+        for stored in appended.iter().map(|appended| &appended.commit).chain(batch) {
             let Some(inboxes) = tables.queues.get(&stored.queue_no) else {
                 continue;
             };

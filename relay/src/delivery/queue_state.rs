@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use waxwire_shared::api::frames::Queue;
 
 use super::inbox::Push;
-use crate::store::QueueNo;
+use crate::store::View;
 
 /// Most deliveries of a queue that a socket may have un-acknowledged.
 pub(super) const WINDOW: usize = 256;
@@ -16,7 +16,7 @@ pub(super) const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// One queue on one socket.
 #[derive(Debug)]
 pub struct QueueState {
-    no: QueueNo,
+    view: View,
     queue: Queue,
     /// Everything up to here was delivered, or lies before where the socket resumed.
     delivered: u64,
@@ -32,9 +32,9 @@ impl QueueState {
     /// A queue from which everything after `resume` is to be delivered. A cursor beyond the head
     /// counts as the head: the relay cannot have delivered what it does not hold.
     #[must_use]
-    pub fn new(no: QueueNo, queue: Queue, resume: u64, head: u64) -> Self {
+    pub fn new(view: View, queue: Queue, resume: u64, head: u64) -> Self {
         Self {
-            no,
+            view,
             queue,
             delivered: resume.min(head),
             head,
@@ -44,10 +44,10 @@ impl QueueState {
         }
     }
 
-    /// The store's number of the queue.
+    /// The queue as far as its reader may see it.
     #[must_use]
-    pub const fn no(&self) -> QueueNo {
-        self.no
+    pub const fn view(&self) -> View {
+        self.view
     }
 
     /// The queue's name for its reader.
@@ -144,7 +144,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::store::test_queue;
+    use crate::store::{View, test_queue};
 
     fn push(position: u64) -> Push {
         Push {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn state(resume: u64, head: u64) -> QueueState {
-        QueueState::new(test_queue(1), Queue::Mail, resume, head)
+        QueueState::new(View::Whole(test_queue(1)), Queue::Mail, resume, head)
     }
 
     #[test]

@@ -32,9 +32,21 @@ pub enum SendRefusal {
     /// From an agent to itself.
     #[error("the recipient is the sender")]
     ToSelf,
+    /// The header of a group envelope names another sender.
+    #[error("the header names another sender")]
+    NotSender,
     /// No such recipient, or not for this sender.
     #[error("no such recipient")]
     NotFound,
+    /// The group has ended.
+    #[error("the group has ended")]
+    Gone,
+    /// Sealed under an epoch that is not open.
+    #[error("the epoch is not open")]
+    EpochClosed {
+        /// The group's current one.
+        current: u64,
+    },
     /// The store did not take it; the outcome is unknown.
     #[error("not stored")]
     Write(#[from] WriteError),
@@ -60,7 +72,13 @@ impl SendRefusal {
                 .with_detail("the header is not a direct or group header in its one encoding"),
             Self::ToSelf => Problem::new(ProblemType::BadRequest)
                 .with_detail("an agent cannot write to itself through the relay"),
+            Self::NotSender => Problem::new(ProblemType::BadRequest)
+                .with_detail("the header's sender is not the agent of this API key"),
             Self::NotFound => Problem::new(ProblemType::NotFound),
+            Self::Gone => Problem::new(ProblemType::Gone).with_detail("the group has ended"),
+            Self::EpochClosed { current } => Problem::new(ProblemType::EpochClosed).with_detail(format!(
+                "the current epoch is {current}; it is closed after a leave until a rekey"
+            )),
             Self::Write(WriteError::Unavailable) => {
                 let mut problem = Problem::new(ProblemType::Unavailable);
                 problem.retry_after = Some(UNAVAILABLE_RETRY);
@@ -100,7 +118,14 @@ pub fn prepare(account: &Account, bytes: Bytes) -> Result<NewEnvelope, SendRefus
             };
             (header.mid, target)
         }
-        Header::Group(header) => (header.mid, Target::Group(header.group)),
+        Header::Group(header) if header.sender != account.id => return Err(SendRefusal::NotSender),
+        Header::Group(header) => {
+            let target = Target::Group {
+                group: header.group,
+                epoch: header.epoch,
+            };
+            (header.mid, target)
+        }
     };
     Ok(NewEnvelope {
         sender: account.agent,
@@ -128,6 +153,8 @@ pub const fn settle(hash: Hash, result: SendResult) -> Result<Accepted, SendRefu
             hash,
         }),
         Ok(SendOutcome::NotFound) => Err(SendRefusal::NotFound),
+        Ok(SendOutcome::Gone) => Err(SendRefusal::Gone),
+        Ok(SendOutcome::EpochClosed { current }) => Err(SendRefusal::EpochClosed { current }),
         Err(error) => Err(SendRefusal::Write(error)),
     }
 }

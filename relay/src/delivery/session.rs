@@ -22,7 +22,7 @@ use super::{
     queue_state::QueueState,
     send::{self, SendRefusal},
 };
-use crate::store::{Account, Page, Range, ReadError, Reply};
+use crate::store::{Account, Page, Range, ReadError, Reply, View};
 
 /// Most sends of a socket that wait for their answers; beyond it the socket is not read.
 const IN_FLIGHT: usize = 256;
@@ -67,7 +67,7 @@ impl End {
     }
 }
 
-type Reading = Pin<Box<dyn Future<Output = (usize, Result<Page, ReadError>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (usize, Result<Option<Page>, ReadError>)> + Send>>;
 
 /// When the peer was asked whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ struct Session {
 enum Event {
     Mail,
     Frame(Option<Result<Message, axum::Error>>),
-    Page(usize, Result<Page, ReadError>),
+    Page(usize, Result<Option<Page>, ReadError>),
     Timer,
     Drain,
 }
@@ -190,11 +190,14 @@ impl Session {
             (Queue::Mail, self.account.mail),
             (Queue::Control, self.account.control),
         ] {
-            let state = self.delivery.store.queue_head(no).await;
-            let state = state.map_err(|error| fault(&error))?;
+            let view = View::Whole(no);
+            let state = self.delivery.store.queue_head(view).await;
+            let Some(state) = state.map_err(|error| fault(&error))? else {
+                continue;
+            };
             let named = cursors.iter().rev().find(|cursor| cursor.queue == queue);
             let resume = named.map_or(state.acked, |cursor| cursor.position);
-            self.queues.push(QueueState::new(no, queue, resume, state.head));
+            self.queues.push(QueueState::new(view, queue, resume, state.head));
         }
         let time = self.delivery.clock.now_ms();
         self.write(socket, RelayFrame::Welcome { time }.encode().into())
@@ -225,8 +228,10 @@ impl Session {
             Event::Frame(Some(Ok(message))) => self.take_message(socket, message).await,
             Event::Page(index, page) => {
                 self.reading = None;
-                let page = page.map_err(|error| fault(&error))?;
-                self.write_page(socket, index, page).await
+                match page.map_err(|error| fault(&error))? {
+                    Some(page) => self.write_page(socket, index, page).await,
+                    None => Ok(()),
+                }
             }
             Event::Timer if self.draining => Err(End::Draining),
             Event::Timer => self.check_liveness(socket, timer).await,
@@ -270,7 +275,11 @@ impl Session {
             return Err(End::Closing(closing));
         }
         for push in pushes {
-            let Some(state) = self.queues.iter_mut().find(|state| state.no() == push.queue) else {
+            let Some(state) = self
+                .queues
+                .iter_mut()
+                .find(|state| state.view().queue_no() == push.queue)
+            else {
                 continue;
             };
             if state.takes(&push) && !self.draining {
@@ -279,7 +288,11 @@ impl Session {
             }
         }
         for (queue, head) in heads {
-            if let Some(state) = self.queues.iter_mut().find(|state| state.no() == queue) {
+            if let Some(state) = self
+                .queues
+                .iter_mut()
+                .find(|state| state.view().queue_no() == queue)
+            {
                 state.heard(head);
             }
         }
@@ -349,7 +362,7 @@ impl Session {
         });
         if let Some((index, state, (rows, bytes))) = next {
             let store = self.delivery.store.clone();
-            let no = state.no();
+            let view = state.view();
             let range = Range {
                 after: state.delivered(),
                 before: None,
@@ -357,7 +370,7 @@ impl Session {
                 max_bytes: bytes.min(READ_BYTES),
             };
             self.read_last = index;
-            self.reading = Some(Box::pin(async move { (index, store.read(no, range).await) }));
+            self.reading = Some(Box::pin(async move { (index, store.read(view, range).await) }));
         }
         Ok(())
     }
@@ -439,7 +452,7 @@ impl Session {
             if let Some(state) = self.queues.iter_mut().find(|state| state.queue() == cursor.queue) {
                 state.ack(cursor.position);
                 let position = cursor.position.min(state.head());
-                self.delivery.store.note_ack(state.no(), position);
+                self.delivery.store.note_ack(state.view(), position);
             }
         }
     }

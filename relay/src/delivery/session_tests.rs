@@ -401,7 +401,10 @@ async fn silent_peer_is_pinged_and_left() {
 #[tokio::test]
 async fn sockets_beyond_the_limit_are_refused_until_one_ends() {
     let relay = TestRelay::start_with(Setup {
-        limits: Limits { sockets: 2 },
+        limits: Limits {
+            sockets: 2,
+            ..Limits::default()
+        },
         ..Setup::default()
     })
     .await;

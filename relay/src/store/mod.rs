@@ -5,13 +5,15 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod groups;
 pub mod model;
 pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use groups::*;
 pub use model::*;
-use waxwire_shared::ids::{Handle, Hash};
+use waxwire_shared::ids::{GroupId, Handle, Hash};
 
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId};
 
@@ -162,16 +164,25 @@ impl Store {
 
     /// Notes an ack, to be written with the next batch. Acks are cumulative, never go back, and one
     /// beyond the head counts as the head.
-    pub fn note_ack(&self, queue: QueueNo, position: u64) {
-        on_each!(self, s => s.note_ack(queue, position));
+    pub fn note_ack(&self, view: View, position: u64) {
+        on_each!(self, s => s.note_ack(view, position));
     }
 
     /// Writes acks and waits until they are durable.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn ack(&self, acks: Vec<(QueueNo, u64)>) -> Result<(), WriteError> {
+    pub async fn ack(&self, acks: Vec<(View, u64)>) -> Result<(), WriteError> {
         on_each!(self, s => s.ack(acks).await)
+    }
+
+    /// Appends a commit that the caller has verified to the log of its group, with the leaves of its
+    /// rekey, if it continues the log's head; the first creates the group.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the outcome is unknown then.
+    pub async fn append(&self, commit: NewCommit) -> Result<AppendOutcome, WriteError> {
+        on_each!(self, s => s.append(commit).await)
     }
 
     /// The relay's secret identity key; `candidate` becomes it if there is none.
@@ -296,20 +307,76 @@ impl Store {
         on_each!(self, s => s.bundle(handle).await)
     }
 
-    /// Head and ack of a queue.
+    /// Head and ack of a queue as far as it may be seen; `None` if nothing of it may.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn queue_head(&self, queue: QueueNo) -> Result<QueueHead, ReadError> {
-        on_each!(self, s => s.queue_head(queue).await)
+    pub async fn queue_head(&self, view: View) -> Result<Option<QueueHead>, ReadError> {
+        on_each!(self, s => s.queue_head(view).await)
     }
 
-    /// Reads a range of a queue.
+    /// Reads a range of a queue as far as it may be seen; `None` if nothing of it may.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn read(&self, queue: QueueNo, range: Range) -> Result<Page, ReadError> {
-        on_each!(self, s => s.read(queue, range).await)
+    pub async fn read(&self, view: View, range: Range) -> Result<Option<Page>, ReadError> {
+        on_each!(self, s => s.read(view, range).await)
+    }
+
+    /// A group.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn group(&self, id: &GroupId) -> Result<Option<GroupRecord>, ReadError> {
+        on_each!(self, s => s.group(id).await)
+    }
+
+    /// What an agent is to a group.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn standing(&self, group: &GroupRecord, agent: AgentNo) -> Result<Standing, ReadError> {
+        on_each!(self, s => s.standing(group, agent).await)
+    }
+
+    /// Where the log of a group ends.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn log_tip(&self, group: &GroupRecord) -> Result<LogTip, ReadError> {
+        on_each!(self, s => s.log_tip(group).await)
+    }
+
+    /// Position of the commit with this hash in the log of a group.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn commit_position(&self, group: GroupNo, hash: &Hash) -> Result<Option<u64>, ReadError> {
+        on_each!(self, s => s.commit_position(group, hash).await)
+    }
+
+    /// Position of the commit that opened an epoch, if its leaves are held.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn rekey_position(&self, group: GroupNo, epoch: u64) -> Result<Option<u64>, ReadError> {
+        on_each!(self, s => s.rekey_position(group, epoch).await)
+    }
+
+    /// The encoded leaves of an epoch.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn leaves(&self, group: GroupNo, epoch: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        on_each!(self, s => s.leaves(group, epoch).await)
+    }
+
+    /// The latest membership of an agent in each group that it is or was in.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn memberships(&self, agent: AgentNo) -> Result<Vec<Membership>, ReadError> {
+        on_each!(self, s => s.memberships(agent).await)
     }
 
     /// Changes of credentials and suspensions after an event; with `None` only the last event.
@@ -358,8 +425,12 @@ pub struct RetentionCursor {
     pub sent: Option<(i64, Vec<u8>)>,
     /// Last queue looked at.
     pub queue: i64,
+    /// Last group looked at.
+    pub group: i64,
     /// Whether the idempotency keys are done.
     pub sent_done: bool,
+    /// Whether the agents' queues are done.
+    pub queues_done: bool,
 }
 
 /// What one step of retention did.

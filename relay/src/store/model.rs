@@ -12,7 +12,7 @@ use waxwire_shared::{
     wire::Lane,
 };
 
-use super::WriteError;
+use super::{Appended, WriteError};
 
 /// The store's number of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,7 +175,12 @@ pub enum Target {
         lane: Lane,
     },
     /// To the messages of a group.
-    Group(GroupId),
+    Group {
+        /// The group.
+        group: GroupId,
+        /// The epoch that it is sealed under.
+        epoch: u64,
+    },
 }
 
 /// What became of a send that was decided.
@@ -195,6 +200,13 @@ pub enum SendOutcome {
     },
     /// No such recipient, or not for this sender.
     NotFound,
+    /// The group has ended.
+    Gone,
+    /// The epoch is not the group's current one, or that is closed.
+    EpochClosed {
+        /// The current one.
+        current: u64,
+    },
 }
 
 /// The answer to a send.
@@ -236,10 +248,12 @@ pub struct Stored {
     pub bytes: Bytes,
 }
 
-/// Learns what became durable: every envelope once, each queue in order of its positions.
+/// Learns what became durable: every envelope and commit once, each queue in order of its positions,
+/// and memberships in order with both.
 pub trait CommitListener: Send + Sync {
-    /// Called after each commit with what it stored, never empty. Must not block.
-    fn stored(&self, batch: &[Stored]);
+    /// Called after each commit of the database with what it appended to logs and then stored in
+    /// other queues, never both empty. Must not block.
+    fn stored(&self, appended: &[Appended], batch: &[Stored]);
 }
 
 /// A stored envelope, read.

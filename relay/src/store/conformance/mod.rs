@@ -1,6 +1,8 @@
 //! What every store owes, one function a rule, run against each backend on a database of its own.
 
 pub(super) mod accounts;
+pub(super) mod groups;
+pub(super) mod memberships;
 pub(super) mod retention;
 pub(super) mod sends;
 
@@ -21,9 +23,9 @@ use waxwire_shared::{
 };
 
 use super::{
-    Account, Admission, BundleBytes, CommitListener, NewEnvelope, QueueNo, Range, RegisterOutcome,
-    Registration, SendOutcome, Store, StoreContext, Stored, StoredEnvelope, Target, UsedChallenge,
-    WriteError,
+    Account, Admission, Appended, BundleBytes, CommitListener, NewEnvelope, QueueHead, QueueNo, Range,
+    RegisterOutcome, Registration, SendOutcome, Store, StoreContext, Stored, StoredEnvelope, Target,
+    UsedChallenge, View, WriteError,
 };
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
 
@@ -44,9 +46,9 @@ pub(super) trait Backend {
 pub(super) struct Heard(Mutex<HashMap<QueueNo, Vec<u64>>>);
 
 impl CommitListener for Heard {
-    fn stored(&self, batch: &[Stored]) {
+    fn stored(&self, appended: &[Appended], batch: &[Stored]) {
         let mut heard = self.0.lock().unwrap();
-        for stored in batch {
+        for stored in appended.iter().map(|appended| &appended.commit).chain(batch) {
             heard.entry(stored.queue_no).or_default().push(stored.position);
         }
     }
@@ -109,12 +111,38 @@ impl<B: Backend> World<B> {
         account.unwrap()
     }
 
+    /// Registers one of many agents.
+    async fn numbered_agent(&self, number: u64) -> Account {
+        let mut key = [9; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        let identity = IdentityKey::ed25519(key);
+        let asked = Registration {
+            id: AgentId::of(&RelayId::from_bytes([0; 32]), &identity),
+            handle: format!("numbered-{number}").parse().unwrap(),
+            identity,
+            api_key_hash: Hash::from_bytes(key),
+            challenge: UsedChallenge {
+                hash: Hash::from_bytes(key),
+                expires_at: NOW + 300_000,
+            },
+            ..registration(0)
+        };
+        self.store.register(asked).await.unwrap();
+        let account = self.store.account_by_key(&Hash::from_bytes(key)).await;
+        account.unwrap().unwrap()
+    }
+
     async fn send(&self, from: &Account, to: &Account, mid: u64) -> SendOutcome {
         self.store.send(mail(from, to, mid)).await.unwrap()
     }
 
     async fn read(&self, queue: QueueNo, range: Range) -> Vec<StoredEnvelope> {
-        self.store.read(queue, range).await.unwrap().envelopes
+        let page = self.store.read(View::Whole(queue), range).await.unwrap();
+        page.unwrap().envelopes
+    }
+
+    async fn head(&self, queue: QueueNo) -> QueueHead {
+        self.store.queue_head(View::Whole(queue)).await.unwrap().unwrap()
     }
 
     async fn positions(&self, queue: QueueNo) -> Vec<u64> {
@@ -224,8 +252,24 @@ macro_rules! conformance {
             accounts: bundle_numbers_only_grow
             accounts: agents_are_listed_in_order
             accounts: relay_secret_is_made_once
+            groups: log_takes_commits_in_order_and_one_at_a_position
+            groups: racing_commits_have_one_winner
+            groups: append_is_idempotent_by_hash_wherever_the_commit_stands
+            groups: refused_append_leaves_no_trace
+            memberships: log_is_seen_by_members_and_the_invited_and_by_the_departed_up_to_their_end
+            memberships: invite_is_too_old_after_a_thousand_commits
+            memberships: invite_waits_for_who_is_not_registered
+            memberships: messages_are_seen_by_members_of_their_time
+            groups: send_is_decided_by_membership_epoch_and_end
+            groups: no_message_is_stored_behind_the_end_of_its_epoch
+            memberships: acks_of_members_are_their_own
+            memberships: memberships_are_listed_with_what_may_be_seen
+            memberships: thousand_members_share_one_row_a_message
+            groups: groups_survive_a_crash
             retention: retention_deletes_old_acknowledged_envelopes_only
             retention: retention_deletes_old_idempotency_keys_in_steps
+            retention: group_messages_go_once_every_member_has_them
+            retention: leaves_of_the_last_epochs_stay_and_older_ones_while_they_are_needed
         }
     };
 }

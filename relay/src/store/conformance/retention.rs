@@ -1,7 +1,10 @@
 //! Rules about what is deleted, and when (docs/data-model.md, Retention).
 
-use super::*;
-use crate::store::{Retention, RetentionCursor};
+use super::{
+    groups::{Log, departed, joined},
+    *,
+};
+use crate::store::{Effect, Retention, RetentionCursor};
 
 const DAY: u64 = 24 * 3_600 * 1_000;
 
@@ -38,13 +41,21 @@ pub(crate) async fn retention_deletes_old_acknowledged_envelopes_only<B: Backend
     send_many(&world, &from, &to, 1_200..1_210).await;
     // Never acknowledged, never deleted.
     assert_eq!(pass(&world).await, 0);
-    world.store.ack(vec![(to.mail, 1_150)]).await.unwrap();
+    world
+        .store
+        .ack(vec![(View::Whole(to.mail), 1_150)])
+        .await
+        .unwrap();
     assert_eq!(pass(&world).await, 1_150);
     assert_eq!(
         world.positions(to.mail).await,
         (1_151..=1_210).collect::<Vec<_>>()
     );
-    world.store.ack(vec![(to.mail, 1_210)]).await.unwrap();
+    world
+        .store
+        .ack(vec![(View::Whole(to.mail), 1_210)])
+        .await
+        .unwrap();
     assert_eq!(pass(&world).await, 50);
     // The numbers go on where they were.
     send_many(&world, &from, &to, 1_210..1_211).await;
@@ -70,4 +81,69 @@ pub(crate) async fn retention_deletes_old_idempotency_keys_in_steps<B: Backend>(
     assert!(matches!(again, SendOutcome::Repeated { .. }));
     let new = world.send(&from, &to, 0).await;
     assert!(matches!(new, SendOutcome::Stored { .. }));
+}
+
+pub(crate) async fn group_messages_go_once_every_member_has_them<B: Backend>() {
+    let world = World::<B>::new().await;
+    let (founder, slow, gone) = (world.agent(1).await, world.agent(2).await, world.agent(3).await);
+    let mut log = Log::create(&world, 1, &founder).await;
+    let commit = log.commit(0, joined(&[&slow, &gone]));
+    log.append(&world, commit).await;
+    for mid in 0..10 {
+        log.say(&world, &founder, mid).await;
+    }
+    let commit = log.rekey(departed(&gone));
+    log.append(&world, commit).await;
+    let ack = async |agent: &Account, position| {
+        let view = log.record.messages_for(agent.agent);
+        world.store.ack(vec![(view, position)]).await.unwrap();
+    };
+    ack(&founder, 10).await;
+    ack(&slow, 10).await;
+    assert_eq!(pass(&world).await, 0);
+    world.advance(31 * DAY);
+    log.say(&world, &founder, 10).await;
+    ack(&founder, 11).await;
+    // Who has departed keeps nothing; commits stay, however old.
+    assert_eq!(pass(&world).await, 10);
+    assert_eq!(world.positions(log.record.messages).await, [11]);
+    assert_eq!(world.positions(log.record.log).await, [1, 2, 3]);
+    world.advance(31 * DAY);
+    assert_eq!(pass(&world).await, 10, "idempotency keys only");
+    ack(&slow, 11).await;
+    assert_eq!(pass(&world).await, 1);
+    log.say(&world, &slow, 11).await;
+    assert_eq!(world.positions(log.record.messages).await, [12]);
+}
+
+pub(crate) async fn leaves_of_the_last_epochs_stay_and_older_ones_while_they_are_needed<B: Backend>() {
+    let world = World::<B>::new().await;
+    let (founder, slow) = (world.agent(1).await, world.agent(2).await);
+    let mut log = Log::create(&world, 1, &founder).await;
+    let commit = log.commit(0, joined(&[&slow]));
+    log.append(&world, commit).await;
+    for _ in 2..=100 {
+        let commit = log.rekey(Effect::default());
+        log.append(&world, commit).await;
+    }
+    let held = async |epoch| {
+        let position = world.store.rekey_position(log.record.no, epoch).await;
+        position.unwrap().is_some()
+    };
+    let ack = async |agent: &Account, position| {
+        let view = log.record.log_for(agent.agent);
+        world.store.ack(vec![(view, position)]).await.unwrap();
+    };
+    ack(&founder, 1_000).await;
+    // Epoch 1 was opened before the slow member joined.
+    assert_eq!(pass(&world).await, 1);
+    assert!(!held(1).await && held(2).await);
+    // Epoch e is opened by commit e, at position e + 1 of the queue.
+    ack(&slow, 11).await;
+    assert_eq!(pass(&world).await, 9);
+    assert!(!held(10).await && held(11).await);
+    ack(&slow, 1_000).await;
+    assert_eq!(pass(&world).await, 26);
+    assert!(!held(36).await && held(37).await && held(100).await);
+    assert_eq!(pass(&world).await, 0);
 }

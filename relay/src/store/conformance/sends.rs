@@ -25,7 +25,7 @@ pub(crate) async fn positions_have_no_gaps_and_follow_the_commits<B: Backend>() 
     let expected: Vec<u64> = (1..=300).collect();
     assert_eq!(world.positions(to.mail).await, expected);
     assert_eq!(world.heard.0.lock().unwrap()[&to.mail], expected);
-    assert_eq!(world.store.queue_head(to.mail).await.unwrap().head, 300);
+    assert_eq!(world.head(to.mail).await.head, 300);
 }
 
 pub(crate) async fn reader_never_skips_while_others_send<B: Backend>() {
@@ -46,8 +46,9 @@ pub(crate) async fn reader_never_skips_while_others_send<B: Backend>() {
     while last < 4 * EACH {
         let page = world
             .store
-            .read(to.mail, Range { after: last, ..ALL })
+            .read(View::Whole(to.mail), Range { after: last, ..ALL })
             .await
+            .unwrap()
             .unwrap();
         for envelope in &page.envelopes {
             assert_eq!(envelope.position, last + 1);
@@ -145,7 +146,7 @@ pub(crate) async fn repeat_in_one_batch_is_stored_once<B: Backend>() {
                 ids.push(envelope_id);
             }
             SendOutcome::Repeated { envelope_id, .. } => ids.push(envelope_id),
-            SendOutcome::NotFound => panic!("not found"),
+            refused => panic!("{refused:?}"),
         }
     }
     assert_eq!(stored, 1);
@@ -169,7 +170,10 @@ pub(crate) async fn refused_send_leaves_no_trace<B: Backend>() {
     let unknown = to_lane(&from, id(99), Lane::Mail, 1);
     assert_eq!(world.store.send(unknown).await, Ok(SendOutcome::NotFound));
     let group = NewEnvelope {
-        target: Target::Group(waxwire_shared::ids::GroupId::from_bytes([1; 32])),
+        target: Target::Group {
+            group: waxwire_shared::ids::GroupId::from_bytes([1; 32]),
+            epoch: 1,
+        },
         ..mail(&from, &to, 1)
     };
     assert_eq!(world.store.send(group).await, Ok(SendOutcome::NotFound));
@@ -206,7 +210,12 @@ pub(crate) async fn ranges_are_exclusive_bounded_and_oldest_first<B: Backend>() 
             limit,
             max_bytes,
         };
-        let page = world.store.read(to.mail, range).await.unwrap();
+        let page = world
+            .store
+            .read(View::Whole(to.mail), range)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(page.head, 10);
         let positions: Vec<u64> = page.envelopes.iter().map(|e| e.position).collect();
         (positions, page.more)
@@ -230,13 +239,17 @@ pub(crate) async fn acks_are_cumulative_and_never_beyond_the_head<B: Backend>() 
         world.send(&from, &to, mid).await;
     }
     for (position, expected) in [(2, 2), (1, 2), (2, 2), (u64::MAX, 3), (0, 3)] {
-        world.store.ack(vec![(to.mail, position)]).await.unwrap();
-        assert_eq!(world.store.queue_head(to.mail).await.unwrap().acked, expected);
+        world
+            .store
+            .ack(vec![(View::Whole(to.mail), position)])
+            .await
+            .unwrap();
+        assert_eq!(world.head(to.mail).await.acked, expected);
     }
-    assert_eq!(world.store.queue_head(to.control).await.unwrap().acked, 0);
+    assert_eq!(world.head(to.control).await.acked, 0);
     // What comes after an ack beyond the head is not acknowledged by it.
     world.send(&from, &to, 9).await;
-    assert_eq!(world.store.queue_head(to.mail).await.unwrap().acked, 3);
+    assert_eq!(world.head(to.mail).await.acked, 3);
 }
 
 pub(crate) async fn noted_acks_are_written_without_anybody_waiting<B: Backend>() {
@@ -246,10 +259,10 @@ pub(crate) async fn noted_acks_are_written_without_anybody_waiting<B: Backend>()
         world.send(&from, &to, mid).await;
     }
     for position in [1, 3, 2] {
-        world.store.note_ack(to.mail, position);
+        world.store.note_ack(View::Whole(to.mail), position);
     }
     let written = async {
-        while world.store.queue_head(to.mail).await.unwrap().acked != 3 {
+        while world.head(to.mail).await.acked != 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -257,9 +270,9 @@ pub(crate) async fn noted_acks_are_written_without_anybody_waiting<B: Backend>()
         .await
         .unwrap();
     world.send(&from, &to, 4).await;
-    world.store.note_ack(to.mail, 4);
+    world.store.note_ack(View::Whole(to.mail), 4);
     let world = world.restart().await;
-    assert_eq!(world.store.queue_head(to.mail).await.unwrap().acked, 4);
+    assert_eq!(world.head(to.mail).await.acked, 4);
 }
 
 pub(crate) async fn bad_write_fails_alone<B: Backend>() {
@@ -285,10 +298,10 @@ pub(crate) async fn what_was_answered_survives_a_crash<B: Backend>() {
     for mid in 0..20 {
         first.push(world.send(&from, &to, mid).await);
     }
-    world.store.ack(vec![(to.mail, 5)]).await.unwrap();
+    world.store.ack(vec![(View::Whole(to.mail), 5)]).await.unwrap();
     let world = world.crash().await;
     assert_eq!(world.positions(to.mail).await, (1..=20).collect::<Vec<_>>());
-    assert_eq!(world.store.queue_head(to.mail).await.unwrap().acked, 5);
+    assert_eq!(world.head(to.mail).await.acked, 5);
     for (mid, outcome) in first.into_iter().enumerate() {
         let SendOutcome::Stored { envelope_id } = outcome else {
             panic!("not stored");
@@ -297,7 +310,7 @@ pub(crate) async fn what_was_answered_survives_a_crash<B: Backend>() {
         assert!(matches!(again, SendOutcome::Repeated { envelope_id: id, .. } if id == envelope_id));
     }
     world.send(&from, &to, 20).await;
-    assert_eq!(world.store.queue_head(to.mail).await.unwrap().head, 21);
+    assert_eq!(world.head(to.mail).await.head, 21);
 }
 
 pub(crate) async fn ids_grow_over_restarts_and_clocks_that_go_back<B: Backend>() {

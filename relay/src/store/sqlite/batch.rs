@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 use waxwire_shared::{
     api::frames::Queue,
-    ids::{AgentId, Hash},
+    ids::{AgentId, GroupId, Hash},
     wire::Lane,
 };
 
-use super::sql;
+use super::{groups::write_ack, sql};
 use crate::{
     snowflake::Snowflakes,
-    store::{NewEnvelope, QueueNo, SendOutcome, Stored, Target},
+    store::{AgentNo, Appended, NewEnvelope, QueueNo, SendOutcome, Stored, Target, View},
 };
 
 /// Queues of recipients that are kept in memory; agents never lose their queues.
@@ -24,6 +24,8 @@ pub(super) struct Transaction<'a> {
     pub(super) memory: &'a mut Memory,
     /// Unix milliseconds.
     pub(super) now_ms: u64,
+    /// What acts have appended to logs.
+    pub(super) appended: Vec<Appended>,
 }
 
 /// What the writer keeps between transactions. Forgotten when one fails.
@@ -45,13 +47,15 @@ impl Memory {
     }
 }
 
-/// What became of the sends of a batch.
+/// What became of a batch.
 #[derive(Default)]
 pub(super) struct Sends {
     /// One for each send, in order.
     pub(super) outcomes: Vec<SendOutcome>,
     /// What was stored, in order.
     pub(super) stored: Vec<Stored>,
+    /// What was appended to logs before, in order.
+    pub(super) appended: Vec<Appended>,
 }
 
 /// A new place of a send of this batch, before positions are known.
@@ -73,10 +77,13 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
         let mut find = tx.connection.prepare_cached(sql::SENT)?;
         let mut insert = tx.connection.prepare_cached(sql::INSERT_SENT)?;
         for (index, send) in sends.iter().enumerate() {
-            let Some((queue_no, queue)) = find_queue(tx.connection, tx.memory, &send.target)? else {
-                let held = find_sent(&mut find, send)?;
-                outcomes.push(held.unwrap_or(SendOutcome::NotFound));
-                continue;
+            let (queue_no, queue) = match find_queue(tx.connection, tx.memory, send)? {
+                Ok(found) => found,
+                Err(refused) => {
+                    // What was stored before is answered whatever has changed since.
+                    outcomes.push(find_sent(&mut find, send)?.unwrap_or(refused));
+                    continue;
+                }
             };
             // Looks the idempotency key up and takes it in one: it is the dearest step of a send.
             let envelope_id = tx.memory.ids.next(tx.now_ms);
@@ -107,7 +114,11 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
     }
     advance_heads(tx.connection, &mut queues)?;
     let stored = insert(tx, sends, &placed, &queues)?;
-    Ok(Sends { outcomes, stored })
+    Ok(Sends {
+        outcomes,
+        stored,
+        appended: Vec::new(),
+    })
 }
 
 fn find_sent(
@@ -124,15 +135,47 @@ fn find_sent(
         .optional()
 }
 
-/// No group exists yet, so none is found.
+/// The queue that a send goes to, or what it is refused by.
 fn find_queue(
     connection: &Connection,
     memory: &mut Memory,
-    target: &Target,
-) -> rusqlite::Result<Option<(QueueNo, Queue)>> {
-    let Target::Direct { to, lane } = target else {
-        return Ok(None);
-    };
+    send: &NewEnvelope,
+) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
+    match &send.target {
+        Target::Direct { to, lane } => find_recipient(connection, memory, to, *lane),
+        Target::Group { group, epoch } => pass_gate(connection, send.sender, group, *epoch),
+    }
+}
+
+/// Membership, end and epoch as they are in this transaction.
+fn pass_gate(
+    connection: &Connection,
+    sender: AgentNo,
+    group: &GroupId,
+    epoch: u64,
+) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
+    let gate = connection
+        .prepare_cached(sql::GROUP_GATE)?
+        .query_row(params![group.as_bytes(), sender.0], |row| {
+            let current: i64 = row.get(1)?;
+            let (closed, ended): (bool, bool) = (row.get(2)?, row.get(3)?);
+            Ok((QueueNo(row.get(0)?), current.cast_unsigned(), closed, ended))
+        })
+        .optional()?;
+    Ok(match gate {
+        None => Err(SendOutcome::NotFound),
+        Some((_, _, _, true)) => Err(SendOutcome::Gone),
+        Some((queue, current, false, _)) if current == epoch => Ok((queue, Queue::Group(*group))),
+        Some((_, current, ..)) => Err(SendOutcome::EpochClosed { current }),
+    })
+}
+
+fn find_recipient(
+    connection: &Connection,
+    memory: &mut Memory,
+    to: &AgentId,
+    lane: Lane,
+) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
     let queues = match memory.recipients.get(to) {
         Some(queues) => Some(*queues),
         None => {
@@ -151,10 +194,11 @@ fn find_queue(
             found
         }
     };
-    Ok(queues.map(|(mail, control)| match lane {
-        Lane::Mail => (mail, Queue::Mail),
-        Lane::Control => (control, Queue::Control),
-    }))
+    Ok(match (queues, lane) {
+        (Some((mail, _)), Lane::Mail) => Ok((mail, Queue::Mail)),
+        (Some((_, control)), Lane::Control) => Ok((control, Queue::Control)),
+        (None, _) => Err(SendOutcome::NotFound),
+    })
 }
 
 /// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.
@@ -204,12 +248,11 @@ fn insert(
 /// Moves acks forward, never back and never beyond the head.
 pub(super) fn write_acks(
     connection: &Connection,
-    acks: impl Iterator<Item = (QueueNo, u64)>,
+    acks: impl Iterator<Item = (View, u64)>,
 ) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(sql::ACK)?;
-    for (queue, position) in acks {
+    for (view, position) in acks {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        statement.execute([queue.0, position])?;
+        write_ack(connection, &view, position)?;
     }
     Ok(())
 }

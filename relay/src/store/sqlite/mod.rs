@@ -3,6 +3,7 @@
 mod accounts;
 mod batch;
 mod checkpoint;
+mod groups;
 mod open;
 mod ops;
 mod reads;
@@ -22,7 +23,7 @@ use self::{
     ops::{Act, Op, SendOp},
     writer::WriterHandle,
 };
-use super::{NewEnvelope, OpenError, QueueNo, Reply, StoreContext, WriteError};
+use super::{NewEnvelope, OpenError, Reply, StoreContext, View, WriteError};
 use crate::clock::Stopwatch;
 
 /// How long readiness waits for the writer and the readers.
@@ -70,11 +71,11 @@ impl SqliteStore {
         self.writer.submit(Op::Send(op)).await;
     }
 
-    pub(super) fn note_ack(&self, queue: QueueNo, position: u64) {
-        self.writer.note_ack(queue, position);
+    pub(super) fn note_ack(&self, view: View, position: u64) {
+        self.writer.note_ack(view, position);
     }
 
-    pub(super) async fn ack(&self, acks: Vec<(QueueNo, u64)>) -> Result<(), WriteError> {
+    pub(super) async fn ack(&self, acks: Vec<(View, u64)>) -> Result<(), WriteError> {
         self.write(move |tx| batch::write_acks(tx.connection, acks.iter().copied()))
             .await
     }

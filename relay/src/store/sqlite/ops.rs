@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batch::{Sends, Transaction};
 use crate::{
     clock::Stopwatch,
-    store::{CommitListener, NewEnvelope, QueueNo, Reply, SendResult, WriteError},
+    store::{CommitListener, NewEnvelope, Reply, SendResult, View, WriteError},
 };
 
 /// A waiting write.
@@ -95,8 +95,8 @@ pub(super) async fn tell(mut batches: mpsc::UnboundedReceiver<Over>, listener: A
                 for job in batch.jobs {
                     job.answer(Ok(()));
                 }
-                if !sends.stored.is_empty() {
-                    listener.stored(&sends.stored);
+                if !sends.stored.is_empty() || !sends.appended.is_empty() {
+                    listener.stored(&sends.appended, &sends.stored);
                 }
             }
             Err(error) => batch.refuse(error),
@@ -109,7 +109,7 @@ pub(super) async fn tell(mut batches: mpsc::UnboundedReceiver<Over>, listener: A
 pub(super) struct Batch {
     pub(super) jobs: Vec<Box<dyn Job>>,
     pub(super) sends: Vec<SendOp>,
-    pub(super) acks: HashMap<QueueNo, u64>,
+    pub(super) acks: HashMap<View, u64>,
 }
 
 impl Batch {

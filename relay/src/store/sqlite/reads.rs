@@ -9,8 +9,11 @@ use waxwire_shared::{
 use super::{SqliteStore, sql};
 use crate::store::{
     Account, AgentNo, AgentRecord, AuthEvent, Page, QueueHead, QueueNo, Range, ReadError, StoredEnvelope,
+    View,
 };
 
+/// Position, id, time of storing, bytes.
+type EnvelopeRow = (i64, i64, i64, Vec<u8>);
 type AgentRow = (Vec<u8>, String, Vec<u8>, i64, Option<i64>, bool);
 
 fn agent_id(bytes: &[u8]) -> Result<AgentId, ReadError> {
@@ -89,7 +92,15 @@ impl SqliteStore {
         row.map(|(id, bytes)| Ok((agent_id(&id)?, bytes))).transpose()
     }
 
-    pub(in crate::store) async fn queue_head(&self, queue: QueueNo) -> Result<QueueHead, ReadError> {
+    pub(in crate::store) async fn queue_head(&self, view: View) -> Result<Option<QueueHead>, ReadError> {
+        match &view {
+            View::Whole(queue) => self.whole_head(*queue).await.map(Some),
+            View::Messages(seat) => self.messages_head(seat).await,
+            View::Log(seat) => self.log_head(seat).await,
+        }
+    }
+
+    async fn whole_head(&self, queue: QueueNo) -> Result<QueueHead, ReadError> {
         let (head, acked): (i64, i64) = sqlx::query_as(sql::QUEUE_HEAD)
             .bind(queue.0)
             .fetch_one(&self.readers)
@@ -100,14 +111,23 @@ impl SqliteStore {
         })
     }
 
-    /// The head is read first: a reader may see more than it, never less.
-    pub(in crate::store) async fn read(&self, queue: QueueNo, range: Range) -> Result<Page, ReadError> {
-        let head = self.queue_head(queue).await?.head;
-        let before = range.before.unwrap_or(u64::MAX);
-        let mut rows = sqlx::query_as::<_, (i64, i64, i64, Vec<u8>)>(sql::ENVELOPES)
-            .bind(queue.0)
-            .bind(i64::try_from(range.after).unwrap_or(i64::MAX))
-            .bind(i64::try_from(before).unwrap_or(i64::MAX))
+    /// The head is read first, and nothing beyond it.
+    pub(in crate::store) async fn read(&self, view: View, range: Range) -> Result<Option<Page>, ReadError> {
+        let Some(QueueHead { head, .. }) = self.queue_head(view).await? else {
+            return Ok(None);
+        };
+        let after = i64::try_from(range.after).unwrap_or(i64::MAX);
+        let before = range.before.unwrap_or(u64::MAX).min(head + 1);
+        let query = match &view {
+            View::Messages(seat) => sqlx::query_as::<_, EnvelopeRow>(sql::MESSAGES)
+                .bind(seat.group.0)
+                .bind(seat.agent.0),
+            View::Whole(_) | View::Log(_) => sqlx::query_as(sql::ENVELOPES),
+        };
+        let mut rows = query
+            .bind(view.queue_no().0)
+            .bind(after)
+            .bind(before.cast_signed())
             .bind(count(range.limit))
             .fetch(&self.readers);
         let mut envelopes = Vec::new();
@@ -127,11 +147,11 @@ impl SqliteStore {
             });
         }
         more |= envelopes.len() == range.limit;
-        Ok(Page {
+        Ok(Some(Page {
             head,
             more,
             envelopes,
-        })
+        }))
     }
 
     pub(in crate::store) async fn auth_events(

@@ -70,6 +70,73 @@ pub(super) const SET_HEAD: &str = "UPDATE queue SET head = ?2 WHERE queue_no = ?
 pub(super) const ACK: &str =
     "UPDATE queue SET acked = min(head, ?2) WHERE queue_no = ?1 AND acked < min(head, ?2)";
 
+pub(super) const INSERT_GROUP: &str =
+    "INSERT INTO grp (group_id, message_queue, log_queue, created_at) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const GROUP: &str = "SELECT group_no, message_queue, log_queue FROM grp WHERE group_id = ?1";
+pub(super) const END_GROUP: &str = "UPDATE grp SET ended_at = ?2 WHERE group_no = ?1";
+pub(super) const COMMIT_POSITION: &str =
+    "SELECT position FROM group_commit WHERE group_no = ?1 AND hash = ?2";
+pub(super) const INSERT_COMMIT: &str =
+    "INSERT INTO group_commit (group_no, hash, position) VALUES (?1, ?2, ?3)";
+/// The arbiter between two commits on one head: one row or none.
+pub(super) const ADVANCE_LOG: &str = "UPDATE queue SET head = head + 1, log_head = ?4
+    WHERE queue_no = ?1 AND head = ?2 AND log_head IS ?3";
+pub(super) const LOG_TIP: &str = "SELECT head, log_head FROM queue WHERE queue_no = ?1";
+pub(super) const INSERT_REKEY: &str =
+    "INSERT INTO rekey (group_no, epoch, position, leaves) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const SET_EPOCH: &str = "UPDATE queue SET epoch = ?2 WHERE queue_no = ?1";
+pub(super) const SET_CLOSED: &str = "UPDATE queue SET closed = ?2 WHERE queue_no = ?1 AND closed <> ?2";
+pub(super) const JOIN: &str = "INSERT INTO member
+    (group_no, agent_no, joined, joined_head, acked, log_acked) VALUES (?1, ?2, ?3, ?4, ?4, ?3)";
+pub(super) const DEPART: &str = "UPDATE member SET departed = ?3, departed_head = ?4
+    WHERE group_no = ?1 AND agent_no = ?2 AND departed IS NULL";
+pub(super) const INVITE_TO_GROUP: &str =
+    "INSERT INTO group_invite (group_no, agent_id, position) VALUES (?1, ?2, ?3)
+    ON CONFLICT (group_no, agent_id) DO UPDATE SET position = excluded.position";
+pub(super) const UNINVITE: &str = "DELETE FROM group_invite WHERE group_no = ?1 AND agent_id = ?2";
+pub(super) const STANDING: &str = "SELECT
+    EXISTS (SELECT 1 FROM member WHERE group_no = ?1 AND agent_no = ?2 AND departed IS NULL),
+    EXISTS (SELECT 1 FROM group_invite JOIN agent ON agent.agent_id = group_invite.agent_id
+        WHERE group_invite.group_no = ?1 AND agent.agent_no = ?2
+        AND (SELECT head FROM queue WHERE queue_no = ?3) <= group_invite.position + ?4),
+    (SELECT max(departed) FROM member WHERE group_no = ?1 AND agent_no = ?2),
+    (SELECT head FROM queue WHERE queue_no = ?3),
+    (SELECT log_acked FROM member WHERE group_no = ?1 AND agent_no = ?2 ORDER BY joined DESC LIMIT 1)";
+pub(super) const MESSAGES_HEAD: &str = "SELECT coalesce(member.departed_head, queue.head), member.acked
+    FROM member JOIN queue ON queue.queue_no = ?3
+    WHERE member.group_no = ?1 AND member.agent_no = ?2 ORDER BY member.joined DESC LIMIT 1";
+/// One membership after the other, each a range of the queue's index.
+pub(super) const MESSAGES: &str = "SELECT envelope.position, envelope_id, stored_at, bytes
+    FROM member CROSS JOIN envelope WHERE group_no = ?1 AND agent_no = ?2 AND queue_no = ?3
+    AND position > max(?4, joined_head) AND position < min(?5, coalesce(departed_head + 1, ?5))
+    ORDER BY joined, position LIMIT ?6";
+pub(super) const MEMBERSHIPS: &str = "SELECT group_id, grp.group_no, message_queue, log_queue,
+    member.departed IS NULL, coalesce(departed_head, messages.head), member.acked,
+    coalesce(departed + 1, log.head), log_acked
+    FROM member JOIN grp ON grp.group_no = member.group_no
+    JOIN queue AS messages ON messages.queue_no = message_queue
+    JOIN queue AS log ON log.queue_no = log_queue
+    WHERE member.agent_no = ?1 AND joined = (SELECT max(joined) FROM member AS other
+        WHERE other.group_no = member.group_no AND other.agent_no = member.agent_no)
+    ORDER BY grp.group_no";
+pub(super) const ACK_MESSAGES: &str = "UPDATE member SET acked = min(?4, coalesce(departed_head,
+        (SELECT head FROM queue WHERE queue_no = ?3)))
+    WHERE group_no = ?1 AND agent_no = ?2
+    AND joined = (SELECT max(joined) FROM member WHERE group_no = ?1 AND agent_no = ?2)
+    AND acked < min(?4, coalesce(departed_head, (SELECT head FROM queue WHERE queue_no = ?3)))";
+pub(super) const ACK_LOG: &str = "UPDATE member SET log_acked = min(?4, coalesce(departed + 1,
+        (SELECT head FROM queue WHERE queue_no = ?3)))
+    WHERE group_no = ?1 AND agent_no = ?2
+    AND joined = (SELECT max(joined) FROM member WHERE group_no = ?1 AND agent_no = ?2)
+    AND log_acked < min(?4, coalesce(departed + 1, (SELECT head FROM queue WHERE queue_no = ?3)))";
+pub(super) const REKEY_POSITION: &str = "SELECT position FROM rekey WHERE group_no = ?1 AND epoch = ?2";
+pub(super) const LEAVES: &str = "SELECT leaves FROM rekey WHERE group_no = ?1 AND epoch = ?2";
+/// What a send to a group is decided by; no row if the group is not there for the sender.
+pub(super) const GROUP_GATE: &str = "SELECT message_queue, epoch, closed, ended_at IS NOT NULL
+    FROM grp JOIN queue ON queue_no = message_queue
+    WHERE group_id = ?1 AND EXISTS (SELECT 1 FROM member
+        WHERE member.group_no = grp.group_no AND agent_no = ?2 AND departed IS NULL)";
+
 pub(super) const RECIPIENT: &str = "SELECT mail_queue, control_queue FROM agent WHERE agent_id = ?1";
 pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const INSERT_SENT: &str =
@@ -95,7 +162,15 @@ pub(super) const SENT_AFTER: &str = "SELECT sender_no, mid, envelope_id FROM sen
     WHERE (sender_no, mid) > (?1, ?2) ORDER BY sender_no, mid LIMIT ?3";
 pub(super) const DELETE_SENT: &str = "DELETE FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const QUEUES_AFTER: &str =
-    "SELECT queue_no, acked FROM queue WHERE queue_no > ?1 ORDER BY queue_no LIMIT ?2";
+    "SELECT queue_no, acked FROM queue WHERE queue_no > ?1 AND kind < ?3 ORDER BY queue_no LIMIT ?2";
+/// Groups with what all their members have acknowledged; everything where nobody is left.
+pub(super) const GROUPS_AFTER: &str = "SELECT group_no, message_queue, epoch,
+    coalesce((SELECT min(acked) FROM member WHERE member.group_no = grp.group_no AND departed IS NULL), head),
+    coalesce((SELECT min(log_acked) FROM member WHERE member.group_no = grp.group_no AND departed IS NULL), ?3)
+    FROM grp JOIN queue ON queue_no = message_queue WHERE group_no > ?1 ORDER BY group_no LIMIT ?2";
+pub(super) const OLDEST_REKEYS: &str = "SELECT epoch FROM rekey
+    WHERE group_no = ?1 AND epoch <= ?2 AND position < ?3 ORDER BY epoch LIMIT ?4";
+pub(super) const DELETE_REKEY: &str = "DELETE FROM rekey WHERE group_no = ?1 AND epoch = ?2";
 pub(super) const OLDEST_ENVELOPES: &str = "SELECT envelope_id, stored_at FROM envelope
     WHERE queue_no = ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
 pub(super) const DELETE_ENVELOPE: &str = "DELETE FROM envelope WHERE envelope_id = ?1";

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::{
-    CommitListener, DatabaseUrl, OpenError, Store, Stored,
+    Appended, CommitListener, DatabaseUrl, OpenError, Store, Stored,
     conformance::{self, Backend},
 };
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
@@ -65,7 +65,7 @@ conformance::conformance!(Sqlite);
 struct Nobody;
 
 impl CommitListener for Nobody {
-    fn stored(&self, _: &[Stored]) {}
+    fn stored(&self, _: &[Appended], _: &[Stored]) {}
 }
 
 fn context(serving: bool) -> StoreContext {

@@ -26,7 +26,7 @@ use crate::{
     clock::{Clock, Stopwatch},
     metrics::Metrics,
     snowflake::Snowflakes,
-    store::{NewEnvelope, OpenError, QueueNo, StoreContext, WriteError},
+    store::{NewEnvelope, OpenError, StoreContext, View, WriteError},
 };
 
 /// Most writes in one transaction, and most that wait for the next.
@@ -44,18 +44,18 @@ const PROBE_COUNTER: &str = "probed_at_ms";
 
 /// What the writer shares with those who submit.
 struct Shared {
-    acks: Mutex<HashMap<QueueNo, u64>>,
+    acks: Mutex<HashMap<View, u64>>,
     acks_noted: Notify,
     /// Whether the last transaction that had to be written was.
     healthy: AtomicBool,
 }
 
 impl Shared {
-    fn note_ack(&self, queue: QueueNo, position: u64) {
+    fn note_ack(&self, view: View, position: u64) {
         let first = {
             let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
             let first = acks.is_empty();
-            let held = acks.entry(queue).or_default();
+            let held = acks.entry(view).or_default();
             *held = position.max(*held);
             first
         };
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    fn take_acks(&self) -> HashMap<QueueNo, u64> {
+    fn take_acks(&self) -> HashMap<View, u64> {
         std::mem::take(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -132,8 +132,8 @@ impl WriterHandle {
         }
     }
 
-    pub(super) fn note_ack(&self, queue: QueueNo, position: u64) {
-        self.shared.note_ack(queue, position);
+    pub(super) fn note_ack(&self, view: View, position: u64) {
+        self.shared.note_ack(view, position);
     }
 
     /// Whether writes succeed: cheap while they did, a real write after one failed.
@@ -292,6 +292,10 @@ impl Writer {
         for envelope in &sends.stored {
             self.checkpointer.note_envelope(envelope.bytes.len());
         }
+        for appended in &sends.appended {
+            self.checkpointer
+                .note_envelope(appended.commit.bytes.len() + appended.leaves_length);
+        }
         self.tell(batch, Ok(sends));
         if let Some(connection) = &self.connection {
             self.checkpointer.turn(connection);
@@ -309,8 +313,8 @@ impl Writer {
         if self.shared.healthy.swap(false, Ordering::AcqRel) {
             tracing::error!(%error, "the database does not take writes");
         }
-        for (queue, position) in batch.acks.drain() {
-            self.shared.note_ack(queue, position);
+        for (view, position) in batch.acks.drain() {
+            self.shared.note_ack(view, position);
         }
         self.tell(batch, Err(WriteError::Unavailable));
     }
@@ -347,22 +351,25 @@ impl Writer {
             connection,
             memory: &mut self.memory,
             now_ms: self.clock.now_ms(),
+            appended: Vec::new(),
         };
         for job in &mut batch.jobs {
             job.run(&mut tx)?;
         }
         let sends: Vec<&NewEnvelope> = batch.sends.iter().map(|op| &op.send).collect();
-        let done = if sends.is_empty() {
+        let mut done = if sends.is_empty() {
             Sends::default()
         } else {
             batch::write_sends(&mut tx, &sends)?
         };
+        done.appended = tx.appended;
         batch::write_acks(
             connection,
-            batch.acks.iter().map(|(queue, position)| (*queue, *position)),
+            batch.acks.iter().map(|(view, position)| (*view, *position)),
         )?;
         let reserve = self.memory.ids.last_ms() + ID_RESERVE_MS;
-        let must_reserve = !done.stored.is_empty() && self.memory.ids.last_ms() >= self.ids_reserved_until;
+        let made_ids = !done.stored.is_empty() || !done.appended.is_empty();
+        let must_reserve = made_ids && self.memory.ids.last_ms() >= self.ids_reserved_until;
         if must_reserve {
             set_counter(connection, ID_COUNTER, reserve)?;
         }

@@ -1,0 +1,406 @@
+//! Groups: the act of appending a commit, and what only groups are asked.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use waxwire_shared::{
+    api::frames::Queue,
+    ids::{AgentId, GroupId, Hash},
+    limits,
+};
+
+use super::{SqliteStore, batch::Transaction, sql};
+use crate::store::{
+    AgentNo, AppendOutcome, Appended, GroupNo, GroupRecord, LogTip, Membership, MembershipChange, NewCommit,
+    QueueHead, QueueNo, ReadError, Seat, Standing, Stored, View, WriteError,
+};
+
+/// Kinds of the queues of groups.
+pub(super) const MESSAGES: i64 = 3;
+const LOG: i64 = 4;
+
+fn find_group(connection: &Connection, id: &GroupId) -> rusqlite::Result<Option<GroupRecord>> {
+    connection
+        .prepare_cached(sql::GROUP)?
+        .query_row([id.as_bytes()], |row| {
+            Ok(GroupRecord {
+                no: GroupNo(row.get(0)?),
+                messages: QueueNo(row.get(1)?),
+                log: QueueNo(row.get(2)?),
+            })
+        })
+        .optional()
+}
+
+/// Everything is checked before the first write: an append that is refused leaves no trace.
+fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<AppendOutcome> {
+    let group = match (find_group(tx.connection, &commit.group)?, commit.position) {
+        (Some(group), _) => {
+            if let Some(position) = held_at(tx.connection, &group, &commit.hash)? {
+                return Ok(AppendOutcome::Repeated { position });
+            }
+            group
+        }
+        (None, 0) if commit.previous.is_none() => make_group(tx, &commit.group)?,
+        (None, _) => return Ok(AppendOutcome::Conflict),
+    };
+    let advanced = tx.connection.prepare_cached(sql::ADVANCE_LOG)?.execute(params![
+        group.log.0,
+        commit.position.cast_signed(),
+        commit.previous.as_ref().map(Hash::as_bytes),
+        commit.hash.as_bytes()
+    ])?;
+    if advanced == 0 {
+        return Ok(AppendOutcome::Conflict);
+    }
+    let stored = insert_commit(tx, &group, commit)?;
+    let message_head = head(tx.connection, group.messages)?;
+    let changes = change_members(tx.connection, &group, commit, message_head)?;
+    change_group(tx, &group, commit)?;
+    tx.appended.push(Appended {
+        commit: stored,
+        id: commit.group,
+        group,
+        leaves_length: commit.rekey.as_ref().map_or(0, |(_, leaves)| leaves.len()),
+        message_head: message_head.cast_unsigned(),
+        changes,
+    });
+    Ok(AppendOutcome::Appended)
+}
+
+fn held_at(connection: &Connection, group: &GroupRecord, hash: &Hash) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached(sql::COMMIT_POSITION)?
+        .query_row(params![group.no.0, hash.as_bytes()], |row| {
+            row.get::<_, i64>(0).map(i64::cast_unsigned)
+        })
+        .optional()
+}
+
+fn head(connection: &Connection, queue: QueueNo) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(sql::QUEUE_HEAD)?
+        .query_row([queue.0], |row| row.get(0))
+}
+
+fn make_group(tx: &Transaction<'_>, id: &GroupId) -> rusqlite::Result<GroupRecord> {
+    let mut insert_queue = tx.connection.prepare_cached(sql::INSERT_QUEUE)?;
+    let messages = QueueNo(insert_queue.insert([MESSAGES])?);
+    let log = QueueNo(insert_queue.insert([LOG])?);
+    let no = tx.connection.prepare_cached(sql::INSERT_GROUP)?.insert(params![
+        id.as_bytes(),
+        messages.0,
+        log.0,
+        tx.now_ms.cast_signed()
+    ])?;
+    Ok(GroupRecord {
+        no: GroupNo(no),
+        messages,
+        log,
+    })
+}
+
+fn insert_commit(
+    tx: &mut Transaction<'_>,
+    group: &GroupRecord,
+    commit: &NewCommit,
+) -> rusqlite::Result<Stored> {
+    let envelope_id = tx.memory.ids.next(tx.now_ms);
+    let stored = Stored {
+        queue_no: group.log,
+        queue: Queue::Log(commit.group),
+        position: commit.position + 1,
+        envelope_id,
+        stored_at: tx.now_ms,
+        bytes: commit.bytes.clone(),
+    };
+    tx.connection
+        .prepare_cached(sql::INSERT_ENVELOPE)?
+        .execute(params![
+            envelope_id.cast_signed(),
+            group.log.0,
+            stored.position.cast_signed(),
+            tx.now_ms.cast_signed(),
+            commit.bytes.as_ref()
+        ])?;
+    let position = commit.position.cast_signed();
+    tx.connection
+        .prepare_cached(sql::INSERT_COMMIT)?
+        .execute(params![group.no.0, commit.hash.as_bytes(), position])?;
+    if let Some((epoch, leaves)) = &commit.rekey {
+        let epoch = epoch.cast_signed();
+        tx.connection.prepare_cached(sql::INSERT_REKEY)?.execute(params![
+            group.no.0,
+            epoch,
+            position,
+            leaves.as_ref()
+        ])?;
+        tx.connection
+            .prepare_cached(sql::SET_EPOCH)?
+            .execute([group.messages.0, epoch])?;
+    }
+    Ok(stored)
+}
+
+/// Identities that are not registered here have no membership.
+fn change_members(
+    connection: &Connection,
+    group: &GroupRecord,
+    commit: &NewCommit,
+    message_head: i64,
+) -> rusqlite::Result<Vec<(AgentNo, MembershipChange)>> {
+    let position = commit.position.cast_signed();
+    let mut changes = Vec::new();
+    let departed = commit
+        .effect
+        .departed
+        .iter()
+        .map(|id| (id, MembershipChange::Departed));
+    let joined = commit
+        .effect
+        .joined
+        .iter()
+        .map(|id| (id, MembershipChange::Joined));
+    for (id, change) in departed.chain(joined) {
+        let Some(agent) = find_agent(connection, id)? else {
+            continue;
+        };
+        let statement = match change {
+            MembershipChange::Departed => sql::DEPART,
+            MembershipChange::Joined => sql::JOIN,
+        };
+        connection
+            .prepare_cached(statement)?
+            .execute([group.no.0, agent.0, position, message_head])?;
+        changes.push((agent, change));
+    }
+    for id in &commit.effect.uninvited {
+        connection
+            .prepare_cached(sql::UNINVITE)?
+            .execute(params![group.no.0, id.as_bytes()])?;
+    }
+    for id in &commit.effect.invited {
+        connection.prepare_cached(sql::INVITE_TO_GROUP)?.execute(params![
+            group.no.0,
+            id.as_bytes(),
+            position
+        ])?;
+    }
+    Ok(changes)
+}
+
+fn find_agent(connection: &Connection, id: &AgentId) -> rusqlite::Result<Option<AgentNo>> {
+    connection
+        .prepare_cached(sql::AGENT_BY_ID)?
+        .query_row([id.as_bytes()], |row| Ok(AgentNo(row.get(0)?)))
+        .optional()
+}
+
+fn change_group(tx: &Transaction<'_>, group: &GroupRecord, commit: &NewCommit) -> rusqlite::Result<()> {
+    let closed = i64::from(commit.effect.closed);
+    tx.connection
+        .prepare_cached(sql::SET_CLOSED)?
+        .execute([group.messages.0, closed])?;
+    if commit.effect.ended {
+        tx.connection
+            .prepare_cached(sql::END_GROUP)?
+            .execute([group.no.0, tx.now_ms.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// Moves the acks of a member forward, never back and never beyond what it may see.
+pub(super) fn write_ack(connection: &Connection, view: &View, position: i64) -> rusqlite::Result<()> {
+    let (statement, seat) = match view {
+        View::Whole(queue) => {
+            let mut statement = connection.prepare_cached(sql::ACK)?;
+            return statement.execute([queue.0, position]).map(drop);
+        }
+        View::Messages(seat) => (sql::ACK_MESSAGES, seat),
+        View::Log(seat) => (sql::ACK_LOG, seat),
+    };
+    connection
+        .prepare_cached(statement)?
+        .execute([seat.group.0, seat.agent.0, seat.queue.0, position])
+        .map(drop)
+}
+
+/// An agent at the log of a group.
+struct AtLog {
+    standing: Standing,
+    /// Of the whole log.
+    head: u64,
+    acked: u64,
+}
+
+/// Group, its queues, whether the membership goes on, then head and ack of messages and log.
+type MembershipRow = (Vec<u8>, i64, i64, i64, bool, i64, i64, i64, i64);
+
+fn membership(row: MembershipRow) -> Result<Membership, ReadError> {
+    let (id, no, messages, log, current, head, acked, log_head, log_acked) = row;
+    let queue = |head: i64, acked: i64| QueueHead {
+        head: head.cast_unsigned(),
+        acked: acked.cast_unsigned(),
+    };
+    Ok(Membership {
+        id: GroupId::from_slice(&id).map_err(|_| ReadError::Row {
+            table: "grp",
+            column: "group_id",
+        })?,
+        group: GroupRecord {
+            no: GroupNo(no),
+            messages: QueueNo(messages),
+            log: QueueNo(log),
+        },
+        current,
+        messages: queue(head, acked),
+        log: queue(log_head, log_acked),
+    })
+}
+
+impl SqliteStore {
+    pub(in crate::store) async fn append(&self, commit: NewCommit) -> Result<AppendOutcome, WriteError> {
+        self.write(move |tx| append(tx, &commit)).await
+    }
+
+    pub(in crate::store) async fn group(&self, id: &GroupId) -> Result<Option<GroupRecord>, ReadError> {
+        let row: Option<(i64, i64, i64)> = sqlx::query_as(sql::GROUP)
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(no, messages, log)| GroupRecord {
+            no: GroupNo(no),
+            messages: QueueNo(messages),
+            log: QueueNo(log),
+        }))
+    }
+
+    pub(in crate::store) async fn standing(
+        &self,
+        group: &GroupRecord,
+        agent: AgentNo,
+    ) -> Result<Standing, ReadError> {
+        let seat = Seat {
+            group: group.no,
+            agent,
+            queue: group.log,
+        };
+        Ok(self.at_log(&seat).await?.standing)
+    }
+
+    async fn at_log(&self, seat: &Seat) -> Result<AtLog, ReadError> {
+        let row: (bool, bool, Option<i64>, i64, Option<i64>) = sqlx::query_as(sql::STANDING)
+            .bind(seat.group.0)
+            .bind(seat.agent.0)
+            .bind(seat.queue.0)
+            .bind(limits::INVITE_LIFE.cast_signed())
+            .fetch_one(&self.readers)
+            .await?;
+        let (member, invited, departed, head, acked) = row;
+        let standing = match departed {
+            _ if member => Standing::Member,
+            _ if invited => Standing::Invited,
+            Some(departed) => Standing::Former {
+                departed: departed.cast_unsigned(),
+            },
+            None => Standing::Stranger,
+        };
+        Ok(AtLog {
+            standing,
+            head: head.cast_unsigned(),
+            acked: acked.unwrap_or_default().cast_unsigned(),
+        })
+    }
+
+    pub(in crate::store) async fn log_tip(&self, group: &GroupRecord) -> Result<LogTip, ReadError> {
+        let (head, hash): (i64, Vec<u8>) = sqlx::query_as(sql::LOG_TIP)
+            .bind(group.log.0)
+            .fetch_one(&self.readers)
+            .await?;
+        let invalid = |column| ReadError::Row {
+            table: "queue",
+            column,
+        };
+        Ok(LogTip {
+            position: head
+                .cast_unsigned()
+                .checked_sub(1)
+                .ok_or_else(|| invalid("head"))?,
+            hash: Hash::from_slice(&hash).map_err(|_| invalid("log_head"))?,
+        })
+    }
+
+    pub(in crate::store) async fn commit_position(
+        &self,
+        group: GroupNo,
+        hash: &Hash,
+    ) -> Result<Option<u64>, ReadError> {
+        let row: Option<(i64,)> = sqlx::query_as(sql::COMMIT_POSITION)
+            .bind(group.0)
+            .bind(hash.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(position,)| position.cast_unsigned()))
+    }
+
+    pub(in crate::store) async fn rekey_position(
+        &self,
+        group: GroupNo,
+        epoch: u64,
+    ) -> Result<Option<u64>, ReadError> {
+        let row: Option<(i64,)> = sqlx::query_as(sql::REKEY_POSITION)
+            .bind(group.0)
+            .bind(i64::try_from(epoch).unwrap_or(i64::MAX))
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(position,)| position.cast_unsigned()))
+    }
+
+    pub(in crate::store) async fn leaves(
+        &self,
+        group: GroupNo,
+        epoch: u64,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        let row: Option<(Vec<u8>,)> = sqlx::query_as(sql::LEAVES)
+            .bind(group.0)
+            .bind(i64::try_from(epoch).unwrap_or(i64::MAX))
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(leaves,)| leaves))
+    }
+
+    pub(in crate::store) async fn memberships(&self, agent: AgentNo) -> Result<Vec<Membership>, ReadError> {
+        let rows: Vec<MembershipRow> = sqlx::query_as(sql::MEMBERSHIPS)
+            .bind(agent.0)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.into_iter().map(membership).collect()
+    }
+
+    /// What there is to see of the messages of a group: those of the latest membership end it.
+    pub(super) async fn messages_head(&self, seat: &Seat) -> Result<Option<QueueHead>, ReadError> {
+        let row: Option<(i64, i64)> = sqlx::query_as(sql::MESSAGES_HEAD)
+            .bind(seat.group.0)
+            .bind(seat.agent.0)
+            .bind(seat.queue.0)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(head, acked)| QueueHead {
+            head: head.cast_unsigned(),
+            acked: acked.cast_unsigned(),
+        }))
+    }
+
+    /// What there is to see of the log of a group.
+    pub(super) async fn log_head(&self, seat: &Seat) -> Result<Option<QueueHead>, ReadError> {
+        let AtLog {
+            standing,
+            head,
+            acked,
+        } = self.at_log(seat).await?;
+        let head = match standing {
+            Standing::Member | Standing::Invited => head,
+            Standing::Former { departed } => departed + 1,
+            Standing::Stranger => return Ok(None),
+        };
+        Ok(Some(QueueHead { head, acked }))
+    }
+}
