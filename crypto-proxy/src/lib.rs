@@ -7,6 +7,7 @@
 //!
 //! - [`crypto`], [`keystore`]: secret keys and what is done with them; the key file
 //! - [`group`]: chains and rekeys of groups, without I/O
+//! - [`keeper`]: carries the engine's decisions about keys into the key file
 //! - [`engine`]: the one place where a message is decided upon
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`link`]: the connection to the relay
@@ -25,6 +26,7 @@ pub mod fault;
 pub mod group;
 pub mod harden;
 pub mod json;
+pub mod keeper;
 pub mod keystore;
 pub mod link;
 pub mod model;

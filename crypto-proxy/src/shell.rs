@@ -5,7 +5,7 @@
 //! while a commit is under way share the next one (group commit without a timer).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +17,14 @@ use std::{
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
-    clock,
-    engine::{Command, Effect, Engine, Event, LinkEvent, Notice, Reply, RequestId},
+    clock::{self, Clock},
+    engine::{
+        Command, Effect, Engine, Event, KeyChange, LinkEvent, LookupError, Notice, Offer, RelayCall, Reply,
+        RequestId,
+    },
     fault,
+    keeper::Keeper,
+    keystore::KeyStoreError,
     link::{LinkCommand, Reports},
     model::Refusal,
 };
@@ -95,11 +100,17 @@ impl Running {
     }
 }
 
-/// Starts the engine on a thread of its own; link effects go to `link`.
+/// Starts the engine on a thread of its own; link effects go to `link`, what is decided about keys
+/// to `keeper`.
 ///
 /// # Errors
 /// When the thread or its timer cannot be made.
-pub fn start(engine: Engine, link: mpsc::UnboundedSender<LinkCommand>) -> std::io::Result<Running> {
+pub fn start(
+    engine: Engine,
+    clock: Clock,
+    link: mpsc::UnboundedSender<LinkCommand>,
+    keeper: Keeper,
+) -> std::io::Result<Running> {
     let (events, inbox) = mpsc::channel(EVENTS);
     let (stop, stopped) = mpsc::channel(1);
     let (notices, _) = broadcast::channel(NOTICES);
@@ -108,13 +119,15 @@ pub fn start(engine: Engine, link: mpsc::UnboundedSender<LinkCommand>) -> std::i
         pending: Arc::clone(&pending),
         notices: notices.clone(),
         link,
+        keeper,
+        own: VecDeque::new(),
     };
     let timer = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
     let thread = thread::Builder::new()
         .name("engine".into())
-        .spawn(move || timer.block_on(run(engine, inbox, stopped, outside)))?;
+        .spawn(move || timer.block_on(run(engine, clock, inbox, stopped, outside)))?;
     let handle = EngineHandle {
         events,
         pending,
@@ -129,18 +142,27 @@ struct Outside {
     pending: Pending,
     notices: broadcast::Sender<Notice>,
     link: mpsc::UnboundedSender<LinkCommand>,
+    keeper: Keeper,
+    /// What the engine learns from its own effects.
+    own: VecDeque<Event>,
 }
 
 async fn run(
     mut engine: Engine,
+    clock: Clock,
     mut inbox: mpsc::Receiver<Event>,
     mut stopped: mpsc::Receiver<()>,
-    outside: Outside,
+    mut outside: Outside,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        let due = engine.next_deadline();
-        let wait = due.map(|at| Duration::from_millis(at.saturating_sub(clock::now().unix)));
+        batch.extend(outside.own.drain(..));
+        let due = if batch.is_empty() {
+            engine.next_deadline()
+        } else {
+            Some(0)
+        };
+        let wait = due.map(|at| Duration::from_millis(at.saturating_sub(clock::unix())));
         tokio::select! {
             biased;
             count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },
@@ -148,14 +170,17 @@ async fn run(
             () = sleep(wait) => {}
         }
         // Also while events keep coming.
-        if due.is_some_and(|at| at <= clock::now().unix) {
+        if due.is_some_and(|at| at <= clock::unix()) {
             batch.push(Event::Tick);
+            outside.retry_keys();
         }
-        let effects = engine.handle_batch(batch.drain(..), clock::now());
+        let effects = engine.handle_batch(batch.drain(..), clock.now());
         for effect in effects {
             outside.carry_out(effect);
         }
     }
+    engine.note_running_time(clock.now());
+    outside.retry_keys();
     lock(&outside.pending).clear();
 }
 
@@ -167,7 +192,7 @@ async fn sleep(duration: Option<Duration>) {
 }
 
 impl Outside {
-    fn carry_out(&self, effect: Effect) {
+    fn carry_out(&mut self, effect: Effect) {
         let command = match effect {
             Effect::Reply(id, answer) => {
                 if matches!(answer, Ok(Reply::Sent(_))) {
@@ -193,12 +218,50 @@ impl Outside {
                 LinkCommand::Ack(cursors)
             }
             Effect::Call(call) => LinkCommand::Call(call),
+            Effect::OfferBundle(offer) => match self.make_durable(&offer) {
+                Ok(()) => LinkCommand::Call(RelayCall::Publish(offer.bundle)),
+                Err(()) => {
+                    let unreached = LinkEvent::Published(Err(LookupError::Unreachable));
+                    self.own.push_back(Event::Link(unreached));
+                    return;
+                }
+            },
+            Effect::Keys(change) => {
+                if matches!(change, KeyChange::Published { .. }) {
+                    fault::point("bundle.published");
+                }
+                // Tried again with the next deadline.
+                let _told = told(self.keeper.apply(change));
+                fault::point("keys.saved");
+                return;
+            }
             Effect::ResetLink => LinkCommand::Reset,
         };
         if self.link.send(command).is_err() {
             tracing::debug!("the link has ended");
         }
     }
+
+    fn make_durable(&self, offer: &Offer) -> Result<(), ()> {
+        fault::point("bundle.committed");
+        told(self.keeper.offer(offer))?;
+        fault::point("bundle.durable");
+        Ok(())
+    }
+
+    fn retry_keys(&self) {
+        let _told = told(self.keeper.retry());
+    }
+}
+
+/// Says what went wrong.
+fn told(saved: Result<(), KeyStoreError>) -> Result<(), ()> {
+    saved.map_err(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the key store cannot be written"
+        );
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

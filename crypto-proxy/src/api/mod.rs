@@ -125,7 +125,7 @@ impl ApiState {
             backend,
             config,
             metrics: Metrics::default(),
-            started: clock::now().unix,
+            started: clock::unix(),
             request_number: AtomicU64::default(),
             openapi: OnceLock::new(),
         }))

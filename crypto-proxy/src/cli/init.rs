@@ -25,14 +25,14 @@ use waxwire_shared::{
     ids::{Handle, Nonce32, RelayId},
     labels::Label,
     sign::{SignedBytes, Unverified},
-    suite::Suite,
-    wire::{Bundle, BundleKey, Challenge, ChallengePurpose, Document as _, VERSION},
+    wire::{Challenge, ChallengePurpose, Document as _},
 };
 
 use super::StateArgs;
 use crate::{
     clock,
     crypto::{recovery::RecoverySecret, secret::StateMasterKey},
+    engine::{BundleDraft, sign_bundle},
     harden,
     keystore::{
         ApiKey, Argon2Cost, KeyStore, KeyStoreError, Keys, RelayPin, STORE_FILE, Status, UnlockOrigin,
@@ -42,10 +42,6 @@ use crate::{
     state::{ColumnKeys, Store},
 };
 
-/// How long senders may use a bundle, in milliseconds.
-const BUNDLE_LIFE_MS: u64 = 90 * 24 * 3_600 * 1_000;
-/// A bundle is valid from a little before it was made, for relays and peers whose clocks are slow.
-const BUNDLE_EARLY_MS: u64 = 60 * 60 * 1_000;
 /// File of the local API's bearer token inside the state folder.
 pub(super) const TOKEN_FILE: &str = "token";
 
@@ -91,9 +87,10 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
     make_state(&args.state.state, store.keys())?;
     let registered = register(&client, &relay, store.keys(), args.invite.clone()).await?;
     let token = make_token(&args.state.state)?;
+    note_bundle(&args.state.state, store.keys(), &registered.bundle)?;
     let keys = store.keys_mut();
     keys.api_key = Some(ApiKey::new(registered.api_key));
-    keys.bundle = Some(registered.bundle);
+    keys.bundle = Some(sha256(&registered.bundle));
     keys.status = Status::Active;
     store.save(&mut OsRng)?;
     report(args, store.keys(), &relay, &recovery, &token)
@@ -139,7 +136,7 @@ fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) 
             .into());
         }
         keys.recovery = recovery.hash();
-        keys.bundle_number = clock::now().unix.max(keys.bundle_number + 1);
+        keys.bundle_number = clock::unix().max(keys.bundle_number + 1);
         store.save(&mut OsRng)?;
         return Ok(store);
     }
@@ -154,7 +151,7 @@ fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) 
         identity: relay.identity.clone(),
         url,
     };
-    let now = clock::now().unix;
+    let now = clock::unix();
     let keys = Keys::generate(&mut OsRng, args.handle.clone(), pin, recovery.hash(), now);
     Ok(KeyStore::create(
         folder,
@@ -172,8 +169,16 @@ fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
     }
     let mut tag = [0; 8];
     OsRng.fill_bytes(&mut tag);
-    Store::create(folder, column_keys(keys)?, tag, clock::now().unix)?;
+    Store::create(folder, column_keys(keys)?, tag, clock::unix())?;
     Ok(())
+}
+
+/// The relay has this bundle: the state says when it has to be renewed.
+fn note_bundle(folder: &Path, keys: &Keys, bundle: &[u8]) -> anyhow::Result<()> {
+    let mut state = Store::open(folder, column_keys(keys)?)?;
+    state.begin()?;
+    state.put_own_bundle(bundle)?;
+    Ok(state.commit()?)
 }
 
 /// The keys of the state database.
@@ -185,7 +190,7 @@ pub(super) fn column_keys(keys: &Keys) -> anyhow::Result<Arc<ColumnKeys>> {
 /// What registration gave.
 struct Registration {
     api_key: String,
-    bundle: waxwire_shared::ids::Hash,
+    bundle: Vec<u8>,
 }
 
 /// Proves possession of the identity key to this relay and publishes the first bundle.
@@ -203,12 +208,11 @@ async fn register(
     };
     let challenge = client.challenge(&request).await?.challenge;
     let proof = prove(&challenge.0, relay, keys, &request.nonce)?;
-    let bundle = keys.identity.sign_document(&first_bundle(relay.relay_id, keys)?);
-    let hash = sha256(&bundle);
+    let bundle = first_bundle(relay.relay_id, keys)?;
     let request = RegisterRequest {
         challenge,
         proof,
-        bundle: Base64Bytes(bundle),
+        bundle: Base64Bytes(bundle.clone()),
         invite,
     };
     let registered = match client.register(&request).await {
@@ -230,7 +234,7 @@ async fn register(
     );
     Ok(Registration {
         api_key: registered.api_key,
-        bundle: hash,
+        bundle,
     })
 }
 
@@ -256,28 +260,21 @@ fn prove(
     Ok(Base64Bytes(proof.as_bytes().to_vec()))
 }
 
-fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Bundle> {
+fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Vec<u8>> {
     let key = keys
         .current_encryption_key()
         .context("the key store holds no encryption key")?;
-    let now = clock::now().unix;
-    Ok(Bundle {
-        version: VERSION,
+    let draft = BundleDraft {
         relay,
-        handle: keys.handle.clone(),
-        identity: keys.identity.public().clone(),
-        number: keys.bundle_number,
-        not_before: now.saturating_sub(BUNDLE_EARLY_MS),
-        not_after: now + BUNDLE_LIFE_MS,
-        previous: keys.bundle,
-        min_suite: Suite::CLASSIC,
-        keys: vec![BundleKey {
-            suite: key.suite,
-            number: key.number,
-            public: key.secret.public().as_bytes().to_vec(),
-        }],
+        handle: &keys.handle,
         recovery: keys.recovery,
-    })
+        number: keys.bundle_number,
+        previous: keys.bundle,
+        suite: key.suite,
+        key_number: key.number,
+        key: &key.secret,
+    };
+    Ok(sign_bundle(&keys.identity, &draft, clock::unix()))
 }
 
 /// The bearer token of the local API: `wx_` and 43 characters, mode 0600.

@@ -9,7 +9,13 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::{fingerprint::Fingerprint, ids::RelayId};
+use waxwire_shared::{
+    fingerprint::Fingerprint,
+    hash::sha256,
+    ids::{Hash, RelayId},
+    sign::SignedBytes,
+    wire::{Bundle, Document as _},
+};
 
 use super::{
     StateArgs,
@@ -17,13 +23,14 @@ use super::{
 };
 use crate::{
     api::{self, ApiConfig, ApiState, ApiToken, Checks, ListenAddr, Listener},
-    clock,
+    clock::{self, Clock},
     crypto::{
         sealed_box,
-        secret::{EncryptionSecret, IdentitySecret, SendIdKey},
+        secret::{IdentitySecret, SendIdKey},
     },
     engine::{Account, EncryptionKey, Engine, InboxMode, Settings, TrustPolicy},
     harden,
+    keeper::Keeper,
     keystore::{KeyStore, Keys, Status},
     link::{self, Client, LinkConfig, LinkStatus, RelayUrl},
     model::Me,
@@ -50,6 +57,15 @@ pub(super) struct RunArgs {
     /// What a first contact needs: nothing (tofu), or handle#fingerprint (pinned).
     #[arg(long, env = "WAXWIRE_PROXY_TRUST_POLICY", default_value = "tofu", value_enum)]
     trust_policy: TrustPolicyArg,
+    /// Seconds of running time until the encryption key is replaced.
+    #[arg(long, env = "WAXWIRE_PROXY_KEY_ROTATION", default_value_t = 7 * 24 * 3_600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    key_rotation: u32,
+    /// Seconds of running time that a replaced key is kept once the queues were emptied. Peers may
+    /// seal to it for a day after the replacement: with less than that, messages are lost.
+    #[arg(long, env = "WAXWIRE_PROXY_KEY_RETENTION", default_value_t = 48 * 3_600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    key_retention: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -80,6 +96,8 @@ impl RunArgs {
                 TrustPolicyArg::Tofu => TrustPolicy::Tofu,
                 TrustPolicyArg::Pinned => TrustPolicy::Pinned,
             },
+            key_rotation: u64::from(self.key_rotation) * 1_000,
+            key_retention: u64::from(self.key_retention) * 1_000,
             ..Settings::default()
         }
     }
@@ -100,27 +118,30 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(args, store.keys()))
+    runtime.block_on(serve(args, store))
 }
 
-async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
+async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
+    let keys = key_store.keys();
     let folder = &args.state.state;
     let column_keys = column_keys(keys)?;
     let store = Store::open(folder, Arc::clone(&column_keys))?;
     let reader = Reader::open(folder, column_keys)?;
     let cursors = store.cursors()?;
-    let account = account(keys)?;
+    let clock = Clock::resume(store.running_time()?);
+    let account = account(keys, store.own_bundle()?.as_deref())?;
     let self_seal = self_seal_opens(&account);
+    let (client, me) = (client(keys)?, me(keys, &reader)?);
     let engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
     let (commands, link_commands) = mpsc::unbounded_channel();
-    let running = shell::start(engine, commands)?;
+    let running = shell::start(engine, clock, commands, Keeper::new(key_store))?;
     let listener = Listener::bind(&args.listen).await?;
 
     // The API stops first: what it still has to answer needs the link.
     let (api_cancel, link_cancel) = (CancellationToken::new(), CancellationToken::new());
     let (status, link_status) = watch::channel(LinkStatus::default());
     let config = LinkConfig {
-        client: Arc::new(client(keys)?),
+        client: Arc::new(client),
         cursors,
     };
     let link = tokio::spawn(link::run(
@@ -132,7 +153,7 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
         link_cancel.clone(),
     ));
     let config = ApiConfig {
-        me: me(keys, &reader)?,
+        me,
         inbox_mode: args.settings().inbox_mode,
         hosts: listener.hosts(),
         token: token(folder)?,
@@ -156,31 +177,47 @@ async fn serve(args: &RunArgs, keys: &Keys) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies of the secrets for the engine; the key store keeps its own until the process ends.
-fn account(keys: &Keys) -> anyhow::Result<Account> {
-    let mut encryption_keys = Vec::new();
-    for record in &keys.encryption {
-        encryption_keys.push(EncryptionKey {
-            number: record.number,
-            suite: record.suite,
-            secret: EncryptionSecret::from_slice(record.secret.expose_bytes())?,
-        });
-    }
-    let current = keys
-        .current_encryption_key()
-        .context("the key store holds no encryption key")?;
+/// Copies of the secrets for the engine; the key store keeps its own until the process ends. Which
+/// bundle the relay has is known from the state, or else from the key store.
+fn account(keys: &Keys, own_bundle: Option<&[u8]>) -> anyhow::Result<Account> {
+    let published = own_bundle.and_then(published_key);
+    let current = published.map(|(number, _)| number).or_else(|| {
+        let current = keys.encryption.iter().filter(|key| key.superseded_ms.is_none());
+        current.map(|key| key.number).min()
+    });
+    let key_number = current.context("the key store holds no encryption key")?;
+    let hash = published.map(|(_, hash)| hash).or(keys.bundle);
+    let held = keys.encryption.iter().map(|record| EncryptionKey {
+        number: record.number,
+        suite: record.suite,
+        secret: record.secret.duplicate(),
+        // Also where a crash came between the two files.
+        superseded: record
+            .superseded_ms
+            .or_else(|| (record.number < key_number).then(clock::unix)),
+        emptied: record.drained_running_ms,
+    });
     Ok(Account {
         handle: keys.handle.clone(),
         relay: keys.relay_id(),
         agent_id: keys.agent_id(),
         identity: IdentitySecret::from_slice(keys.identity.expose_seed())?,
         send_id_key: SendIdKey::from_slice(keys.send_id.expose_bytes())?,
-        encryption_keys,
-        key_number: current.number,
-        bundle_hash: keys.bundle.context("the key store holds no published bundle")?,
+        encryption_keys: held.collect(),
+        key_number,
+        bundle_hash: hash.context("the key store holds no published bundle")?,
+        bundle_number: keys.bundle_number,
+        recovery: keys.recovery,
         session: keys.session,
         incarnation: keys.incarnation,
     })
+}
+
+/// Number of the key in an own bundle, and the hash of the bundle.
+fn published_key(signed: &[u8]) -> Option<(u64, Hash)> {
+    let body = SignedBytes::decode(signed).ok()?.body;
+    let number = Bundle::decode(&body).ok()?.best_key()?.number;
+    Some((number, sha256(signed)))
 }
 
 /// Whether what is sealed to the own newest key opens.
@@ -220,7 +257,7 @@ fn me(keys: &Keys, reader: &Reader) -> anyhow::Result<Me> {
 #[expect(clippy::print_stdout, reason = "scripts wait for this line")]
 fn announce(listener: &Listener) {
     println!("listening on {listener}");
-    tracing::info!(time = clock::now().unix, "ready");
+    tracing::info!(time = clock::unix(), "ready");
 }
 
 /// Ends with the first signal to stop that comes after the call.

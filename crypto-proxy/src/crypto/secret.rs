@@ -235,6 +235,15 @@ impl EncryptionSecret {
         &self.bytes
     }
 
+    /// A second copy, for the key store beside the engine; each wipes itself.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            public: self.public,
+        }
+    }
+
     /// `X25519(self, public)`, all-zero if `public` is of small order: the caller has to refuse it.
     pub(super) fn agree(&self, public: &[u8; 32]) -> SharedSecret {
         StaticSecret::from(*self.bytes).diffie_hellman(&PublicKey::from(*public))

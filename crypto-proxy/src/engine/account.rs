@@ -5,7 +5,10 @@ use waxwire_shared::{
     suite::Suite,
 };
 
-use crate::crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey};
+use crate::{
+    crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey},
+    model::UnixMs,
+};
 
 /// One of the agent's own encryption keys.
 #[derive(Debug)]
@@ -16,6 +19,10 @@ pub struct EncryptionKey {
     pub suite: Suite,
     /// The secret half.
     pub secret: EncryptionSecret,
+    /// When a bundle with its successor was published, Unix milliseconds.
+    pub superseded: Option<UnixMs>,
+    /// The proxy's running time when its queues were found empty for the first time since.
+    pub emptied: Option<u64>,
 }
 
 /// The agent: identity, keys, numbering.
@@ -33,10 +40,14 @@ pub struct Account {
     pub send_id_key: SendIdKey,
     /// Own encryption keys that may still be sealed to.
     pub encryption_keys: Vec<EncryptionKey>,
-    /// Number of the newest of them.
+    /// Number of the one in the own current bundle.
     pub key_number: u64,
     /// Hash of the own current signed bundle.
     pub bundle_hash: Hash,
+    /// Highest number that an own bundle was ever given.
+    pub bundle_number: u64,
+    /// What bundles say of the recovery key.
+    pub recovery: Hash,
     /// This run of numbering.
     pub session: SessionId,
     /// Its incarnation.
@@ -80,6 +91,10 @@ pub struct Settings {
     pub gap_wait: u64,
     /// How long receipts are collected.
     pub receipt_delay: u64,
+    /// How much running time an own encryption key is published for.
+    pub key_rotation: u64,
+    /// How much running time a superseded key is kept after the queues were emptied.
+    pub key_retention: u64,
 }
 
 impl Default for Settings {
@@ -92,6 +107,8 @@ impl Default for Settings {
             bundle_age: 24 * 3_600 * 1_000,
             gap_wait: 2_000,
             receipt_delay: 250,
+            key_rotation: 7 * 24 * 3_600 * 1_000,
+            key_retention: 48 * 3_600 * 1_000,
         }
     }
 }

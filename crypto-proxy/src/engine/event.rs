@@ -8,6 +8,7 @@ use waxwire_shared::{
     wire::Role,
 };
 
+use super::EncryptionKey;
 use crate::model::{
     Added, DeliveryId, Group, HistoryShare, Invitation, InviteId, LocalConversation, MessageId, NewGroup,
     Peer, ProfileChange, Refusal, SendRequest, Sent, TrustDecision, UnixMs,
@@ -23,6 +24,9 @@ pub type SendToken = u64;
 pub struct Now {
     /// Unix milliseconds.
     pub unix: UnixMs,
+    /// How long this proxy has run in all, in milliseconds: own schedules follow it, because nobody
+    /// else can set it.
+    pub running: u64,
 }
 
 /// Something that happened.
@@ -150,6 +154,8 @@ pub enum LinkEvent {
     },
     /// Answer to [`RelayCall::Bundle`].
     Bundle(Handle, Result<BundleAnswer, LookupError>),
+    /// Answer to [`RelayCall::Publish`].
+    Published(Result<(), LookupError>),
     /// Answer to [`RelayCall::Append`].
     Appended(GroupId, Hash, AppendOutcome),
     /// Answer to [`RelayCall::Log`].
@@ -220,10 +226,55 @@ pub enum Effect {
     Ack(Vec<Cursor>),
     /// Ask the relay; every call is answered by one [`LinkEvent`], in any order.
     Call(RelayCall),
+    /// Make this durable in the key store, then offer the bundle to the relay by
+    /// [`RelayCall::Publish`]; if it cannot be made durable, nothing is offered and
+    /// [`LinkEvent::Published`] says that the relay was not reached.
+    OfferBundle(Box<Offer>),
+    /// Make this durable in the key store.
+    Keys(KeyChange),
     /// Drop the socket and resume from what was acknowledged.
     ResetLink,
     /// Tell those who wait at the local API.
     Notify(Notice),
+}
+
+/// An own bundle on its way to the relay.
+#[derive(Debug)]
+pub struct Offer {
+    /// The key in it, which the key store may not hold yet.
+    pub key: EncryptionKey,
+    /// The bundle's number.
+    pub number: u64,
+    /// The signed bundle.
+    pub bundle: Vec<u8>,
+}
+
+/// What happened to own encryption keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyChange {
+    /// The relay has a bundle: every key older than the one in it has a successor.
+    Published {
+        /// The bundle's number.
+        number: u64,
+        /// Its hash.
+        hash: Hash,
+        /// Number of the key in it.
+        key_number: u64,
+        /// When, Unix milliseconds.
+        at: UnixMs,
+    },
+    /// The queues were emptied for the first time since the successor of a key was published.
+    Emptied {
+        /// The key.
+        key_number: u64,
+        /// Running time of the proxy.
+        running: u64,
+    },
+    /// A key is not needed any more.
+    Erased {
+        /// The key.
+        key_number: u64,
+    },
 }
 
 /// A question to the relay, outside the stream of envelopes.
@@ -231,6 +282,8 @@ pub enum Effect {
 pub enum RelayCall {
     /// Look an agent's bundle up.
     Bundle(Handle),
+    /// Publish an own signed bundle.
+    Publish(Vec<u8>),
     /// Append a commit to a group's log; `body` is an [`Append`](waxwire_shared::api::append::Append).
     Append {
         /// The group; for a first commit its own hash.

@@ -120,7 +120,8 @@ impl Engine {
                 Err(refusal) => self.reply(asking.request, Err(refusal.clone())),
             }
         }
-        if verdict.is_ok() {
+        // Expiry binds senders; whose key it is, is known all the same.
+        if matches!(verdict, Ok(()) | Err(Refusal::RecipientKeyExpired { .. })) {
             self.release_held(handle, now)
         } else {
             Ok(())

@@ -11,12 +11,14 @@
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
+//! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
 mod event;
 mod inbox;
 mod lookup;
 mod outbox;
+mod own_keys;
 mod receipts;
 mod receive;
 mod send;
@@ -36,9 +38,10 @@ use waxwire_shared::{
 
 pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
 pub use event::{
-    AppendOutcome, Command, Effect, Event, GroupCommand, LinkEvent, LogPage, LookupError, Notice, Now,
-    RelayCall, Reply, RequestId, SendOutcome, SendToken,
+    AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
+    Now, Offer, RelayCall, Reply, RequestId, SendOutcome, SendToken,
 };
+pub use own_keys::{BundleDraft, sign_bundle};
 
 use crate::{
     model::{LocalConversation, Refusal, Severity, UnixMs},
@@ -51,6 +54,8 @@ pub struct Engine {
     settings: Settings,
     store: Store,
     rng: Box<dyn CryptoRng + Send>,
+    /// How long the proxy has run in all, as of the events that are being handled.
+    running: u64,
     volatile: Volatile,
     effects: Vec<Effect>,
     acks: BTreeMap<Queue, u64>,
@@ -68,6 +73,7 @@ struct Volatile {
     waiters: HashMap<SendToken, Vec<Waiter>>,
     lookups: HashMap<Handle, Lookup>,
     receipts_at: Option<UnixMs>,
+    own_keys: own_keys::OwnKeys,
 }
 
 /// A request that waits for the outcome of a send.
@@ -110,6 +116,7 @@ impl Engine {
             settings,
             store,
             rng,
+            running: 0,
             volatile: Volatile::default(),
             effects: Vec::new(),
             acks: BTreeMap::new(),
@@ -121,6 +128,7 @@ impl Engine {
     /// If the state cannot be written, nothing of the batch has happened: every request that waits
     /// is refused and the link starts over from what was acknowledged.
     pub fn handle_batch(&mut self, events: impl Iterator<Item = Event>, now: Now) -> Vec<Effect> {
+        self.running = now.running;
         let mut requests = Vec::new();
         match self.transact(events, &mut requests, now) {
             Ok(()) => {
@@ -139,7 +147,7 @@ impl Engine {
                     "the state cannot be written"
                 );
                 self.store.rollback();
-                self.start_over(requests)
+                self.start_over(requests, now.unix)
             }
         }
     }
@@ -162,6 +170,7 @@ impl Engine {
         for event in events {
             self.handle(event, now.unix)?;
         }
+        self.beat(now.unix)?;
         self.pump()?;
         self.store.commit()
     }
@@ -187,9 +196,13 @@ impl Engine {
                 self.alert("relay_changed", Severity::Critical, None, reason, now)
             }
             Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
-            Event::Link(LinkEvent::Head(cursor)) => self.drained(&cursor, now),
+            Event::Link(LinkEvent::Head(cursor)) => {
+                self.queue_emptied(cursor.queue, now)?;
+                self.drained(&cursor, now)
+            }
             Event::Link(LinkEvent::Outcome(token, outcome)) => self.outcome(token, outcome, now),
             Event::Link(LinkEvent::Bundle(handle, answer)) => self.bundle(&handle, answer, now),
+            Event::Link(LinkEvent::Published(answer)) => self.published(answer, now),
             Event::Link(LinkEvent::Appended(..) | LinkEvent::Log(..) | LinkEvent::Leaf(..)) => Ok(()),
             Event::Tick => self.tick(now),
         }
@@ -249,10 +262,11 @@ impl Engine {
     }
 
     /// Forgets everything volatile and refuses whoever waits.
-    fn start_over(&mut self, requests: Vec<RequestId>) -> Vec<Effect> {
+    fn start_over(&mut self, requests: Vec<RequestId>, now: UnixMs) -> Vec<Effect> {
         self.effects.clear();
         self.acks.clear();
         let lost = std::mem::take(&mut self.volatile);
+        self.volatile.own_keys = own_keys::OwnKeys::after_failure(self.running, now);
         let waiters = lost.waiters.into_values().flatten().map(|waiter| waiter.request);
         let lookups = lost
             .lookups

@@ -34,6 +34,7 @@ impl Engine {
     pub(super) fn link_up(&mut self, relay_time: u64, now: UnixMs) -> Result<(), StateError> {
         self.link_down();
         self.volatile.link_up = true;
+        self.volatile.own_keys.socket_came_up();
         // Receipts that were owed when the proxy last stopped.
         self.volatile
             .receipts_at
@@ -45,7 +46,7 @@ impl Engine {
             let reason = "the relay's clock and this machine's differ by more than five minutes";
             self.alert("clock_skew", Severity::Warning, None, reason, now)?;
         }
-        Ok(())
+        self.tend_keys(now)
     }
 
     /// What was in flight is offered again, in order, when the link is up.

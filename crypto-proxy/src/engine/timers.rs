@@ -27,7 +27,8 @@ impl Engine {
             .ok()
             .flatten()
             .map(|(since, _)| since + self.settings.gap_wait);
-        [volatile.retry_at, volatile.receipts_at, outbox, gap]
+        let beat = Some(volatile.own_keys.next_beat());
+        [volatile.retry_at, volatile.receipts_at, outbox, gap, beat]
             .into_iter()
             .flatten()
             .chain(waiters)

@@ -33,6 +33,7 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             let answer = client.bundle(&handle).await.map_err(failure);
             LinkEvent::Bundle(handle, answer)
         }
+        RelayCall::Publish(bundle) => LinkEvent::Published(publish(client, bundle).await),
         RelayCall::Append {
             group,
             commit,
@@ -51,6 +52,16 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             let leaf = client.leaf(&group, epoch, index).await.map_err(failure);
             LinkEvent::Leaf(group, epoch, leaf)
         }
+    }
+}
+
+async fn publish(client: &Client, bundle: Vec<u8>) -> Result<(), LookupError> {
+    let answer = client.put_bundle(bundle.clone()).await.map_err(failure)?;
+    // A relay that answers with another bundle did not take this one.
+    if answer.bundle.0 == bundle {
+        Ok(())
+    } else {
+        Err(LookupError::Unreachable)
     }
 }
 

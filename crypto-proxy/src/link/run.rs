@@ -206,7 +206,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     }
 
     fn note_up(&self, relay_time: u64) {
-        let now = clock::now().unix;
+        let now = clock::unix();
         tracing::info!("the link is up");
         self.status.send_modify(|status| {
             status.connected = true;
@@ -217,7 +217,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     }
 
     fn note_down(&self, fault: LinkFault) {
-        let now = clock::now().unix;
+        let now = clock::unix();
         self.status.send_modify(|status| {
             if status.connected || status.since == 0 {
                 status.since = now;

@@ -10,6 +10,7 @@ mod error;
 mod inbound;
 mod messages;
 mod outbox;
+mod own_bundle;
 mod peers;
 mod queues;
 mod reader;

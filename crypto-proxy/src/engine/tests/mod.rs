@@ -4,4 +4,5 @@
 mod hostile;
 mod lookup;
 mod net;
+mod own_keys;
 mod sending;

@@ -23,8 +23,8 @@ use waxwire_shared::{
 use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
-        Account, Command, Effect, EncryptionKey, Engine, Event, LinkEvent, LookupError, Notice, Now,
-        RelayCall, Reply, SendOutcome, SendToken, Settings,
+        Account, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent, LookupError, Notice,
+        Now, RelayCall, Reply, SendOutcome, SendToken, Settings,
     },
     model::{Alert, Destination, Message, Refusal, SendRequest},
     state::{ColumnKeys, Store},
@@ -47,6 +47,11 @@ pub(super) struct Node {
     pub(super) shown: Vec<Message>,
     pub(super) alerts: Vec<Alert>,
     pub(super) online: bool,
+    /// What its key store was told.
+    pub(super) changes: Vec<KeyChange>,
+    /// Own bundles that it offered to the relay, and what that does with the next ones.
+    pub(super) offered: Vec<Vec<u8>>,
+    pub(super) offers: VecDeque<Offered>,
     seed: u8,
     taken: BTreeMap<Queue, u64>,
 }
@@ -69,14 +74,19 @@ impl Node {
                 number: START,
                 suite: Suite::CLASSIC,
                 secret,
+                superseded: None,
+                emptied: None,
             }],
             key_number: START,
             bundle_hash: sha256(&bundle),
+            bundle_number: START,
+            recovery: Hash::from_bytes([0; 32]),
             session: SessionId::from_bytes([seed; 16]),
             incarnation: START,
         };
         let keys = Arc::new(ColumnKeys::new(StateMasterKey::generate(&mut rng)));
         let store = Store::in_memory(keys, [seed; 8]).unwrap();
+        store.put_own_bundle(&bundle).unwrap();
         let engine = Engine::new(account, settings, store, Box::new(rng));
         Self {
             engine,
@@ -87,6 +97,9 @@ impl Node {
             shown: Vec::new(),
             alerts: Vec::new(),
             online: false,
+            changes: Vec::new(),
+            offered: Vec::new(),
+            offers: VecDeque::new(),
             seed,
             taken: BTreeMap::new(),
         }
@@ -151,6 +164,17 @@ pub(super) enum Fault {
     Refuse(ProblemType),
 }
 
+/// What the relay does with an own bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// Takes it; the answer is lost.
+    LoseAnswer,
+    /// Says that it cannot be reached.
+    Lose,
+    /// Refuses it.
+    Refuse(ProblemType),
+}
+
 /// Engines and the relay between them.
 pub(super) struct Net {
     pub(super) nodes: Vec<Node>,
@@ -160,6 +184,8 @@ pub(super) struct Net {
     pub(super) stored: Vec<(AgentId, Lane, Vec<u8>)>,
     pub(super) bundles: HashMap<Handle, Vec<u8>>,
     pub(super) relay_down: bool,
+    /// How much of the time since the start no proxy ran.
+    pub(super) away: u64,
     mids: HashMap<(AgentId, Mid), Hash>,
     next_request: u64,
 }
@@ -177,6 +203,7 @@ impl Net {
             stored: Vec::new(),
             bundles,
             relay_down: false,
+            away: 0,
             mids: HashMap::new(),
             next_request: 0,
         };
@@ -290,7 +317,10 @@ impl Net {
     pub(super) fn feed(&mut self, index: usize, events: Vec<Event>) {
         let mut queue = VecDeque::from(vec![events]);
         while let Some(events) = queue.pop_front() {
-            let now = Now { unix: self.now };
+            let now = Now {
+                unix: self.now,
+                running: self.now - START - self.away,
+            };
             let effects = self.nodes[index].engine.handle_batch(events.into_iter(), now);
             let answers: Vec<Event> = effects
                 .into_iter()
@@ -325,7 +355,21 @@ impl Net {
             }
             // No group takes part in these tests.
             Effect::Call(_) | Effect::Notify(Notice::Invited(_)) => None,
-            Effect::ResetLink => panic!("the state failed"),
+            Effect::OfferBundle(offer) => {
+                let answer = self.publish(index, offer.bundle);
+                Some(Event::Link(LinkEvent::Published(answer)))
+            }
+            Effect::Keys(change) => {
+                self.nodes[index].changes.push(change);
+                None
+            }
+            Effect::ResetLink => {
+                let mut changes = self.nodes[index].changes.iter();
+                let published = changes.any(|change| matches!(change, KeyChange::Published { .. }));
+                assert!(published, "the state failed");
+                let relay_time = self.now;
+                Some(Event::Link(LinkEvent::Up { relay_time }))
+            }
             Effect::Notify(Notice::Message(message)) => {
                 self.nodes[index].shown.push(*message);
                 None
@@ -334,6 +378,24 @@ impl Net {
                 self.nodes[index].alerts.push(*alert);
                 None
             }
+        }
+    }
+
+    fn publish(&mut self, index: usize, bundle: Vec<u8>) -> Result<(), LookupError> {
+        let node = &mut self.nodes[index];
+        node.offered.push(bundle.clone());
+        let handle = node.handle.clone();
+        match node.offers.pop_front() {
+            None => {
+                self.bundles.insert(handle, bundle);
+                Ok(())
+            }
+            Some(Offered::LoseAnswer) => {
+                self.bundles.insert(handle, bundle);
+                Err(LookupError::Unreachable)
+            }
+            Some(Offered::Lose) => Err(LookupError::Unreachable),
+            Some(Offered::Refuse(kind)) => Err(LookupError::Refused(Box::new(Problem::new(kind)))),
         }
     }
 
