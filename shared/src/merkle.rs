@@ -48,6 +48,61 @@ pub fn inclusion_path(leaves: &[Hash], index: usize) -> Vec<Hash> {
     path
 }
 
+/// A tree with all its nodes, for whoever gives out many paths: each costs no hashing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// From the leaf hashes to the root. A node without a neighbour stands in the next level as it is.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Tree {
+    /// The tree over leaf hashes.
+    #[must_use]
+    pub fn new(leaves: Vec<Hash>) -> Self {
+        let mut level = leaves;
+        let mut levels = Vec::new();
+        while level.len() > 1 {
+            let pairs = level.chunks(2).map(|pair| match pair {
+                [left, right] => node_hash(left, right),
+                _ => pair[0],
+            });
+            let next = pairs.collect();
+            levels.push(std::mem::replace(&mut level, next));
+        }
+        levels.push(level);
+        Self { levels }
+    }
+
+    /// The same as [`root`].
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.levels.last().map_or_else(|| root(&[]), |top| root(top))
+    }
+
+    /// The same as [`inclusion_path`].
+    #[must_use]
+    pub fn inclusion_path(&self, index: usize) -> Vec<Hash> {
+        if index >= self.len() {
+            return Vec::new();
+        }
+        let siblings = (0..).zip(&self.levels);
+        let siblings = siblings.filter_map(|(height, level)| level.get((index >> height) ^ 1));
+        siblings.copied().collect()
+    }
+
+    /// Number of leaves.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.levels.first().map_or(0, Vec::len)
+    }
+
+    /// Whether there is no leaf.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Whether `leaf` (its hash) is number `index` of `size` leaves under `root` (RFC 9162, 2.1.3.2).
 #[must_use]
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> bool {
@@ -174,6 +229,19 @@ mod tests {
                 assert!(!verify_inclusion(leaf, index, size, &path, &leaf_hash(b"root")));
                 let longer = [path.as_slice(), &[root]].concat();
                 assert!(!verify_inclusion(leaf, index, size, &longer, &root));
+            }
+        }
+    }
+
+    #[test]
+    fn tree_gives_the_same_root_and_paths() {
+        for size in 0..70_u64 {
+            let leaves: Vec<Hash> = (0..size).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+            let tree = Tree::new(leaves.clone());
+            assert_eq!(tree.root(), root(&leaves), "{size}");
+            for index in 0..=leaves.len() + 1 {
+                let path = inclusion_path(&leaves, index);
+                assert_eq!(tree.inclusion_path(index), path, "{index} of {size}");
             }
         }
     }
