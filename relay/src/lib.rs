@@ -6,7 +6,8 @@
 //!
 //! The way of an envelope: [`api`] (who sends) -> [`delivery::send`] (what may be read of it) ->
 //! [`store`] (one writer, one commit) -> [`delivery`] (the sockets of its recipient). Nothing reaches
-//! back: the store knows no HTTP, and a socket learns of a commit through the hub alone.
+//! back: the store knows no HTTP, and a socket learns of a commit through the hub alone. A commit of a
+//! group goes [`api`] -> [`groups`] (is it valid) -> [`store`] (does it continue the log).
 
 pub mod accounts;
 pub mod admin;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod groups;
 pub mod identity;
 pub mod logging;
 pub mod metrics;

@@ -88,6 +88,24 @@ impl Histogram {
     }
 }
 
+/// What becomes of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appending {
+    /// The commit is the head of its log.
+    Appended,
+    /// It was in the log before.
+    Repeated,
+    /// Another was faster.
+    Conflict,
+    /// It is not valid or not allowed.
+    Refused,
+    /// The relay could not tell.
+    Failed,
+}
+
+/// The same as labels.
+const APPENDS: [&str; 5] = ["appended", "repeated", "conflict", "refused", "failed"];
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -113,6 +131,10 @@ pub struct Metrics {
     pub stored: Counter,
     /// Sends that were answered repeated.
     pub repeated: Counter,
+    /// Appends to logs by outcome, in the order of [`APPENDS`].
+    appends: [Counter; APPENDS.len()],
+    /// Deliveries of group messages and commits, pushed or read.
+    pub group_deliveries: Counter,
     /// Deliveries pushed from memory.
     pub pushed: Counter,
     /// Deliveries read from the table.
@@ -143,6 +165,8 @@ impl Default for Metrics {
             failed_batches: Counter::default(),
             stored: Counter::default(),
             repeated: Counter::default(),
+            appends: Default::default(),
+            group_deliveries: Counter::default(),
             pushed: Counter::default(),
             read: Counter::default(),
             connections: Gauge::default(),
@@ -166,6 +190,11 @@ impl Metrics {
     /// Counts an accepted send.
     pub fn accept(&self, repeated: bool) {
         if repeated { &self.repeated } else { &self.stored }.add(1);
+    }
+
+    /// Counts an append.
+    pub fn count_append(&self, outcome: Appending) {
+        self.appends[outcome as usize].add(1);
     }
 
     /// Counts an answered request.
@@ -197,6 +226,10 @@ impl Metrics {
             let name = uri.rsplit(':').next().unwrap_or_default();
             page.line(&format!("refusals_total{{type=\"{name}\"}}"), counter.get());
         }
+        page.head("appends_total", "counter", "Appends to logs by outcome.");
+        for (outcome, counter) in APPENDS.iter().zip(&self.appends) {
+            page.line(&format!("appends_total{{outcome=\"{outcome}\"}}"), counter.get());
+        }
         for (name, help, counter) in [
             ("stored_total", "Sends answered stored.", &self.stored),
             ("repeated_total", "Sends answered repeated.", &self.repeated),
@@ -209,6 +242,11 @@ impl Metrics {
                 "deliveries_pushed_total",
                 "Deliveries pushed from memory.",
                 &self.pushed,
+            ),
+            (
+                "group_deliveries_total",
+                "Deliveries of group messages and commits, pushed or read.",
+                &self.group_deliveries,
             ),
             (
                 "deliveries_read_total",

@@ -12,6 +12,7 @@ use crate::{
     accounts::auth::Auth,
     config::{Limits, MasterKey},
     delivery::Delivery,
+    groups::Groups,
     identity::RelayIdentity,
     rng::Random,
 };
@@ -25,6 +26,8 @@ pub struct Relay {
     pub identity: RelayIdentity,
     /// Accounts by API key.
     pub auth: Auth,
+    /// Commits and leaves of groups.
+    pub groups: Arc<Groups>,
     /// Who may register.
     pub registration: Registration,
     /// Opens the administration API.

@@ -1,5 +1,7 @@
 //! For tests: a relay on a free port with a database of its own, agents, and a small HTTP client.
 
+pub(crate) mod groups;
+
 use std::{
     sync::{
         Arc,
@@ -221,9 +223,13 @@ impl TestRelay {
             .await
     }
 
+    pub(crate) async fn post_octets(&self, path: &str, key: &str, body: &[u8]) -> Answer {
+        let body = Some(("application/octet-stream", body.to_vec()));
+        self.call(Method::POST, path, Some(key), body).await
+    }
+
     pub(crate) async fn send(&self, key: &str, envelope: &[u8]) -> Answer {
-        let body = Some(("application/octet-stream", envelope.to_vec()));
-        self.call(Method::POST, "/v1/envelopes", Some(key), body).await
+        self.post_octets("/v1/envelopes", key, envelope).await
     }
 
     /// Registers an agent whose keys follow from its handle.

@@ -86,9 +86,20 @@ impl<const MAX: usize, S: Send + Sync> FromRequest<S> for Octets<MAX> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        require_type(request.headers(), "application/octet-stream")?;
-        read_body(request, MAX, "request body").await.map(Self)
+        octets(request, MAX).await.map(Self)
     }
+}
+
+/// The same, read when the handler wants it.
+pub(super) async fn octets(request: Request, max: usize) -> Result<Bytes, ApiError> {
+    require_type(request.headers(), "application/octet-stream")?;
+    read_body(request, max, "request body").await
+}
+
+/// The length that a body is announced to have.
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
@@ -105,11 +116,7 @@ fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
 
 async fn read_body(request: Request, max: usize, name: &str) -> Result<Bytes, ApiError> {
     let too_large = |actual: u64| ApiError::new(ProblemType::TooLarge).limit(name, max as u64, actual);
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if let Some(length) = announced
+    if let Some(length) = announced_length(request.headers())
         && length > max as u64
     {
         return Err(too_large(length));

@@ -160,6 +160,9 @@ async fn group_envelopes_find_no_group() {
 async fn every_private_route_needs_a_key_in_its_header() {
     let relay = TestRelay::start().await;
     let alice = relay.register("alice").await;
+    let group = "ab".repeat(32);
+    let commits = format!("/v1/groups/{group}/commits");
+    let leaf = format!("/v1/groups/{group}/epochs/1/leaves/0");
     let routes = [
         (Method::GET, "/v1/agents/me"),
         (Method::PUT, "/v1/agents/me/bundle"),
@@ -168,6 +171,9 @@ async fn every_private_route_needs_a_key_in_its_header() {
         (Method::GET, "/v1/queues"),
         (Method::GET, "/v1/queues/mail/envelopes"),
         (Method::POST, "/v1/acks"),
+        (Method::POST, "/v1/groups"),
+        (Method::POST, &commits),
+        (Method::GET, &leaf),
         (Method::GET, "/v1/link"),
     ];
     let mut wrong = alice.key.clone();

@@ -11,6 +11,9 @@ mod challenges;
 mod envelopes;
 mod error;
 mod extract;
+mod groups;
+#[cfg(test)]
+mod groups_tests;
 mod health;
 #[cfg(test)]
 mod hostile_tests;
@@ -47,6 +50,12 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}/envelopes", get(queues::envelopes))
         .route("/v1/acks", post(acks::post))
+        .route("/v1/groups", post(groups::create))
+        .route("/v1/groups/{group}/commits", post(groups::append))
+        .route(
+            "/v1/groups/{group}/epochs/{epoch}/leaves/{index}",
+            get(groups::leaf),
+        )
         .route("/v1/link", get(link::get))
         .merge(admin.unwrap_or_default())
         .fallback(error::not_found)

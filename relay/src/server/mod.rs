@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     config::Config,
     delivery::{Delivery, Hub, Timing},
+    groups::Groups,
     identity::RelayIdentity,
     metrics::Metrics,
     relay::{Relay, RequestIds},
@@ -112,6 +113,12 @@ impl Server {
         let store = Store::open(&config.database, context).await?;
         let identity = identity(&store, &*random).await?;
         let prefix = u32::from_be_bytes(rng::array(&*random)?);
+        let groups = Groups::new(
+            store.clone(),
+            *identity.id(),
+            Arc::clone(&metrics),
+            config.limits.group_members,
+        );
         let relay = Arc::new(Relay {
             delivery: Arc::new(Delivery {
                 store,
@@ -123,6 +130,7 @@ impl Server {
             }),
             identity,
             auth: Auth::default(),
+            groups: Arc::new(groups),
             registration: config.registration,
             master_key: config.master_key,
             limits: config.limits,

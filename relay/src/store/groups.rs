@@ -162,7 +162,7 @@ pub struct Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// The log's head from now on.
-    Appended,
+    Appended(GroupRecord),
     /// The very commit is in the log at this position.
     Repeated {
         /// Its position.

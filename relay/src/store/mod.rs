@@ -459,3 +459,10 @@ pub enum RetainError {
 pub(crate) const fn test_queue(number: i64) -> QueueNo {
     QueueNo(number)
 }
+
+/// An agent number for the same tests.
+#[cfg(test)]
+#[must_use]
+pub(crate) const fn test_agent(number: i64) -> AgentNo {
+    AgentNo(number)
+}

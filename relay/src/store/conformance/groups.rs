@@ -49,10 +49,13 @@ impl Log {
             rekey: Some((1, Bytes::from_static(b"leaves 1"))),
             effect: joined(&[founder]),
         };
-        assert_eq!(world.store.append(first).await, Ok(AppendOutcome::Appended));
+        let Ok(AppendOutcome::Appended(record)) = world.store.append(first).await else {
+            panic!("not appended");
+        };
+        assert_eq!(world.store.group(&id).await.unwrap(), Some(record));
         Self {
             id,
-            record: world.store.group(&id).await.unwrap().unwrap(),
+            record,
             next: 1,
             previous: Hash::from_bytes([number; 32]),
             epoch: 1,
@@ -83,7 +86,7 @@ impl Log {
 
     pub(super) async fn append<B: Backend>(&mut self, world: &World<B>, commit: NewCommit) {
         let outcome = world.store.append(commit.clone()).await;
-        assert_eq!(outcome, Ok(AppendOutcome::Appended));
+        assert_eq!(outcome, Ok(AppendOutcome::Appended(self.record)));
         self.next += 1;
         self.previous = commit.hash;
         self.epoch = commit.rekey.map_or(self.epoch, |(epoch, _)| epoch);
@@ -173,7 +176,7 @@ pub(crate) async fn racing_commits_have_one_winner<B: Backend>() {
         let appends = (0..8).map(|tag| world.store.append(log.commit(tag, Effect::default())));
         let outcomes = futures_util::future::join_all(appends).await;
         let winners: Vec<usize> = (0..8)
-            .filter(|tag| outcomes[*tag] == Ok(AppendOutcome::Appended))
+            .filter(|tag| outcomes[*tag] == Ok(AppendOutcome::Appended(log.record)))
             .collect();
         assert_eq!(winners.len(), 1);
         let losers = outcomes
@@ -338,7 +341,7 @@ pub(crate) async fn no_message_is_stored_behind_the_end_of_its_epoch<B: Backend>
         world.store.append(leave).await
     };
     let (outcomes, left) = tokio::join!(futures_util::future::join_all(sends), leaving);
-    assert_eq!(left, Ok(AppendOutcome::Appended));
+    assert_eq!(left, Ok(AppendOutcome::Appended(log.record)));
     let stored = outcomes
         .iter()
         .filter(|outcome| matches!(outcome, Ok(SendOutcome::Stored { .. })));

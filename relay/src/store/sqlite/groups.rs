@@ -63,7 +63,7 @@ fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<Appe
         message_head: message_head.cast_unsigned(),
         changes,
     });
-    Ok(AppendOutcome::Appended)
+    Ok(AppendOutcome::Appended(group))
 }
 
 fn held_at(connection: &Connection, group: &GroupRecord, hash: &Hash) -> rusqlite::Result<Option<u64>> {
