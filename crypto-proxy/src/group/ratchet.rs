@@ -126,7 +126,7 @@ impl Chain {
     ///
     /// # Security
     /// An index is believed as little as the ciphertext beside it. A forged one costs the reader at
-    /// most 65,536 derivations and 2,048 more, some 80 ms on one core, and changes nothing.
+    /// most 65,536 derivations and 2,048 more, some 40 ms on one core, and changes nothing.
     ///
     /// # Vectors
     /// `vectors/kdf.json`

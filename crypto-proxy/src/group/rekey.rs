@@ -112,7 +112,7 @@ pub enum RekeyerFault {
 /// cores make the boxes, which are all of them from 64 members on.
 ///
 /// Takes about 400 bytes for a member while it runs, 4 MB for the largest group; the encoded leaves are
-/// about 145 bytes for each.
+/// about 156 bytes for each.
 ///
 /// # Errors
 /// [`PrepareError`]. Nothing was drawn from `rng` then.
