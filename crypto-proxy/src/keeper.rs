@@ -1,10 +1,18 @@
-//! Carries into the key store what the engine decides about keys, while the proxy runs.
+//! The key store of a running proxy: takes in what the engine decides about keys and the API keys
+//! that the relay gives.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use waxwire_shared::{
+    api::rest::{Base64Bytes, ChallengeRequest, Purpose},
+    ids::{AgentId, Nonce32},
+};
+
 use crate::{
+    credential::ApiKey,
     engine::{KeyChange, Offer},
     keystore::{EncryptionRecord, KeyStore, KeyStoreError, Keys},
+    link::{Credentials, Possession, PossessionError},
     rng::OsRng,
 };
 
@@ -17,6 +25,39 @@ struct Kept {
     store: KeyStore,
     /// Something is not durable yet.
     unsaved: bool,
+}
+
+impl Credentials for Keeper {
+    fn agent_id(&self) -> AgentId {
+        self.lock().store.keys().agent_id()
+    }
+
+    fn request(&self, nonce: Nonce32) -> ChallengeRequest {
+        possession(self.lock().store.keys()).request(nonce)
+    }
+
+    fn answer(&self, challenge: &[u8], nonce: &Nonce32) -> Result<Base64Bytes, PossessionError> {
+        possession(self.lock().store.keys()).answer(challenge, nonce)
+    }
+
+    fn keep(&self, key: ApiKey) {
+        let saved = self.change(|keys| keys.api_key = Some(key));
+        if let Err(error) = saved {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the key store cannot be written"
+            );
+        }
+    }
+}
+
+fn possession(keys: &Keys) -> Possession<'_> {
+    Possession {
+        purpose: Purpose::ApiKey,
+        handle: &keys.handle,
+        identity: &keys.identity,
+        relay: &keys.relay.identity,
+    }
 }
 
 impl Keeper {

@@ -7,7 +7,8 @@
 //!
 //! - [`crypto`], [`keystore`]: secret keys and what is done with them; the key file
 //! - [`group`]: chains and rekeys of groups, without I/O
-//! - [`keeper`]: carries the engine's decisions about keys into the key file
+//! - [`keeper`]: carries decisions about keys into the key file while the proxy runs
+//! - [`credential`]: the API key at the relay
 //! - [`engine`]: the one place where a message is decided upon
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`link`]: the connection to the relay
@@ -20,6 +21,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod credential;
 pub mod crypto;
 pub mod engine;
 pub mod fault;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use waxwire_tests::{Agent, Proxy, Relay, eventually, scenario, world::World};
+use serde_json::Value;
+use waxwire_tests::{Agent, Proxy, Relay, eventually, program::run, scenario, world::World};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -148,6 +149,60 @@ fn crash_at_any_step_of_a_rotation_costs_no_message() {
                 assert_eq!(agent.receive().await.context(fault)?.client_msg_id, id);
             }
         }
+        Ok(())
+    });
+}
+
+/// Runs a command of the relay's operator.
+async fn operator<const N: usize>(relay: &Relay, arguments: [&str; N]) -> anyhow::Result<()> {
+    run(relay.tool(arguments)?, SOON).await?.success().map(drop)
+}
+
+async fn until_alert(agent: &Agent, kind: &str) -> anyhow::Result<Value> {
+    eventually(&format!("the alert {kind}"), SOON, async || {
+        let alerts = agent.alerts().await?;
+        Ok(alerts.into_iter().find(|alert| alert["type"] == kind))
+    })
+    .await
+}
+
+#[test]
+fn revoked_api_key_is_replaced_on_proof_of_identity_and_kept() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        operator(&pair.relay, ["admin", "revoke", "bob"]).await?;
+        until_alert(&bob, "api_key_replaced").await?;
+        bob.until_ready().await?;
+        alice.send_text("bob", "to-bob", "after the revocation").await?;
+        assert_eq!(bob.receive().await?.client_msg_id, "to-bob");
+        bob.send_text("alice", "from-bob", "under the new key").await?;
+        alice.receive().await?;
+        // The key is in the store: a new process is let in by it.
+        pair.bob.crash().await?;
+        bob.until_ready().await?;
+        let alerts = bob.alerts().await?;
+        let replaced = alerts.iter().filter(|alert| alert["type"] == "api_key_replaced");
+        assert_eq!(replaced.count(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn suspended_agent_gets_no_new_key() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let bob = pair.bob.agent()?;
+        operator(&pair.relay, ["admin", "suspend", "bob"]).await?;
+        operator(&pair.relay, ["admin", "revoke", "bob"]).await?;
+        let alert = until_alert(&bob, "relay_unauthorized").await?;
+        assert!(
+            alert["reason"].as_str().unwrap_or_default().contains("suspended"),
+            "{alert}"
+        );
+        assert_eq!(bob.get("/readyz").await?.status, 503);
+        let log = std::fs::read_to_string(world.folder().join("logs").join("relay.log"))?;
+        assert!(!log.contains("API key replaced"));
         Ok(())
     });
 }

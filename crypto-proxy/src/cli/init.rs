@@ -18,26 +18,22 @@ use rand_core::Rng as _;
 use waxwire_shared::{
     api::{
         problem::ProblemType,
-        rest::{Base64Bytes, ChallengeRequest, Purpose, RegisterRequest},
+        rest::{Base64Bytes, Purpose, RegisterRequest},
     },
     fingerprint::Fingerprint,
     hash::sha256,
     ids::{Handle, Nonce32, RelayId},
-    labels::Label,
-    sign::{SignedBytes, Unverified},
-    wire::{Challenge, ChallengePurpose, Document as _},
 };
 
 use super::StateArgs;
 use crate::{
     clock,
+    credential::ApiKey,
     crypto::{recovery::RecoverySecret, secret::StateMasterKey},
     engine::{BundleDraft, sign_bundle},
     harden,
-    keystore::{
-        ApiKey, Argon2Cost, KeyStore, KeyStoreError, Keys, RelayPin, STORE_FILE, Status, UnlockOrigin,
-    },
-    link::{CallError, Client, RelayUrl, VerifiedRelay, verify_relay},
+    keystore::{Argon2Cost, KeyStore, KeyStoreError, Keys, RelayPin, STORE_FILE, Status, UnlockOrigin},
+    link::{CallError, Client, Possession, RelayUrl, VerifiedRelay, verify_relay},
     rng::OsRng,
     state::{ColumnKeys, Store},
 };
@@ -89,7 +85,7 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
     let token = make_token(&args.state.state)?;
     note_bundle(&args.state.state, store.keys(), &registered.bundle)?;
     let keys = store.keys_mut();
-    keys.api_key = Some(ApiKey::new(registered.api_key));
+    keys.api_key = Some(registered.api_key);
     keys.bundle = Some(sha256(&registered.bundle));
     keys.status = Status::Active;
     store.save(&mut OsRng)?;
@@ -189,7 +185,7 @@ pub(super) fn column_keys(keys: &Keys) -> anyhow::Result<Arc<ColumnKeys>> {
 
 /// What registration gave.
 struct Registration {
-    api_key: String,
+    api_key: ApiKey,
     bundle: Vec<u8>,
 }
 
@@ -200,14 +196,15 @@ async fn register(
     keys: &Keys,
     invite: Option<String>,
 ) -> anyhow::Result<Registration> {
-    let request = ChallengeRequest {
+    let possession = Possession {
         purpose: Purpose::Register,
-        handle: keys.handle.clone(),
-        identity: Base64Bytes(keys.identity.public().to_prefixed()),
-        nonce: nonce(),
+        handle: &keys.handle,
+        identity: &keys.identity,
+        relay: &relay.identity,
     };
-    let challenge = client.challenge(&request).await?.challenge;
-    let proof = prove(&challenge.0, relay, keys, &request.nonce)?;
+    let nonce = nonce();
+    let challenge = client.challenge(&possession.request(nonce)).await?.challenge;
+    let proof = possession.answer(&challenge.0, &nonce)?;
     let bundle = first_bundle(relay.relay_id, keys)?;
     let request = RegisterRequest {
         challenge,
@@ -233,31 +230,9 @@ async fn register(
         "the relay answered with the id of another agent"
     );
     Ok(Registration {
-        api_key: registered.api_key,
+        api_key: ApiKey::new(registered.api_key)?,
         bundle,
     })
-}
-
-/// Signs a challenge after making sure that this relay made it for this very purpose.
-fn prove(
-    challenge: &[u8],
-    relay: &VerifiedRelay,
-    keys: &Keys,
-    nonce: &Nonce32,
-) -> anyhow::Result<Base64Bytes> {
-    let verified = Unverified::<Challenge>::decode(challenge)?
-        .verify_by(&relay.identity)
-        .context("the relay's challenge is not authentic")?;
-    let body = verified.body();
-    let expected = body.relay == relay.relay_id
-        && body.purpose == ChallengePurpose::Register
-        && body.handle == keys.handle
-        && body.identity == *keys.identity.public()
-        && body.agent_nonce == *nonce;
-    ensure!(expected, "the relay's challenge is not for this registration");
-    let signed = SignedBytes::decode(challenge)?;
-    let proof = keys.identity.sign(Label::SigProof, &[&signed.body]);
-    Ok(Base64Bytes(proof.as_bytes().to_vec()))
 }
 
 fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Vec<u8>> {

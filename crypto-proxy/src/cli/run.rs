@@ -133,8 +133,9 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let self_seal = self_seal_opens(&account);
     let (client, me) = (client(keys)?, me(keys, &reader)?);
     let engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
+    let keeper = Keeper::new(key_store);
     let (commands, link_commands) = mpsc::unbounded_channel();
-    let running = shell::start(engine, clock, commands, Keeper::new(key_store))?;
+    let running = shell::start(engine, clock, commands, keeper.clone())?;
     let listener = Listener::bind(&args.listen).await?;
 
     // The API stops first: what it still has to answer needs the link.
@@ -143,6 +144,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let config = LinkConfig {
         client: Arc::new(client),
         cursors,
+        credentials: Arc::new(keeper),
     };
     let link = tokio::spawn(link::run(
         config,
@@ -233,8 +235,7 @@ fn client(keys: &Keys) -> anyhow::Result<Client> {
     // Whether http:// is allowed was decided at init.
     let url = RelayUrl::parse(&keys.relay.url, true)?;
     let api_key = keys.api_key.as_ref().context("the key store holds no API key")?;
-    let api_key = link::ApiKey::new(api_key.expose_text().to_owned())?;
-    Ok(Client::new(url)?.authorized(&api_key, RelayId::of(&keys.relay.identity), OsRng))
+    Ok(Client::new(url)?.authorized(api_key, RelayId::of(&keys.relay.identity), OsRng))
 }
 
 fn token(folder: &Path) -> anyhow::Result<ApiToken> {

@@ -146,6 +146,8 @@ pub enum LinkEvent {
         /// Because the relay's operator has suspended the agent.
         suspended: bool,
     },
+    /// The relay did not accept our API key and gave another one on proof of our identity.
+    KeyReplaced,
     /// Another relay answers at the relay's address; nothing is sent to it. Told once until the
     /// socket was up again.
     RelayChanged {

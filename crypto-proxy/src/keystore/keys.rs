@@ -1,16 +1,15 @@
 //! What a key store holds.
 
-use std::fmt;
-
+use crate::{
+    credential::ApiKey,
+    crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
+};
 use rand_core::CryptoRng;
 use waxwire_shared::{
     identity::IdentityKey,
     ids::{AgentId, Handle, Hash, RelayId, SessionId},
     suite::Suite,
 };
-use zeroize::ZeroizeOnDrop;
-
-use crate::crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey};
 
 /// Everything that a proxy must not lose and nobody else may have (docs/protocol.md, 8.1).
 ///
@@ -96,10 +95,6 @@ pub struct EncryptionRecord {
     pub drained_running_ms: Option<u64>,
 }
 
-/// The bearer credential that authorises transport at the relay.
-#[derive(ZeroizeOnDrop)]
-pub struct ApiKey(Box<str>);
-
 impl Keys {
     /// Fresh secrets for a new agent: identity, send-id key, state key and one encryption key,
     /// numbered `now_ms`, as are incarnation and the first bundle.
@@ -175,25 +170,5 @@ impl EncryptionRecord {
             superseded_ms: None,
             drained_running_ms: None,
         }
-    }
-}
-
-impl ApiKey {
-    /// Wraps an API key.
-    #[must_use]
-    pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the relay's `Authorization` header.
-    #[must_use]
-    pub const fn expose_text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey")
     }
 }

@@ -30,7 +30,7 @@ use self::format::{Bytes, Header, Kdf};
 pub use self::{
     cost::{Argon2Cost, CostError},
     error::KeyStoreError,
-    keys::{ApiKey, EncryptionRecord, FormerIdentity, Keys, RelayPin, Status},
+    keys::{EncryptionRecord, FormerIdentity, Keys, RelayPin, Status},
     slots::Slot,
     unlock::{
         CREDENTIAL, KEY_FILE, Passphrase, Unlock, UnlockError, UnlockKind, UnlockOrigin, UnlockSources,

@@ -25,12 +25,15 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{
-    ApiKey, EncryptionRecord, FormerIdentity, Keys, RelayPin, Status,
+    EncryptionRecord, FormerIdentity, Keys, RelayPin, Status,
     format::{Bytes, Short},
 };
-use crate::crypto::{
-    SecretLengthError,
-    secret::{EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
+use crate::{
+    credential::ApiKey,
+    crypto::{
+        SecretLengthError,
+        secret::{EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
+    },
 };
 
 /// A sealed part of the key store.
@@ -157,9 +160,8 @@ pub(super) fn decode(mut contents: BTreeMap<Slot, Plaintext>) -> Result<Keys, Sl
     let account = read_account(&account).map_err(|_| Slot::Account)?;
     let instance = read_instance(&instance).map_err(|_| Slot::Instance)?;
     let text = |bytes: &Plaintext| {
-        std::str::from_utf8(bytes)
-            .map(ApiKey::new)
-            .map_err(|_| Slot::ApiKey)
+        let text = std::str::from_utf8(bytes).map_err(|_| Slot::ApiKey)?;
+        ApiKey::new(text).map_err(|_| Slot::ApiKey)
     };
     Ok(Keys {
         status: instance.status,

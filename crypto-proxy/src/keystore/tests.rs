@@ -15,7 +15,10 @@ use waxwire_shared::{
 };
 
 use super::*;
-use crate::crypto::{secret::IdentitySecret, testing::rng};
+use crate::{
+    credential::ApiKey,
+    crypto::{secret::IdentitySecret, testing::rng},
+};
 
 /// A folder that a key store can be made in, and what unlocks it.
 struct Place {
@@ -91,7 +94,7 @@ fn full_keys() -> Keys {
         status: Status::Restoring,
         former_identities: [5, 6].map(former).into(),
         next_identity: Some(IdentitySecret::generate(rng)),
-        api_key: Some(ApiKey::new("wax_0123456789")),
+        api_key: Some(ApiKey::new("wax_0123456789").unwrap()),
         session: SessionId::from_bytes([7; 16]),
         incarnation: 8,
         bundle_number: u64::MAX,
@@ -165,7 +168,7 @@ fn save_counts_generations_and_keeps_changes() {
     let place = Place::with_key_file();
     let mut store = place.create(new_keys());
     assert_eq!(store.generation(), 1);
-    store.keys_mut().api_key = Some(ApiKey::new("wax_1"));
+    store.keys_mut().api_key = Some(ApiKey::new("wax_1").unwrap());
     store.keys_mut().status = Status::Active;
     store.save(&mut rng(5)).unwrap();
     store.keys_mut().encryption.clear();

@@ -31,14 +31,14 @@ use waxwire_shared::{
     },
     ids::{GroupId, Handle, Nonce32, RelayId},
 };
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     dial::{Dialer, TlsError},
     identity::{RelayChanged, verify_relay},
     url::RelayUrl,
 };
-use crate::engine::LogPage;
+use crate::{credential::ApiKey, engine::LogPage};
 
 /// How long a call may take, connecting included.
 pub(super) const CALL: Duration = Duration::from_secs(10);
@@ -54,50 +54,6 @@ pub(super) const PROBLEM: usize = 8 * 1024;
 const HEAD: usize = 16 * 1024;
 /// Connections that are kept open for the next call.
 const IDLE: usize = 2;
-
-/// What authorises this agent's transport at the relay. It proves nothing to peers.
-#[derive(ZeroizeOnDrop)]
-pub struct ApiKey(String);
-
-/// Text that cannot be an API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an API key")]
-pub struct ApiKeyError;
-
-impl ApiKey {
-    /// Wraps the text.
-    ///
-    /// # Errors
-    /// [`ApiKeyError`] if it is empty, too long or not printable ASCII.
-    pub fn new(text: String) -> Result<Self, ApiKeyError> {
-        let key = Self(text);
-        let printable = key.0.bytes().all(|b| b.is_ascii_graphic());
-        if printable && (1..=256).contains(&key.0.len()) {
-            Ok(key)
-        } else {
-            Err(ApiKeyError)
-        }
-    }
-
-    /// The text, for the key store.
-    #[must_use]
-    pub fn expose_text(&self) -> &str {
-        &self.0
-    }
-
-    fn expose_bearer(&self) -> Option<HeaderValue> {
-        let text = Zeroizing::new(format!("Bearer {}", self.0));
-        let mut value = HeaderValue::from_str(&text).ok()?;
-        value.set_sensitive(true);
-        Some(value)
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey")
-    }
-}
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +83,7 @@ pub struct Client {
 
 /// What a client knows once the agent is registered.
 struct Agent {
-    bearer: HeaderValue,
+    bearer: Mutex<HeaderValue>,
     pinned: RelayId,
     nonces: Mutex<Box<dyn CryptoRng + Send>>,
 }
@@ -205,12 +161,19 @@ impl Client {
     #[must_use]
     pub fn authorized(mut self, key: &ApiKey, pinned: RelayId, rng: impl CryptoRng + Send + 'static) -> Self {
         let nonces = Mutex::new(Box::new(rng) as Box<dyn CryptoRng + Send>);
-        self.agent = key.expose_bearer().map(|bearer| Agent {
-            bearer,
+        self.agent = bearer(key).map(|bearer| Agent {
+            bearer: Mutex::new(bearer),
             pinned,
             nonces,
         });
         self
+    }
+
+    /// Another API key in every call from now on.
+    pub(super) fn replace_key(&self, key: &ApiKey) {
+        if let (Some(agent), Some(bearer)) = (&self.agent, bearer(key)) {
+            *lock(&agent.bearer) = bearer;
+        }
     }
 
     /// The relay's address.
@@ -375,7 +338,7 @@ impl Client {
             .uri(&call.path)
             .header(HOST, &self.host);
         if let Some(agent) = self.agent.as_ref().filter(|_| !call.path.starts_with(RELAY_INFO)) {
-            request = request.header(AUTHORIZATION, &agent.bearer);
+            request = request.header(AUTHORIZATION, lock(&agent.bearer).clone());
         }
         let body = match &call.body {
             Some((kind, body)) => {
@@ -439,6 +402,14 @@ impl Client {
         connection.sender.ready().await.map_err(unreachable)?;
         connection.sender.send_request(request).await.map_err(unreachable)
     }
+}
+
+/// Never shown in logs of the libraries.
+fn bearer(key: &ApiKey) -> Option<HeaderValue> {
+    let text = Zeroizing::new(format!("Bearer {}", key.expose_text()));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 const RELAY_INFO: &str = "/v1/relay?";

@@ -15,6 +15,8 @@ mod dial;
 mod flight;
 mod http;
 mod identity;
+mod possession;
+mod renewal;
 mod run;
 mod session;
 mod socket;
@@ -24,15 +26,17 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use tokio::sync::mpsc;
 use waxwire_shared::api::frames::Cursor;
 
 pub use self::{
     dial::TlsError,
-    http::{ApiKey, ApiKeyError, CallError, Client},
+    http::{CallError, Client},
     identity::{RelayChanged, RelayIdentityError, VerifiedRelay, verify_relay},
+    possession::{Possession, PossessionError},
+    renewal::Credentials,
     run::run,
     status::{LinkFault, LinkStatus},
     url::{RelayUrl, RelayUrlError},
@@ -58,12 +62,21 @@ pub enum LinkCommand {
 }
 
 /// Which relay, and from where on.
-#[derive(Debug)]
 pub struct LinkConfig {
     /// Calls the pinned relay with this agent's API key, see [`Client::authorized`].
     pub client: Arc<Client>,
     /// How far each queue is durable here at the start.
     pub cursors: Vec<Cursor>,
+    /// Proves the identity when the relay does not accept the API key any more.
+    pub credentials: Arc<dyn Credentials>,
+}
+
+impl fmt::Debug for LinkConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkConfig")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the link reports to: the engine, or a channel in a test.

@@ -10,16 +10,17 @@ use std::{
 use rand_core::CryptoRng;
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LinkCommand, LinkConfig, Reports,
+    Credentials, LinkCommand, LinkConfig, Reports,
     backoff::Backoff,
     calls,
     cursors::Cursors,
     http::Client,
+    renewal::{self, RenewalError},
     session::{Ended, Session},
     socket::{self, OpenError, Socket},
     status::{LinkFault, LinkStatus},
@@ -31,6 +32,8 @@ use crate::{
 
 /// A connection that lasted this long worked, even if nothing was said.
 const HEALTHY: Duration = Duration::from_secs(30);
+/// How long another refusal of the API key is believed after a new one was given.
+const BETWEEN_KEYS: Duration = Duration::from_secs(5 * 60);
 /// A socket that was dropped on the engine's wish is replaced at once if it lasted this long.
 const RESET: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,9 @@ const RESET: Duration = Duration::from_secs(1);
 ///   [`LinkEvent::Down`].
 /// - At each connection the relay proves its identity first. While another relay answers, nothing
 ///   but that question goes out; [`LinkEvent::RelayChanged`] tells so.
-/// - After 401 or 403 the next try is minutes away; [`LinkEvent::Unauthorized`] tells so. A close
+/// - After 401 the link proves the identity and gets a new API key; [`LinkEvent::KeyReplaced`] tells
+///   so. Where that fails, and after 403, the next try is minutes away and
+///   [`LinkEvent::Unauthorized`] tells so. A close
 ///   with 1008 has several causes, so the upgrade is tried once more to learn whether this is one.
 pub async fn run(
     config: LinkConfig,
@@ -59,6 +64,8 @@ pub async fn run(
         rng,
         status,
         backoff: Backoff::default(),
+        credentials: &*config.credentials,
+        renewed: None,
         told: None,
         expelled: false,
         room: Room {
@@ -80,6 +87,9 @@ struct Link<'a, E, R> {
     rng: R,
     status: watch::Sender<LinkStatus>,
     backoff: Backoff,
+    credentials: &'a dyn Credentials,
+    /// When the relay last gave a new API key.
+    renewed: Option<Instant>,
     /// The trouble that the engine was told about since the socket was last up.
     told: Option<OpenError>,
     /// The last attempt or connection ended with a close of 1008.
@@ -176,10 +186,14 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     /// Takes an attempt in that came to nothing. How long to wait for the next.
     async fn failed(&mut self, error: OpenError) -> Duration {
         let again = std::mem::replace(&mut self.expelled, error.fault() == LinkFault::Expelled);
-        let error = if again && self.expelled {
-            OpenError::Unauthorized { suspended: false }
-        } else {
-            error
+        let error = match error {
+            OpenError::Unauthorized { suspended: false } => match self.renew_key().await {
+                Ok(()) => return Duration::ZERO,
+                Err(suspended) => OpenError::Unauthorized { suspended },
+            },
+            // The key is accepted, and the socket is not.
+            _ if again && self.expelled => OpenError::Unauthorized { suspended: false },
+            error => error,
         };
         self.note_down(error.fault());
         let (event, wait) = match error {
@@ -203,6 +217,40 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
             _ => tracing::info!(reason = %error, wait_ms, "no link"),
         }
         wait
+    }
+
+    /// Gets a new API key by proof of identity, once for each refusal and not more often than
+    /// refusals are waited for: two instances that take the key from one another must not race.
+    ///
+    /// # Errors
+    /// There is none; true if the agent is suspended.
+    async fn renew_key(&mut self) -> Result<(), bool> {
+        if self.renewed.is_some_and(|at| at.elapsed() < BETWEEN_KEYS) {
+            return Err(false);
+        }
+        self.note_down(LinkFault::Unauthorized);
+        let Self {
+            client,
+            credentials,
+            rng,
+            room,
+            ..
+        } = self;
+        let renewal = renewal::renew(client, *credentials, rng);
+        match room.meanwhile(renewal, false).await {
+            Meanwhile::Done(Ok(())) => {
+                tracing::warn!("the relay did not accept the API key and gave a new one");
+                self.renewed = Some(Instant::now());
+                self.room.engine.report(LinkEvent::KeyReplaced).await;
+                Ok(())
+            }
+            Meanwhile::Done(Err(error)) => {
+                tracing::warn!(%error, "no new API key");
+                Err(matches!(error, RenewalError::Suspended))
+            }
+            // The next wait sees to it.
+            Meanwhile::Reset | Meanwhile::Stop => Err(false),
+        }
     }
 
     fn note_up(&self, relay_time: u64) {

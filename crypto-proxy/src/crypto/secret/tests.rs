@@ -6,11 +6,12 @@ use waxwire_shared::{
 
 use super::*;
 use crate::{
+    credential::ApiKey,
     crypto::{
         recovery::RecoverySecret,
         testing::{counting, rng, unhex},
     },
-    keystore::{ApiKey, Passphrase},
+    keystore::Passphrase,
 };
 
 /// Fails to compile for a type that is `Clone` or `PartialEq`: two impls then fit.
@@ -68,7 +69,7 @@ fn secrets_print_their_name_only() {
         format!("{:?}", RecoverySecret::generate(&mut rng)),
         "RecoverySecret"
     );
-    assert_eq!(format!("{:?}", ApiKey::new("wax")), "ApiKey");
+    assert_eq!(format!("{:?}", ApiKey::new("wax").unwrap()), "ApiKey");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn dropped_secrets_are_gone_from_memory() {
     check(EncryptionSecret::generate(&mut rng), |key| key.expose_bytes());
     check(IdentitySecret::generate(&mut rng), |key| key.expose_seed());
     check(
-        ApiKey::new("an api key of more than thirty-two characters"),
+        ApiKey::new("an-api-key-of-more-than-thirty-two-characters").unwrap(),
         |key| key.expose_text().as_bytes(),
     );
 }

@@ -20,7 +20,10 @@ use super::{
     client,
     fake::{API_KEY, FakeRelay, bundle_of, relay_id},
 };
-use crate::link::{ApiKey, CallError, Client, RelayChanged, RelayUrl, verify_relay};
+use crate::{
+    credential::ApiKey,
+    link::{CallError, Client, RelayChanged, RelayUrl, verify_relay},
+};
 
 fn handle(text: &str) -> waxwire_shared::ids::Handle {
     text.parse().unwrap()
@@ -184,13 +187,10 @@ async fn tcp_is_spoken_for_real() {
 
 #[test]
 fn the_api_key_shows_up_nowhere() {
-    let key = ApiKey::new("secret-key".to_owned()).unwrap();
+    let key = ApiKey::new("secret-key").unwrap();
     let relay = RelayUrl::parse("http://localhost", false).unwrap();
     let client = Client::new(relay)
         .unwrap()
         .authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(1));
     assert_eq!(format!("{key:?} {client:?}"), "ApiKey Client(http://localhost)");
-    for bad in ["", "a b", "a\nb", "ä", &"x".repeat(257)] {
-        assert!(ApiKey::new(bad.to_owned()).is_err(), "{bad}");
-    }
 }

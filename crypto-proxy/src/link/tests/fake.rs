@@ -30,13 +30,22 @@ use waxwire_shared::{
     api::{
         frames::{ClientFrame, Cursor, RelayFrame},
         problem::{Problem, ProblemType},
-        rest::{Base64Bytes, BundleAnswer, Registered, Registration, RelayInfo, RelayLimits},
+        rest::{
+            ApiKeyRequest, Base64Bytes, BundleAnswer, ChallengeAnswer, ChallengeRequest, Purpose, Registered,
+            Registration, RelayInfo, RelayLimits,
+        },
     },
     identity::{IdentityKey, Signature, signing_input},
     ids::{AgentId, Handle, Nonce32, RelayId},
     labels::Label,
     sign::SignedBytes,
-    wire::{Document, RelayDescription, VERSION},
+    wire::{Challenge, ChallengePurpose, Document, RelayDescription, VERSION},
+};
+
+use crate::{
+    credential::ApiKey,
+    crypto::secret::IdentitySecret,
+    link::{Credentials, Possession, PossessionError},
 };
 
 pub(super) const API_KEY: &str = "key-of-the-agent";
@@ -47,6 +56,12 @@ pub(super) struct Knobs {
     pub(super) identity: Mutex<u8>,
     /// Status of the upgrade, when it is refused.
     pub(super) refuse: AtomicU16,
+    /// The API key that is accepted.
+    pub(super) key: Mutex<String>,
+    /// The API key that a proof is given; none are given otherwise.
+    pub(super) new_key: Mutex<Option<String>>,
+    /// What a challenge says instead of what was asked for.
+    pub(super) forge: Mutex<Option<fn(&mut Challenge)>>,
     /// Connections are refused.
     pub(super) away: AtomicBool,
     /// Bundle lookups wait for ever.
@@ -59,6 +74,8 @@ pub(super) struct Knobs {
 }
 
 pub(super) struct FakeRelay {
+    /// Of the agent that is registered there.
+    pub(super) credentials: Arc<FakeCredentials>,
     pub(super) knobs: Arc<Knobs>,
     pub(super) dialer: mpsc::UnboundedSender<DuplexStream>,
     sockets: mpsc::UnboundedReceiver<WebSocket>,
@@ -143,6 +160,9 @@ impl FakeRelay {
         let knobs = Arc::new(Knobs {
             identity: Mutex::new(1),
             refuse: AtomicU16::new(0),
+            key: Mutex::new(API_KEY.to_owned()),
+            new_key: Mutex::default(),
+            forge: Mutex::default(),
             away: AtomicBool::new(false),
             hang: AtomicBool::new(false),
             dials: Mutex::default(),
@@ -153,6 +173,8 @@ impl FakeRelay {
             .route("/v1/relay", get(relay_info))
             .route("/v1/link", get(link))
             .route("/v1/agents", post(register))
+            .route("/v1/challenges", post(challenge))
+            .route("/v1/agents/api-key", post(api_key))
             .route("/v1/agents/me/bundle", put(put_bundle))
             .route("/v1/agents/{handle}/bundle", get(bundle))
             .with_state(Arc::clone(&knobs));
@@ -162,6 +184,7 @@ impl FakeRelay {
         };
         tokio::spawn(async move { axum::serve(door, router).await });
         Self {
+            credentials: Arc::new(FakeCredentials::new()),
             knobs,
             dialer,
             sockets: accepted,
@@ -193,6 +216,50 @@ impl FakeRelay {
         }
         let dials = self.knobs.dials.lock().unwrap();
         dials.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+}
+
+/// Holds an identity, and the keys that it was told to keep.
+pub(super) struct FakeCredentials {
+    handle: Handle,
+    identity: IdentitySecret,
+    pub(super) kept: Mutex<Vec<String>>,
+}
+
+impl FakeCredentials {
+    fn new() -> Self {
+        Self {
+            handle: "alice".parse().unwrap(),
+            identity: IdentitySecret::from_slice(&[8; 32]).unwrap(),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(Possession<'_>) -> T) -> T {
+        work(Possession {
+            purpose: Purpose::ApiKey,
+            handle: &self.handle,
+            identity: &self.identity,
+            relay: &relay_identity(1),
+        })
+    }
+}
+
+impl Credentials for FakeCredentials {
+    fn agent_id(&self) -> AgentId {
+        AgentId::of(&relay_id(1), self.identity.public())
+    }
+
+    fn request(&self, nonce: Nonce32) -> ChallengeRequest {
+        self.with(|possession| possession.request(nonce))
+    }
+
+    fn answer(&self, challenge: &[u8], nonce: &Nonce32) -> Result<Base64Bytes, PossessionError> {
+        self.with(|possession| possession.answer(challenge, nonce))
+    }
+
+    fn keep(&self, key: ApiKey) {
+        self.kept.lock().unwrap().push(key.expose_text().to_owned());
     }
 }
 
@@ -258,7 +325,7 @@ struct NonceQuery {
 }
 
 fn authorized(knobs: &Knobs, headers: &HeaderMap) -> bool {
-    let wanted = format!("Bearer {API_KEY}");
+    let wanted = format!("Bearer {}", knobs.key.lock().unwrap());
     let is = headers
         .get(AUTHORIZATION)
         .is_some_and(|value| value.as_bytes() == wanted.as_bytes());
@@ -290,6 +357,50 @@ async fn register() -> Json<Registered> {
     Json(Registered {
         agent_id: AgentId::from_bytes([7; 16]),
         api_key: API_KEY.to_owned(),
+    })
+}
+
+async fn challenge(State(knobs): Knob, Json(asked): Json<ChallengeRequest>) -> Response {
+    if knobs.new_key.lock().unwrap().is_none() {
+        return problem(ProblemType::NotFound);
+    }
+    let seed = *knobs.identity.lock().unwrap();
+    let mut challenge = Challenge {
+        version: VERSION,
+        relay: relay_id(seed),
+        purpose: ChallengePurpose::ApiKey,
+        handle: asked.handle,
+        identity: IdentityKey::from_prefixed(&asked.identity.0).unwrap(),
+        relay_nonce: Nonce32::from_bytes([4; 32]),
+        agent_nonce: asked.nonce,
+        time: 1_000,
+    };
+    assert_eq!(asked.purpose, Purpose::ApiKey);
+    if let Some(forge) = *knobs.forge.lock().unwrap() {
+        forge(&mut challenge);
+    }
+    let body = challenge.encode();
+    let signature = relay_key(seed).sign(&signing_input(Label::SigChallenge, &[&body]));
+    let signed = SignedBytes {
+        body,
+        signature: Signature::new(signature.to_bytes()),
+    };
+    let challenge = Base64Bytes(signed.encode());
+    Json(ChallengeAnswer { challenge }).into_response()
+}
+
+async fn api_key(State(knobs): Knob, Json(asked): Json<ApiKeyRequest>) -> Json<Registered> {
+    let signed = SignedBytes::decode(&asked.challenge.0).unwrap();
+    let body = Challenge::decode(&signed.body).unwrap();
+    let proof = Signature::new(asked.proof.0);
+    body.identity
+        .verify(Label::SigProof, &[&signed.body], &proof)
+        .unwrap();
+    let key = knobs.new_key.lock().unwrap().clone().unwrap();
+    key.clone_into(&mut knobs.key.lock().unwrap());
+    Json(Registered {
+        agent_id: AgentId::of(&body.relay, &body.identity),
+        api_key: key,
     })
 }
 

@@ -21,9 +21,10 @@ use super::{
     fake::{API_KEY, FakeRelay, describe, relay_id},
 };
 use crate::{
+    credential::ApiKey,
     engine::LinkEvent,
     link::{
-        ApiKey, Client, LinkFault, RelayIdentityError,
+        Client, LinkFault, RelayIdentityError,
         socket::{OpenError, open},
         verify_relay,
     },
@@ -145,7 +146,7 @@ async fn a_refused_upgrade_is_tried_again_on_schedule() {
 /// A relay that proves its identity and then answers the upgrade by `answer(key)`.
 async fn upgrade(answer: fn(&str) -> String) -> Result<(), OpenError> {
     let (dialer, mut arrivals) = mpsc::unbounded_channel::<DuplexStream>();
-    let key = ApiKey::new(API_KEY.to_owned()).unwrap();
+    let key = ApiKey::new(API_KEY).unwrap();
     let client = Client::memory(dialer).authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(1));
     let relay = async {
         let mut stream = arrivals.recv().await.unwrap();

@@ -4,6 +4,7 @@ mod calls;
 mod fake;
 mod hostile;
 mod reconnect;
+mod renewal;
 mod session;
 
 use std::sync::Arc;
@@ -18,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 use waxwire_shared::api::frames::{Cursor, Queue};
 
 use self::fake::{API_KEY, FakeRelay, Peer, relay_id};
-use super::{ApiKey, Client, LinkCommand, LinkConfig, LinkStatus, run};
-use crate::engine::{LinkEvent, SendOutcome, SendToken};
+use super::{Client, Credentials, LinkCommand, LinkConfig, LinkStatus, run};
+use crate::{
+    credential::ApiKey,
+    engine::{LinkEvent, SendOutcome, SendToken},
+};
 
 /// A running link between a fake relay and a test in the role of the engine.
 struct World {
@@ -36,7 +40,7 @@ fn at(queue: Queue, position: u64) -> Cursor {
 }
 
 fn client(relay: &FakeRelay) -> Client {
-    let key = ApiKey::new(API_KEY.to_owned()).unwrap();
+    let key = ApiKey::new(API_KEY).unwrap();
     Client::memory(relay.dialer.clone()).authorized(&key, relay_id(1), ChaCha8Rng::seed_from_u64(2))
 }
 
@@ -50,6 +54,7 @@ impl World {
         let config = LinkConfig {
             client: Arc::new(client(&relay)),
             cursors,
+            credentials: Arc::clone(&relay.credentials) as Arc<dyn Credentials>,
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (reports, events) = mpsc::channel(patience);
