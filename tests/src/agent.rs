@@ -74,6 +74,15 @@ pub struct Security {
     pub trust: String,
     /// Numbers of the sender that are missing.
     pub gap: Option<Gap>,
+    /// The epoch of the group under which it was sealed.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+    /// Who has shown it to this agent.
+    #[serde(default)]
+    pub granted_by: Option<String>,
+    /// Its author had left when it came.
+    #[serde(default)]
+    pub late: bool,
 }
 
 /// A hole in a sender's numbers.
@@ -124,6 +133,11 @@ impl Agent {
         &self.http
     }
 
+    /// What must not be found in clear.
+    pub(crate) const fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
     /// A request with the token.
     #[must_use]
     pub fn request(&self, method: &str, path: impl Into<String>) -> Ask {
@@ -168,6 +182,14 @@ impl Agent {
     /// See [`Http::ask`].
     pub async fn put_json(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.ask(self.request("PUT", path).json(body)).await
+    }
+
+    /// `PATCH` of JSON.
+    ///
+    /// # Errors
+    /// See [`Http::ask`].
+    pub async fn patch_json(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.ask(self.request("PATCH", path).json(body)).await
     }
 
     /// `DELETE`.
