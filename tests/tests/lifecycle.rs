@@ -42,7 +42,7 @@ fn every_command_explains_itself() {
             &["admin", "suspend"],
             &["admin", "invite"],
         ];
-        let proxy: &[&[&str]] = &[&[], &["init"], &["run"]];
+        let proxy: &[&[&str]] = &[&[], &["init"], &["run"], &["vectors"], &["vectors", "check"]];
         for (binary, commands) in [(Binary::Relay, relay), (Binary::Proxy, proxy)] {
             for command in commands {
                 let arguments = [*command, &["--help"]].concat();
@@ -352,20 +352,22 @@ fn init_makes_nothing_where_it_refuses() {
         let alice = world.proxy(&relay, "alice").await?;
         // The same handle again, for other keys.
         std::fs::create_dir(world.folder().join("elsewhere"))?;
-        let mut taken = Binary::Proxy.command(world.folder())?;
-        taken.args([
-            "init",
-            "--relay",
-            &relay.url()?,
-            "--handle",
-            "alice",
-            "--state",
-            "elsewhere/alice",
-        ]);
-        refuses(taken, "taken").await?;
+        let init = |handle: &str| {
+            let mut command = Binary::Proxy.command(world.folder())?;
+            command.args(["init", "--relay", &relay.url()?, "--handle", handle]);
+            command.args(["--state", "elsewhere/alice"]);
+            anyhow::Ok(command)
+        };
+        let elsewhere = world.folder().join("elsewhere");
+        refuses(init("alice")?, "taken").await?;
+        ensure!(
+            !elsewhere.join("alice").exists(),
+            "something was left for a handle that is taken"
+        );
         let mut unregistered = Binary::Proxy.command(world.folder())?;
         unregistered.args(["run", "--listen", "127.0.0.1:0", "--state", "elsewhere/alice"]);
-        refuses(unregistered, "init").await?;
+        refuses(unregistered, "no key store").await?;
+        run(init("alice-too")?, SHORT).await?.success()?;
 
         let wrong = format!("{}#{}", relay.url()?, "0".repeat(64));
         let nowhere = "http://127.0.0.1:9".to_owned();

@@ -27,6 +27,9 @@ pub struct Checks {
     pub store: bool,
     /// What is sealed for this agent's own key opens.
     pub self_seal: bool,
+    /// Why the link is down.
+    #[serde(skip)]
+    link_fault: Option<&'static str>,
 }
 
 impl Checks {
@@ -37,7 +40,14 @@ impl Checks {
             relay: relay_up,
             store: false,
             self_seal: self_seal_ok,
+            link_fault: None,
         }
+    }
+
+    /// The same with the stable name of what keeps the link down.
+    #[must_use]
+    pub const fn because(self, link_fault: Option<&'static str>) -> Self {
+        Self { link_fault, ..self }
     }
 
     pub(super) const fn and_store(self, store: bool) -> Self {
@@ -60,6 +70,10 @@ pub(super) struct ReadyBody {
     ready: bool,
     /// Each check.
     checks: Checks,
+    /// Why there is no link to the relay: `unreachable`, `certificate_untrusted`, `unauthorized` and so
+    /// on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_fault: Option<&'static str>,
 }
 
 /// Answer of `GET /healthz`.
@@ -100,5 +114,11 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(ReadyBody { ready, checks })).into_response()
+    let link_fault = checks.link_fault.filter(|_| !checks.relay);
+    let body = ReadyBody {
+        ready,
+        checks,
+        link_fault,
+    };
+    (status, Json(body)).into_response()
 }

@@ -25,7 +25,7 @@ use waxwire_shared::{
     ids::{Handle, Nonce32, RelayId},
 };
 
-use super::StateArgs;
+use super::{StateArgs, undo::Before};
 use crate::{
     clock,
     credential::ApiKey,
@@ -79,9 +79,17 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
     let client = Client::new(url.clone())?;
     let relay = meet(&client, &url).await?;
     let recovery = RecoverySecret::generate(&mut OsRng);
+    let before = Before::look(&args.state.state);
     let mut store = make_keys(args, &relay, &recovery)?;
     make_state(&args.state.state, store.keys())?;
-    let registered = register(&client, &relay, store.keys(), args.invite.clone()).await?;
+    let Some(registered) = register(&client, &relay, store.keys(), args.invite.clone()).await? else {
+        drop(store);
+        before.restore().context("the new keys cannot be removed")?;
+        bail!(
+            "the handle {} is taken on this relay; nothing was left behind, choose another one",
+            args.handle
+        );
+    };
     let token = make_token(&args.state.state)?;
     note_bundle(&args.state.state, store.keys(), &registered.bundle)?;
     let keys = store.keys_mut();
@@ -98,7 +106,7 @@ async fn meet(client: &Client, url: &RelayUrl) -> anyhow::Result<VerifiedRelay> 
     let info = client
         .relay_info(&nonce)
         .await
-        .context("the relay does not answer")?;
+        .context("the relay cannot be asked who it is")?;
     let relay = verify_relay(&info, &nonce)?;
     if let Some(fingerprint) = url.fingerprint() {
         relay.require_fingerprint(fingerprint).with_context(|| {
@@ -189,13 +197,14 @@ struct Registration {
     bundle: Vec<u8>,
 }
 
-/// Proves possession of the identity key to this relay and publishes the first bundle.
+/// Proves possession of the identity key to this relay and publishes the first bundle. `None` if
+/// the handle is taken: the keys were made for it and are of no use.
 async fn register(
     client: &Client,
     relay: &VerifiedRelay,
     keys: &Keys,
     invite: Option<String>,
-) -> anyhow::Result<Registration> {
+) -> anyhow::Result<Option<Registration>> {
     let possession = Possession {
         purpose: Purpose::Register,
         handle: &keys.handle,
@@ -214,7 +223,7 @@ async fn register(
     };
     let registered = match client.register(&request).await {
         Err(CallError::Problem(problem)) => match problem.problem_type() {
-            Some(ProblemType::HandleTaken) => bail!("the handle {} is taken on this relay", keys.handle),
+            Some(ProblemType::HandleTaken) => return Ok(None),
             Some(ProblemType::RegistrationClosed) => {
                 bail!("the relay registers nobody without a valid invite code (--invite)")
             }
@@ -229,10 +238,10 @@ async fn register(
         registered.agent_id == keys.agent_id(),
         "the relay answered with the id of another agent"
     );
-    Ok(Registration {
+    Ok(Some(Registration {
         api_key: ApiKey::new(registered.api_key)?,
         bundle,
-    })
+    }))
 }
 
 fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Vec<u8>> {

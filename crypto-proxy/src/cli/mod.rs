@@ -4,6 +4,7 @@
 mod init;
 mod logging;
 mod run;
+mod undo;
 mod vectors;
 
 use std::path::PathBuf;

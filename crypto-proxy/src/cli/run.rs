@@ -32,7 +32,7 @@ use crate::{
     harden,
     keeper::Keeper,
     keystore::{KeyStore, Keys, Status},
-    link::{self, Client, LinkConfig, LinkStatus, RelayUrl},
+    link::{self, Client, LinkConfig, LinkFault, LinkStatus, RelayUrl},
     model::Me,
     rng::OsRng,
     shell,
@@ -159,7 +159,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         inbox_mode: args.settings().inbox_mode,
         hosts: listener.hosts(),
         token: token(folder)?,
-        readiness: Arc::new(move || Checks::new(link_status.borrow().connected, self_seal)),
+        readiness: Arc::new(move || checks(&link_status.borrow(), self_seal)),
         metrics: None,
         stopping: api_cancel.clone(),
     };
@@ -177,6 +177,10 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     link.await.context("the link ended abnormally")?;
     running.stop().await;
     Ok(())
+}
+
+fn checks(link: &LinkStatus, self_seal: bool) -> Checks {
+    Checks::new(link.connected, self_seal).because(link.last_fault.map(LinkFault::name))
 }
 
 /// Copies of the secrets for the engine; the key store keeps its own until the process ends. Which

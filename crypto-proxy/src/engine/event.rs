@@ -148,6 +148,9 @@ pub enum LinkEvent {
     },
     /// The relay did not accept our API key and gave another one on proof of our identity.
     KeyReplaced,
+    /// Whoever answers at the relay's address has no certificate that this machine trusts; nothing is
+    /// sent to it. Told once until the socket was up again.
+    Untrusted,
     /// Another relay answers at the relay's address; nothing is sent to it. Told once until the
     /// socket was up again.
     RelayChanged {

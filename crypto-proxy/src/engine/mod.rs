@@ -196,6 +196,11 @@ impl Engine {
                     "the relay did not accept this agent's API key; it gave a new one on proof of identity";
                 self.alert("api_key_replaced", Severity::Warning, None, reason, now)
             }
+            Event::Link(LinkEvent::Untrusted) => {
+                let reason =
+                    "whoever answers at the relay's address has no certificate that this machine trusts";
+                self.alert("relay_untrusted", Severity::Critical, None, reason, now)
+            }
             Event::Link(LinkEvent::RelayChanged { .. }) => {
                 let reason = "another relay answers at the relay's address; nothing is sent to it";
                 self.alert("relay_changed", Severity::Critical, None, reason, now)

@@ -69,9 +69,10 @@ fn failure(error: CallError) -> LookupError {
     match error {
         CallError::Problem(problem) if problem.status == 404 => LookupError::NotFound,
         CallError::Problem(problem) => LookupError::Refused(problem),
-        CallError::Unreachable | CallError::Malformed | CallError::RelayChanged(_) => {
-            LookupError::Unreachable
-        }
+        CallError::Unreachable
+        | CallError::Untrusted(_)
+        | CallError::Malformed
+        | CallError::RelayChanged(_) => LookupError::Unreachable,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
 use super::url::RelayUrl;
@@ -32,7 +32,63 @@ pub enum TlsError {
     HostName,
     /// The TLS library refuses its configuration.
     #[error("tls cannot be configured")]
-    Config(#[source] tokio_rustls::rustls::Error),
+    Config(#[source] rustls::Error),
+}
+
+/// Why the relay's certificate is not trusted on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// No authority of the machine's trust store has signed it.
+    #[error("no authority that this machine trusts has signed it")]
+    UnknownIssuer,
+    /// It has expired.
+    #[error("it has expired")]
+    Expired,
+    /// It is not valid yet, or this machine's clock is slow.
+    #[error("it is not valid yet")]
+    NotYetValid,
+    /// It is for another host.
+    #[error("it is for another host")]
+    WrongHost,
+    /// Anything else.
+    #[error("it is not valid")]
+    Invalid,
+}
+
+impl CertificateFault {
+    /// The verdict of the TLS library, if that is what ended a connection.
+    fn of(error: &io::Error) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        let rustls::Error::InvalidCertificate(fault) = error else {
+            return None;
+        };
+        Some(match fault {
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::WrongHost
+            }
+            _ => Self::Invalid,
+        })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// The way to the relay, or the relay.
+    #[error(transparent)]
+    Io(io::Error),
+    /// Whoever answers is not trusted to be the relay's host.
+    #[error("the relay's certificate is not trusted: {0}")]
+    Certificate(CertificateFault),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        CertificateFault::of(&error).map_or(Self::Io(error), Self::Certificate)
+    }
 }
 
 /// Makes connections to one relay.
@@ -84,7 +140,7 @@ impl Dialer {
     }
 
     /// Connects; the caller sets the time limit.
-    pub(super) async fn dial(&self) -> io::Result<Stream> {
+    pub(super) async fn dial(&self) -> Result<Stream, DialError> {
         match &self.way {
             Way::Plain => Ok(Box::new(self.tcp().await?)),
             Way::Tls(connector, name) => Ok(Box::new(
@@ -98,6 +154,7 @@ impl Dialer {
                     .send(far)
                     .map(|()| Box::new(near) as Stream)
                     .map_err(refused)
+                    .map_err(DialError::Io)
             }
         }
     }

@@ -34,7 +34,7 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{
-    dial::{Dialer, TlsError},
+    dial::{CertificateFault, DialError, Dialer, TlsError},
     identity::{RelayChanged, verify_relay},
     url::RelayUrl,
 };
@@ -62,6 +62,9 @@ pub enum CallError {
     /// Whether the relay acted is not known; every call may be repeated.
     #[error("the relay cannot be reached")]
     Unreachable,
+    /// Whoever answers has no certificate that this machine trusts; it was told nothing.
+    #[error("the relay's certificate is not trusted: {0}")]
+    Untrusted(CertificateFault),
     /// The relay refuses.
     #[error("the relay refuses with status {}", .0.status)]
     Problem(Box<Problem>),
@@ -354,7 +357,10 @@ impl Client {
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
         let stream = self.dialer.dial().await.map_err(|error| {
             tracing::info!(%error, "no connection to the relay");
-            CallError::Unreachable
+            match error {
+                DialError::Io(_) => CallError::Unreachable,
+                DialError::Certificate(fault) => CallError::Untrusted(fault),
+            }
         })?;
         let mut builder = Builder::new();
         builder.max_buf_size(HEAD).max_headers(64);

@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use waxwire_shared::api::frames::Cursor;
 
 pub use self::{
-    dial::TlsError,
+    dial::{CertificateFault, TlsError},
     http::{CallError, Client},
     identity::{RelayChanged, RelayIdentityError, VerifiedRelay, verify_relay},
     possession::{Possession, PossessionError},

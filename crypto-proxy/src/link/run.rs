@@ -201,6 +201,10 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
                 let event = LinkEvent::Unauthorized { suspended };
                 (Some(event), self.backoff.after_refusal(&mut self.rng))
             }
+            OpenError::Untrusted(_) => {
+                let event = LinkEvent::Untrusted;
+                (Some(event), self.backoff.after_failure(&mut self.rng))
+            }
             OpenError::RelayChanged { shown } => {
                 let event = LinkEvent::RelayChanged { shown };
                 (Some(event), self.backoff.after_failure(&mut self.rng))

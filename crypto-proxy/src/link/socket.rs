@@ -32,7 +32,7 @@ use waxwire_shared::{
 };
 
 use super::{
-    dial::Stream,
+    dial::{CertificateFault, Stream},
     http::{CALL, CallError, Client, PROBLEM, parse_problem, read_answer},
     status::LinkFault,
 };
@@ -54,6 +54,9 @@ pub(super) enum OpenError {
     /// The relay does not say who it is, or not in a way that can be verified.
     #[error("the relay breaks the protocol")]
     Malformed,
+    /// Whoever answers has no certificate that this machine trusts.
+    #[error("the relay's certificate is not trusted: {0}")]
+    Untrusted(CertificateFault),
     /// It is another relay.
     #[error("the relay's identity is not the pinned one")]
     RelayChanged {
@@ -83,6 +86,7 @@ impl OpenError {
         match self {
             Self::Unreachable => LinkFault::Unreachable,
             Self::Malformed => LinkFault::Malformed,
+            Self::Untrusted(_) => LinkFault::Untrusted,
             Self::RelayChanged { .. } => LinkFault::RelayChanged,
             Self::Unauthorized { .. } => LinkFault::Unauthorized,
             Self::Refused { .. } => LinkFault::Refused,
@@ -96,6 +100,7 @@ impl From<CallError> for OpenError {
         match error {
             CallError::Unreachable => Self::Unreachable,
             CallError::Malformed => Self::Malformed,
+            CallError::Untrusted(fault) => Self::Untrusted(fault),
             CallError::RelayChanged(changed) => Self::RelayChanged { shown: changed.shown },
             CallError::Problem(problem) => Self::Refused {
                 status: problem.status,

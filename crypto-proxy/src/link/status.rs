@@ -25,6 +25,9 @@ pub enum LinkFault {
     /// No connection, or it broke.
     #[error("the relay cannot be reached")]
     Unreachable,
+    /// Whoever answers has no certificate that this machine trusts.
+    #[error("the relay's certificate is not trusted")]
+    Untrusted,
     /// The relay closed the socket in order.
     #[error("the relay closed the socket")]
     Closed,
@@ -52,4 +55,24 @@ pub enum LinkFault {
     /// The proxy is stopping.
     #[error("the proxy is stopping")]
     Stopping,
+}
+
+impl LinkFault {
+    /// A stable name, for `readyz` and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "certificate_untrusted",
+            Self::Closed => "closed",
+            Self::Expelled => "expelled",
+            Self::Silent => "silent",
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
+            Self::RelayChanged => "relay_changed",
+            Self::Reset => "reset",
+            Self::Stopping => "stopping",
+        }
+    }
 }
