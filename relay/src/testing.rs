@@ -495,6 +495,15 @@ impl TestSocket {
         }
     }
 
+    /// The next frame if one comes within a moment.
+    pub(crate) async fn next_soon(&mut self) -> Option<Got> {
+        let message = tokio::time::timeout(Duration::from_millis(100), self.0.next()).await;
+        match message.ok()? {
+            Some(Ok(Message::Binary(bytes))) => Some(Got::of(&RelayFrame::decode(&bytes).unwrap())),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
     pub(crate) async fn next_delivery(&mut self) -> (Cursor, Vec<u8>) {
         match self.next().await {
             Got::Deliver { cursor, object } => (cursor, object),

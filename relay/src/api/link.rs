@@ -46,7 +46,7 @@ pub(super) async fn get(
         .hub
         .attach_socket(
             account.agent,
-            vec![account.mail, account.control],
+            [account.mail, account.control],
             relay.limits.sockets,
         )
         .map_err(|Full { max, actual }| {

@@ -1,18 +1,18 @@
 //! Who is connected, by queue and by agent.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use waxwire_shared::api::frames::{Cursor, Delivery, RelayFrame};
+use waxwire_shared::api::frames::{Cursor, Delivery, Queue, RelayFrame};
 
-use super::inbox::{Closing, Inbox, Push};
+use super::inbox::{Bounds, Closing, Inbox, MembershipNews, Push};
 use crate::{
     clock::Stopwatch,
     metrics::Metrics,
-    store::{AgentNo, Appended, CommitListener, QueueNo, Stored},
+    store::{AgentNo, Appended, CommitListener, MembershipChange, QueueNo, Stored},
 };
 
 /// The agent has as many sockets as it may have.
@@ -25,10 +25,18 @@ pub struct Full {
     pub actual: u64,
 }
 
+/// A socket of an agent.
+#[derive(Debug)]
+struct Socket {
+    inbox: Arc<Inbox>,
+    /// What it watches.
+    queues: HashSet<QueueNo>,
+}
+
 #[derive(Debug, Default)]
 struct Tables {
     queues: HashMap<QueueNo, Vec<Arc<Inbox>>>,
-    agents: HashMap<AgentNo, Vec<Arc<Inbox>>>,
+    agents: HashMap<AgentNo, Vec<Socket>>,
 }
 
 /// The sockets and long polls of this process.
@@ -38,13 +46,19 @@ pub struct Hub {
     metrics: Arc<Metrics>,
 }
 
+/// Whose inbox it is.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Agent(AgentNo),
+    Poll(QueueNo),
+}
+
 /// An inbox that the hub delivers to until this is dropped.
 #[derive(Debug)]
 pub struct Attached {
     hub: Arc<Hub>,
     inbox: Arc<Inbox>,
-    agent: Option<AgentNo>,
-    queues: Vec<QueueNo>,
+    reader: Reader,
 }
 
 impl Attached {
@@ -52,6 +66,16 @@ impl Attached {
     #[must_use]
     pub const fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
+    }
+
+    /// Lets a socket watch further queues.
+    pub fn watch(&self, queues: impl IntoIterator<Item = QueueNo>) {
+        if let Reader::Agent(agent) = self.reader {
+            let mut tables = self.hub.tables();
+            for queue in queues {
+                tables.watch(agent, &self.inbox, queue);
+            }
+        }
     }
 }
 
@@ -76,7 +100,7 @@ impl Hub {
     pub fn attach_socket(
         self: &Arc<Self>,
         agent: AgentNo,
-        queues: Vec<QueueNo>,
+        queues: impl IntoIterator<Item = QueueNo>,
         max: u64,
     ) -> Result<Attached, Full> {
         let inbox = Arc::new(Inbox::default());
@@ -87,70 +111,165 @@ impl Hub {
             if max != 0 && actual >= max {
                 return Err(Full { max, actual });
             }
-            sockets.push(Arc::clone(&inbox));
-            tables.watch(&queues, &inbox);
+            sockets.push(Socket {
+                inbox: Arc::clone(&inbox),
+                queues: HashSet::new(),
+            });
         }
         self.metrics.sockets.add(1);
-        Ok(Attached {
+        let attached = Attached {
             hub: Arc::clone(self),
             inbox,
-            agent: Some(agent),
-            queues,
-        })
+            reader: Reader::Agent(agent),
+        };
+        attached.watch(queues);
+        Ok(attached)
     }
 
     /// Attaches a long poll of one queue.
     #[must_use]
     pub fn attach_poll(self: &Arc<Self>, queue: QueueNo) -> Attached {
         let inbox = Arc::new(Inbox::default());
-        let queues = vec![queue];
-        self.tables().watch(&queues, &inbox);
+        let mut tables = self.tables();
+        tables.queues.entry(queue).or_default().push(Arc::clone(&inbox));
+        drop(tables);
         self.metrics.polls.add(1);
         Attached {
             hub: Arc::clone(self),
             inbox,
-            agent: None,
-            queues,
+            reader: Reader::Poll(queue),
         }
     }
 
     /// Ends all sockets of an agent.
     pub fn close_agent(&self, agent: AgentNo, closing: Closing) {
-        let sockets = self.tables().agents.get(&agent).cloned().unwrap_or_default();
-        for socket in sockets {
-            socket.close(closing);
+        if let Some(sockets) = self.tables().agents.get(&agent) {
+            for socket in sockets {
+                socket.inbox.close(closing);
+            }
+        }
+    }
+
+    fn push(&self, tables: &Tables, stored: &Stored) {
+        let Some(inboxes) = tables.queues.get(&stored.queue_no) else {
+            return;
+        };
+        let frame = deliver_frame(stored);
+        for inbox in inboxes {
+            inbox.push(Push {
+                queue: stored.queue_no,
+                position: stored.position,
+                frame: frame.clone(),
+            });
+        }
+        let pushed = inboxes.len() as u64;
+        self.metrics.pushed.add(pushed);
+        if matches!(stored.queue, Queue::Group(_) | Queue::Log(_)) {
+            self.metrics.group_deliveries.add(pushed);
         }
     }
 }
 
 impl Tables {
-    fn watch(&mut self, queues: &[QueueNo], inbox: &Arc<Inbox>) {
-        for queue in queues {
-            self.queues.entry(*queue).or_default().push(Arc::clone(inbox));
+    /// Nothing happens if it does so already, or is no socket any more.
+    fn watch(&mut self, agent: AgentNo, inbox: &Arc<Inbox>, queue: QueueNo) {
+        let sockets = self.agents.get_mut(&agent).into_iter().flatten();
+        for socket in sockets.filter(|socket| Arc::ptr_eq(&socket.inbox, inbox)) {
+            if socket.queues.insert(queue) {
+                self.queues.entry(queue).or_default().push(Arc::clone(inbox));
+            }
         }
+    }
+
+    fn leave(&mut self, queue: &QueueNo, inbox: &Arc<Inbox>) {
+        if let Some(inboxes) = self.queues.get_mut(queue) {
+            inboxes.retain(|other| !Arc::ptr_eq(other, inbox));
+            if inboxes.is_empty() {
+                self.queues.remove(queue);
+            }
+        }
+    }
+
+    fn remove_socket(&mut self, agent: &AgentNo, inbox: &Arc<Inbox>) {
+        let Some(sockets) = self.agents.get_mut(agent) else {
+            return;
+        };
+        let index = sockets
+            .iter()
+            .position(|socket| Arc::ptr_eq(&socket.inbox, inbox));
+        let gone = index.map(|index| sockets.swap_remove(index));
+        if sockets.is_empty() {
+            self.agents.remove(agent);
+        }
+        for queue in gone.into_iter().flat_map(|socket| socket.queues) {
+            self.leave(&queue, inbox);
+        }
+    }
+
+    /// Lets the sockets of those who join watch the group before the commit is pushed.
+    fn seat(&mut self, appended: &Appended) {
+        for (agent, change) in &appended.changes {
+            let inboxes: Vec<_> = self.agents.get(agent).into_iter().flatten().collect();
+            let inboxes: Vec<_> = inboxes.iter().map(|socket| Arc::clone(&socket.inbox)).collect();
+            for inbox in inboxes {
+                if *change == MembershipChange::Joined {
+                    self.watch(*agent, &inbox, appended.group.log);
+                    self.watch(*agent, &inbox, appended.group.messages);
+                }
+                inbox.tell(news(appended, *change));
+            }
+        }
+    }
+
+    /// Takes the sockets of those who have departed off the group after the commit was pushed.
+    fn unseat(&mut self, appended: &Appended) {
+        let joined = |agent: &AgentNo| appended.changes.contains(&(*agent, MembershipChange::Joined));
+        let queues = [appended.group.log, appended.group.messages];
+        for (agent, _) in appended.changes.iter().filter(|(agent, _)| !joined(agent)) {
+            let mut inboxes = Vec::new();
+            for socket in self.agents.get_mut(agent).into_iter().flatten() {
+                socket.queues.retain(|queue| !queues.contains(queue));
+                inboxes.push(Arc::clone(&socket.inbox));
+            }
+            for inbox in inboxes {
+                self.leave(&queues[0], &inbox);
+                self.leave(&queues[1], &inbox);
+            }
+        }
+    }
+}
+
+fn news(appended: &Appended, change: MembershipChange) -> MembershipNews {
+    let at = |log| Bounds {
+        messages: appended.message_head,
+        log,
+    };
+    let position = appended.commit.position;
+    let (begin, end) = match change {
+        // The commit itself is the first that is served, and the last.
+        MembershipChange::Joined => (Some(at(position - 1)), None),
+        MembershipChange::Departed => (None, Some(at(position))),
+    };
+    MembershipNews {
+        id: appended.id,
+        group: appended.group,
+        begin,
+        end,
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         let mut tables = self.hub.tables();
-        for queue in &self.queues {
-            remove(&mut tables.queues, queue, &self.inbox);
-        }
-        if let Some(agent) = &self.agent {
-            remove(&mut tables.agents, agent, &self.inbox);
-            self.hub.metrics.sockets.add(-1);
-        } else {
-            self.hub.metrics.polls.add(-1);
-        }
-    }
-}
-
-fn remove<K: Eq + std::hash::Hash>(table: &mut HashMap<K, Vec<Arc<Inbox>>>, key: &K, inbox: &Arc<Inbox>) {
-    if let Some(inboxes) = table.get_mut(key) {
-        inboxes.retain(|other| !Arc::ptr_eq(other, inbox));
-        if inboxes.is_empty() {
-            table.remove(key);
+        match &self.reader {
+            Reader::Agent(agent) => {
+                tables.remove_socket(agent, &self.inbox);
+                self.hub.metrics.sockets.add(-1);
+            }
+            Reader::Poll(queue) => {
+                tables.leave(queue, &self.inbox);
+                self.hub.metrics.polls.add(-1);
+            }
         }
     }
 }
@@ -158,24 +277,16 @@ fn remove<K: Eq + std::hash::Hash>(table: &mut HashMap<K, Vec<Arc<Inbox>>>, key:
 impl CommitListener for Hub {
     fn stored(&self, appended: &[Appended], batch: &[Stored]) {
         let start = Stopwatch::start();
-        let mut pushed = 0;
-        let tables = self.tables();
-        for stored in appended.iter().map(|appended| &appended.commit).chain(batch) {
-            let Some(inboxes) = tables.queues.get(&stored.queue_no) else {
-                continue;
-            };
-            let frame = deliver_frame(stored);
-            for inbox in inboxes {
-                inbox.push(Push {
-                    queue: stored.queue_no,
-                    position: stored.position,
-                    frame: frame.clone(),
-                });
-                pushed += 1;
-            }
+        let mut tables = self.tables();
+        for appended in appended {
+            tables.seat(appended);
+            self.push(&tables, &appended.commit);
+            tables.unseat(appended);
+        }
+        for stored in batch {
+            self.push(&tables, stored);
         }
         drop(tables);
-        self.metrics.pushed.add(pushed);
         self.metrics.push.observe(start.elapsed());
     }
 }

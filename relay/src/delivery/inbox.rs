@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use waxwire_shared::ids::Hash;
+use waxwire_shared::ids::{GroupId, Hash};
 
-use crate::store::{AnswerSink, QueueNo, SendResult};
+use crate::store::{AnswerSink, GroupRecord, QueueNo, SendResult};
 
 /// Most pushes that wait for a socket.
 const PUSHES: usize = 256;
@@ -48,11 +48,35 @@ pub struct Push {
     pub frame: Bytes,
 }
 
+/// News of the agent's membership in a group: what its sockets serve changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MembershipNews {
+    /// The group's id.
+    pub id: GroupId,
+    /// The group.
+    pub group: GroupRecord,
+    /// Where it began, if it did: everything after is to be served.
+    pub begin: Option<Bounds>,
+    /// Where it ended; `None`: it goes on.
+    pub end: Option<Bounds>,
+}
+
+/// A place in both queues of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// In its messages.
+    pub messages: u64,
+    /// In its log.
+    pub log: u64,
+}
+
 /// Everything that waited.
 #[derive(Debug, Default)]
 pub struct Mail {
     /// In the order of the sends' decisions.
     pub answers: Vec<Answer>,
+    /// At most one of a group; they hold for all pushes that waited with them.
+    pub news: Vec<MembershipNews>,
     /// In the order of the commits. Some may be missing: see `heads`.
     pub pushes: VecDeque<Push>,
     /// The highest position that was heard of, of each queue whose pushes were dropped.
@@ -64,7 +88,11 @@ pub struct Mail {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.pushes.is_empty() && self.heads.is_empty() && self.closing.is_none()
+        self.answers.is_empty()
+            && self.news.is_empty()
+            && self.pushes.is_empty()
+            && self.heads.is_empty()
+            && self.closing.is_none()
     }
 }
 
@@ -93,6 +121,22 @@ impl Inbox {
                     Some((_, head)) => *head = push.position.max(*head),
                     None => mail.heads.push((push.queue, push.position)),
                 }
+            }
+        }
+        self.waker.wake();
+    }
+
+    /// Adds news of a membership. Of several that wait only where it first began and whether it has
+    /// ended matter: the table knows what lies between.
+    pub fn tell(&self, news: MembershipNews) {
+        {
+            let waiting = &mut self.mail().news;
+            match waiting.iter_mut().find(|earlier| earlier.id == news.id) {
+                Some(earlier) => {
+                    earlier.begin = earlier.begin.or(news.begin);
+                    earlier.end = news.end;
+                }
+                None => waiting.push(news),
             }
         }
         self.waker.wake();
@@ -150,7 +194,7 @@ impl AnswerSink for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::test_queue;
+    use crate::store::{test_group, test_queue};
 
     fn push(position: u64, length: usize) -> Push {
         Push {
@@ -181,5 +225,27 @@ mod tests {
         assert_eq!(mail.heads, [(test_queue(1), 2)]);
         inbox.push(push(3, 1));
         assert_eq!(inbox.take().pushes.len(), 1);
+    }
+
+    #[test]
+    fn news_of_one_group_is_kept_as_its_first_beginning_and_last_end() {
+        let at = |place| Bounds {
+            messages: place,
+            log: place,
+        };
+        let news = |begin: Option<u64>, end: Option<u64>| MembershipNews {
+            id: GroupId::from_bytes([1; 32]),
+            group: test_group(1),
+            begin: begin.map(at),
+            end: end.map(at),
+        };
+        let inbox = Inbox::default();
+        inbox.tell(news(Some(3), None));
+        inbox.tell(news(None, Some(5)));
+        inbox.tell(news(Some(8), None));
+        assert_eq!(inbox.take().news, [news(Some(3), None)]);
+        inbox.tell(news(None, Some(9)));
+        assert_eq!(inbox.take().news, [news(None, Some(9))]);
+        assert!(inbox.take().news.is_empty());
     }
 }

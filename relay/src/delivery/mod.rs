@@ -3,16 +3,19 @@
 
 mod hub;
 mod inbox;
+mod queue_set;
 mod queue_state;
 pub mod send;
 pub mod session;
+#[cfg(test)]
+mod session_groups_tests;
 #[cfg(test)]
 mod session_tests;
 
 use std::{sync::Arc, time::Duration};
 
 pub use hub::{Attached, Full, Hub};
-pub use inbox::{Answer, Closing, Inbox, Mail, Push};
+pub use inbox::{Answer, Bounds, Closing, Inbox, Mail, MembershipNews, Push};
 pub use queue_state::QueueState;
 use tokio_util::sync::CancellationToken;
 

@@ -22,6 +22,8 @@ pub struct QueueState {
     delivered: u64,
     /// The highest position that was heard of.
     head: u64,
+    /// Nothing beyond this is for the reader: its membership has ended there.
+    end: Option<u64>,
     /// Whether the reader must be told that it has everything.
     announce: bool,
     unacked: VecDeque<(u64, usize)>,
@@ -38,6 +40,7 @@ impl QueueState {
             queue,
             delivered: resume.min(head),
             head,
+            end: None,
             announce: true,
             unacked: VecDeque::new(),
             unacked_bytes: 0,
@@ -70,7 +73,13 @@ impl QueueState {
 
     /// Notes that there is something at `position`.
     pub fn heard(&mut self, position: u64) {
+        let position = position.min(self.end.unwrap_or(u64::MAX));
         self.head = position.max(self.head);
+    }
+
+    /// Notes where the reader's membership has ended, or with `None` that it goes on.
+    pub const fn set_end(&mut self, end: Option<u64>) {
+        self.end = end;
     }
 
     /// Whether `push` is to be written now: it is the very next one and fits the window. Anything
@@ -78,7 +87,7 @@ impl QueueState {
     #[must_use]
     pub fn takes(&mut self, push: &Push) -> bool {
         self.heard(push.position);
-        push.position == self.delivered + 1 && self.has_room()
+        push.position <= self.head && push.position == self.delivered + 1 && self.has_room()
     }
 
     /// Notes a delivery. Positions that are no longer held are passed over.
@@ -174,6 +183,20 @@ mod tests {
         assert_eq!(state.to_read(), None);
         assert_eq!(state.take_announcement(), Some(8));
         assert_eq!(state.take_announcement(), None);
+    }
+
+    #[test]
+    fn nothing_beyond_the_end_of_a_membership_is_taken_or_read() {
+        let mut state = state(5, 5);
+        state.set_end(Some(6));
+        assert!(!state.takes(&push(7)));
+        assert!(state.takes(&push(6)));
+        state.deliver(6, 5);
+        assert!(!state.takes(&push(7)));
+        assert_eq!(state.to_read(), None);
+        assert_eq!(state.take_announcement(), Some(6));
+        state.set_end(None);
+        assert!(state.takes(&push(7)));
     }
 
     #[test]

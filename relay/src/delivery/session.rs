@@ -4,6 +4,9 @@
 //! queue is behind, and takes frames while not too many sends wait for their answers. Everything
 //! that waits in it is bounded.
 
+mod pushes;
+mod start;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -18,11 +21,12 @@ use waxwire_shared::api::{
 use super::{
     Delivery,
     hub::Attached,
-    inbox::{Answer, Closing, Mail},
+    inbox::{Answer, Closing},
+    queue_set::QueueSet,
     queue_state::QueueState,
     send::{self, SendRefusal},
 };
-use crate::store::{Account, Page, Range, ReadError, Reply, View};
+use crate::store::{Account, Page, QueueHead, Range, ReadError, Reply, View};
 
 /// Most sends of a socket that wait for their answers; beyond it the socket is not read.
 const IN_FLIGHT: usize = 256;
@@ -82,11 +86,9 @@ struct Session {
     account: Account,
     attached: Attached,
     request_id: Arc<str>,
-    queues: Vec<QueueState>,
+    queues: QueueSet,
     in_flight: usize,
     reading: Option<Reading>,
-    /// Which queue was read last.
-    read_last: usize,
     liveness: Liveness,
     draining: bool,
     /// Whether something was written that is not flushed.
@@ -114,10 +116,9 @@ pub async fn run(
         account,
         attached,
         request_id,
-        queues: Vec::with_capacity(2),
+        queues: QueueSet::default(),
         in_flight: 0,
         reading: None,
-        read_last: 0,
         liveness: Liveness::Quiet,
         draining: false,
         dirty: false,
@@ -155,55 +156,6 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str, patience:
 }
 
 impl Session {
-    /// Waits for the first frame and answers it.
-    async fn start(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let shutdown = self.delivery.shutdown.clone();
-        let inbox = Arc::clone(self.attached.inbox());
-        let first = async {
-            loop {
-                match socket.recv().await {
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    other => return other,
-                }
-            }
-        };
-        let first = tokio::select! {
-            first = tokio::time::timeout(self.delivery.timing.first_frame, first) => first,
-            () = shutdown.cancelled() => return Err(End::Draining),
-            // Pushes wait; only news of the account ends it before it began.
-            closing = closed(&inbox) => return Err(End::Closing(closing)),
-        };
-        let message = match first {
-            Err(_) => return Err(End::Violation("no resume frame in time")),
-            Ok(None | Some(Err(_))) => return Err(End::Gone),
-            Ok(Some(Ok(message))) => message,
-        };
-        let cursors = match message {
-            Message::Binary(bytes) => match ClientFrame::decode(&bytes) {
-                Ok(ClientFrame::Resume(cursors)) => cursors,
-                _ => return Err(End::Violation("the first frame must be resume")),
-            },
-            Message::Close(_) => return Err(End::Gone),
-            _ => return Err(End::Violation("frames are binary")),
-        };
-        for (queue, no) in [
-            (Queue::Mail, self.account.mail),
-            (Queue::Control, self.account.control),
-        ] {
-            let view = View::Whole(no);
-            let state = self.delivery.store.queue_head(view).await;
-            let Some(state) = state.map_err(|error| fault(&error))? else {
-                continue;
-            };
-            let named = cursors.iter().rev().find(|cursor| cursor.queue == queue);
-            let resume = named.map_or(state.acked, |cursor| cursor.position);
-            self.queues.push(QueueState::new(view, queue, resume, state.head));
-        }
-        let time = self.delivery.clock.now_ms();
-        self.write(socket, RelayFrame::Welcome { time }.encode().into())
-            .await
-    }
-
     async fn drive(&mut self, socket: &mut WebSocket) -> End {
         let timer = tokio::time::sleep(self.delivery.timing.ping);
         tokio::pin!(timer);
@@ -228,10 +180,8 @@ impl Session {
             Event::Frame(Some(Ok(message))) => self.take_message(socket, message).await,
             Event::Page(index, page) => {
                 self.reading = None;
-                match page.map_err(|error| fault(&error))? {
-                    Some(page) => self.write_page(socket, index, page).await,
-                    None => Ok(()),
-                }
+                let page = page.map_err(|error| fault(&error))?;
+                self.write_page(socket, index, page).await
             }
             Event::Timer if self.draining => Err(End::Draining),
             Event::Timer => self.check_liveness(socket, timer).await,
@@ -258,45 +208,6 @@ impl Session {
             () = timer => Event::Timer,
             () = self.delivery.shutdown.cancelled(), if !self.draining => Event::Drain,
         }
-    }
-
-    async fn write_mail(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let Mail {
-            answers,
-            pushes,
-            heads,
-            closing,
-            ..
-        } = self.attached.inbox().take();
-        for answer in answers {
-            self.write_answer(socket, answer).await?;
-        }
-        if let Some(closing) = closing {
-            return Err(End::Closing(closing));
-        }
-        for push in pushes {
-            let Some(state) = self
-                .queues
-                .iter_mut()
-                .find(|state| state.view().queue_no() == push.queue)
-            else {
-                continue;
-            };
-            if state.takes(&push) && !self.draining {
-                state.deliver(push.position, push.frame.len());
-                self.write(socket, push.frame).await?;
-            }
-        }
-        for (queue, head) in heads {
-            if let Some(state) = self
-                .queues
-                .iter_mut()
-                .find(|state| state.view().queue_no() == queue)
-            {
-                state.heard(head);
-            }
-        }
-        Ok(())
     }
 
     async fn write_answer(&mut self, socket: &mut WebSocket, answer: Answer) -> Result<(), End> {
@@ -339,54 +250,62 @@ impl Session {
 
     /// Announces queues that were read to their ends and starts reading one that was not.
     async fn catch_up(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        for index in 0..self.queues.len() {
-            let state = &mut self.queues[index];
-            if let Some(position) = state.take_announcement() {
-                let cursor = Cursor {
+        let heads: Vec<Cursor> = self
+            .queues
+            .iter_mut()
+            .filter_map(|state| {
+                let position = state.take_announcement()?;
+                Some(Cursor {
                     queue: state.queue(),
                     position,
-                };
-                self.write(socket, RelayFrame::Head(cursor).encode().into())
-                    .await?;
-            }
+                })
+            })
+            .collect();
+        for cursor in heads {
+            self.write(socket, RelayFrame::Head(cursor).encode().into())
+                .await?;
         }
         if self.reading.is_some() || self.draining {
             return Ok(());
         }
-        // Each in its turn: a long backlog of mail must not keep control envelopes waiting.
-        let count = self.queues.len();
-        let next = (1..=count).find_map(|step| {
-            let index = (self.read_last + step) % count;
-            let state = self.queues.get(index)?;
-            state.to_read().map(|room| (index, state, room))
-        });
-        if let Some((index, state, (rows, bytes))) = next {
+        if let Some(next) = self.queues.next_read() {
             let store = self.delivery.store.clone();
-            let view = state.view();
             let range = Range {
-                after: state.delivered(),
+                after: next.after,
                 before: None,
-                limit: rows.min(READ_ROWS),
-                max_bytes: bytes.min(READ_BYTES),
+                limit: next.rows.min(READ_ROWS),
+                max_bytes: next.bytes.min(READ_BYTES),
             };
-            self.read_last = index;
-            self.reading = Some(Box::pin(async move { (index, store.read(view, range).await) }));
+            self.reading = Some(Box::pin(async move {
+                (next.index, store.read(next.view, range).await)
+            }));
         }
         Ok(())
     }
 
-    async fn write_page(&mut self, socket: &mut WebSocket, index: usize, page: Page) -> Result<(), End> {
-        for envelope in page.envelopes {
-            let Some(state) = self.queues.get_mut(index) else {
+    async fn write_page(
+        &mut self,
+        socket: &mut WebSocket,
+        index: usize,
+        page: Option<Page>,
+    ) -> Result<(), End> {
+        let (envelopes, end) = match page {
+            Some(page) => (page.envelopes, (!page.more).then_some(page.head)),
+            // Nothing of it may be seen any more.
+            None => (Vec::new(), self.queues.at(index).map(|state| state.head())),
+        };
+        for envelope in envelopes {
+            let Some(state) = self.queues.at(index) else {
                 return Ok(());
             };
             if envelope.position <= state.delivered() {
                 // A push brought it while the table was read.
                 continue;
             }
+            let queue = state.queue();
             let frame = RelayFrame::Deliver(DeliveryFrame {
                 cursor: Cursor {
-                    queue: state.queue(),
+                    queue,
                     position: envelope.position,
                 },
                 envelope_id: envelope.envelope_id,
@@ -396,12 +315,15 @@ impl Session {
             .encode();
             state.deliver(envelope.position, frame.len());
             self.delivery.metrics.read.add(1);
+            if matches!(queue, Queue::Group(_) | Queue::Log(_)) {
+                self.delivery.metrics.group_deliveries.add(1);
+            }
             self.write(socket, frame.into()).await?;
         }
-        if !page.more
-            && let Some(state) = self.queues.get_mut(index)
+        if let Some(end) = end
+            && let Some(state) = self.queues.at(index)
         {
-            state.pass_over(page.head);
+            state.pass_over(end);
         }
         Ok(())
     }
@@ -449,7 +371,7 @@ impl Session {
     /// Queues that are not this agent's are passed over: it may have left a group a moment ago.
     fn take_acks(&mut self, cursors: &[Cursor]) {
         for cursor in cursors {
-            if let Some(state) = self.queues.iter_mut().find(|state| state.queue() == cursor.queue) {
+            if let Some(state) = self.queues.named(&cursor.queue) {
                 state.ack(cursor.position);
                 let position = cursor.position.min(state.head());
                 self.delivery.store.note_ack(state.view(), position);

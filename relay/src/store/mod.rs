@@ -460,6 +460,17 @@ pub(crate) const fn test_queue(number: i64) -> QueueNo {
     QueueNo(number)
 }
 
+/// A group for the same tests, with two queues of its own.
+#[cfg(test)]
+#[must_use]
+pub(crate) const fn test_group(number: i64) -> GroupRecord {
+    GroupRecord {
+        no: GroupNo(number),
+        messages: QueueNo(1_000 + 2 * number),
+        log: QueueNo(1_001 + 2 * number),
+    }
+}
+
 /// An agent number for the same tests.
 #[cfg(test)]
 #[must_use]
