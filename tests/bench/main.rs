@@ -1,13 +1,14 @@
 //! The benchmark: a load generator, the bare yardstick, and a report of both.
 //!
 //! `waxwire-bench run` starts every server as a process of its own, drives them in turn within the
-//! same run, and prints each figure with its yardstick; results go to `target/bench/` as JSON.
+//! same run, rekeys large groups as the proxy does, and prints each figure with its yardstick; results go to `target/bench/` as JSON.
 
 mod clock;
 mod http_client;
 mod load;
 mod machine;
 mod process;
+mod rekey;
 mod report;
 mod rows;
 mod run;

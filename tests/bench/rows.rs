@@ -2,6 +2,7 @@
 
 use crate::{
     load::closed::Outcome,
+    rekey::{self, Rekeyed},
     report::{Goal, Row},
     run::{LEVELS, MOST, ONE_COMMIT, RELAY, RELAY_SOCKET, Round, YARDSTICK},
     stats,
@@ -13,6 +14,9 @@ const GROUP_COMMIT: Goal = Goal::RatioAtLeast(10.0);
 const THROUGHPUT: Goal = Goal::RatioAtLeast(0.66);
 /// P2: time from the send to the 201.
 const ACK: Goal = Goal::RatioAtMost(1.3);
+/// P7: milliseconds until all leaves are sealed. What the whole of a rekey may take leaves the rest to the
+/// commit.
+const SEAL: [Goal; 2] = [Goal::AtMost(40.0), Goal::AtMost(400.0)];
 /// P9: mebibytes of an idle relay.
 const IDLE_MEMORY: Goal = Goal::AtMost(12.0);
 /// P10: milliseconds from the process to ready.
@@ -29,6 +33,7 @@ pub(crate) fn rows(rounds: &[Round]) -> Vec<Row> {
     }
     rows.extend(latencies(rounds));
     rows.extend(process(rounds));
+    rows.extend(rekeys(rounds));
     rows
 }
 
@@ -110,6 +115,26 @@ fn process(rounds: &[Round]) -> Vec<Row> {
     vec![idle, line("memory after the load", "MiB", &after), startup]
 }
 
+/// The yardstick is one core: the ratio shows how many were at work.
+fn rekeys(rounds: &[Round]) -> [Row; 2] {
+    let mut goals = SEAL.into_iter();
+    rekey::SIZES.map(|members| {
+        let of = |figure: fn(&Rekeyed) -> f64| move |round: &Round| round.rekeys.get(&members).map(figure);
+        let millis = of(|rekeyed| rekeyed.millis);
+        let one_core = of(|rekeyed| rekeyed.one_core_millis);
+        let ratio = |round: &Round| Some(millis(round)? / one_core(round)?);
+        Row {
+            id: "P7",
+            what: format!("rekey, {members} leaves sealed"),
+            unit: "ms",
+            measured: stats::median(rounds.iter().filter_map(millis)),
+            yardstick: stats::median(rounds.iter().filter_map(one_core)),
+            ratio: stats::median(rounds.iter().filter_map(ratio)),
+            goal: goals.next(),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -134,6 +159,7 @@ mod tests {
         Round {
             flush_micros: [100.0; 2],
             others_cpu: 0.0,
+            rekeys: BTreeMap::new(),
             figures: rates.map(|(key, rate)| (key, figures(rate))).into(),
         }
     }
@@ -155,6 +181,23 @@ mod tests {
         );
         assert_eq!(p1.verdict(), Verdict::Pass);
         assert_eq!(row(&rows, "check").ratio, Some(20.0));
+    }
+
+    #[test]
+    fn rekeys_are_compared_with_one_core() {
+        let mut one = round([(RELAY, 1.0), (YARDSTICK, 1.0), (ONE_COMMIT, 1.0)]);
+        let rekeyed = |millis: f64| Rekeyed {
+            millis,
+            one_core_millis: 70.0,
+        };
+        one.rekeys = BTreeMap::from([(1_000, rekeyed(35.0)), (10_000, rekeyed(401.0))]);
+        let rows = rows(&[one]);
+        let [small, large] = [rows.len() - 2, rows.len() - 1].map(|place| &rows[place]);
+        assert_eq!(
+            (small.id, small.measured, small.ratio),
+            ("P7", Some(35.0), Some(0.5))
+        );
+        assert_eq!((small.verdict(), large.verdict()), (Verdict::Pass, Verdict::Miss));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     },
     machine::{self, Machine, Versions, Watch},
     process,
+    rekey::{self, Rekeyed},
     report::{self, Row},
     rows,
     stats::Percentiles,
@@ -102,6 +103,8 @@ pub(crate) struct Round {
     pub(crate) flush_micros: [f64; 2],
     /// Share of all cores that other processes took during the run, 0 to 1.
     pub(crate) others_cpu: f64,
+    /// Rekeys by number of members; none with the yardstick alone.
+    pub(crate) rekeys: BTreeMap<usize, Rekeyed>,
     /// By server and transport.
     pub(crate) figures: BTreeMap<&'static str, Figures>,
 }
@@ -166,10 +169,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let settings = Settings::new(options);
     let machine = Machine::here();
     let mut rounds = Vec::with_capacity(settings.runs);
+    let groups = match settings.yardstick_only {
+        true => Vec::new(),
+        false => rekey::groups()?,
+    };
     for number in 1..=settings.runs {
         writeln!(stderr(), "run {number} of {}", settings.runs)?;
         // Every other run the other way round, so that no server is always the first.
-        rounds.push(round(&settings, &folder, number % 2 == 0)?);
+        rounds.push(round(&settings, &folder, &groups, number % 2 == 0)?);
     }
     let report = Report {
         machine,
@@ -212,10 +219,16 @@ fn default_folder() -> anyhow::Result<PathBuf> {
 }
 
 /// Starts fresh servers on empty databases, which are deleted afterwards, and drives them.
-fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<Round> {
+fn round(
+    settings: &Settings,
+    folder: &Path,
+    groups: &[rekey::Group],
+    reversed: bool,
+) -> anyhow::Result<Round> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let files = tempfile::Builder::new().prefix("run-").tempdir_in(folder)?;
     let before = machine::flush_micros(folder)?;
+    let rekeys = rekey::measure(groups)?;
     let (figures, others_cpu) = runtime.block_on(LocalSet::new().run_until(async {
         let yardstick = start::<Yardstick>(files.path()).await?;
         let one_commit = start::<OneCommit>(files.path()).await?;
@@ -239,6 +252,7 @@ fn round(settings: &Settings, folder: &Path, reversed: bool) -> anyhow::Result<R
     Ok(Round {
         flush_micros: [before, machine::flush_micros(folder)?],
         others_cpu,
+        rekeys,
         figures,
     })
 }
