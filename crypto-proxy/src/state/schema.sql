@@ -42,7 +42,9 @@ CREATE TABLE message(
   message_row     INTEGER PRIMARY KEY,
   message_id      BLOB    NOT NULL UNIQUE, -- 16 bytes, end to end
   conversation_id INTEGER NOT NULL REFERENCES conversation,
-  peer_id         INTEGER NOT NULL REFERENCES peer, -- the other side
+  peer_id         INTEGER REFERENCES peer, -- the peer of a direct conversation, the author in a group;
+                                           -- NULL for own ones and events in a group
+  form            INTEGER NOT NULL DEFAULT 0, -- 0 signed message, 1 event made from the verified roster
   own             INTEGER NOT NULL,
   era             INTEGER NOT NULL,        -- of the conversation
   session         BLOB    NOT NULL,        -- the author's
@@ -54,6 +56,9 @@ CREATE TABLE message(
   status          INTEGER NOT NULL,        -- 1 queued, 2 stored, 3 delivered, 4 read, 5 failed
   type_tag        BLOB    NOT NULL,        -- keyed hash of the message type
   broadcast       INTEGER NOT NULL,
+  epoch           INTEGER,                 -- of the group, under which it was sealed
+  late            INTEGER NOT NULL DEFAULT 0, -- its author had left, it is from before the cut-off
+  granted_by      INTEGER REFERENCES peer, -- who showed it from the group's past
   gap_after       INTEGER,
   gap_missing     INTEGER,
   created_at      INTEGER NOT NULL,
@@ -85,7 +90,8 @@ CREATE TABLE outbox(
   message_row     INTEGER,               -- NULL for control messages
   envelope        BLOB    NOT NULL,
   hash            BLOB    NOT NULL,
-  deadline        INTEGER NOT NULL
+  deadline        INTEGER NOT NULL,
+  group_row       INTEGER                -- of a group message: it may have to be sealed again
 );
 CREATE INDEX outbox_by_deadline ON outbox(deadline);
 CREATE INDEX outbox_by_message ON outbox(message_row) WHERE message_row IS NOT NULL;
@@ -146,3 +152,126 @@ CREATE TABLE alert(
   reason       TEXT    NOT NULL
 );
 CREATE INDEX alert_by_kind ON alert(kind, at);
+
+-- One row per group that this agent founds, joins, is or was a member of. What is shown of it is kept
+-- beside the log that it follows from.
+CREATE TABLE grp(
+  group_row        INTEGER PRIMARY KEY,
+  group_id         BLOB    NOT NULL UNIQUE,
+  conversation_id  INTEGER NOT NULL UNIQUE REFERENCES conversation,
+  standing         INTEGER NOT NULL,          -- 1 entering, 2 member, 3 left, 4 removed, 5 ended
+  stop             INTEGER NOT NULL DEFAULT 0, -- 0 none, 1 the relay forked the log, 2 it withholds commits
+  length           INTEGER NOT NULL DEFAULT 0, -- commits verified and kept
+  head             BLOB,                      -- hash of the last of them
+  epoch            INTEGER NOT NULL DEFAULT 0, -- of the head
+  members          INTEGER NOT NULL DEFAULT 0, -- after the head
+  role             INTEGER,                   -- own role
+  debt             INTEGER NOT NULL DEFAULT 0, -- 0 none, 1 soft, 2 hard
+  debt_since       INTEGER,
+  is_open          INTEGER NOT NULL DEFAULT 0, -- anybody may join: the relay may make itself a reader
+  created_by       TEXT,
+  created_at       INTEGER NOT NULL,
+  ended_by         TEXT,
+  ended_at         INTEGER,
+  profile_revision INTEGER NOT NULL DEFAULT 0,
+  profile_due      INTEGER NOT NULL DEFAULT 0, -- 1 the own profile, 2 the one kept, has to be sent again
+  sealed           BLOB    NOT NULL           -- the profile: its signed message, or what was asked for
+);
+
+-- The verified log, verbatim.
+CREATE TABLE grp_commit(
+  group_row INTEGER NOT NULL,
+  position  INTEGER NOT NULL,
+  signed    BLOB    NOT NULL,
+  PRIMARY KEY(group_row, position)
+) WITHOUT ROWID;
+
+-- The members after the head.
+CREATE TABLE grp_member(
+  group_row INTEGER NOT NULL,
+  identity  BLOB    NOT NULL,
+  handle    TEXT    NOT NULL,
+  role      INTEGER NOT NULL,
+  place     INTEGER NOT NULL,               -- roster order
+  joined_at INTEGER NOT NULL,
+  confirmed INTEGER,                        -- newest epoch under which it has said something
+  PRIMARY KEY(group_row, identity)
+) WITHOUT ROWID;
+
+-- The own commit on its way into a log: at most one for each group.
+CREATE TABLE grp_pending(
+  group_row INTEGER PRIMARY KEY,
+  hash      BLOB    NOT NULL,
+  position  INTEGER NOT NULL,
+  signed    BLOB    NOT NULL,
+  leaves    BLOB    NOT NULL
+);
+
+-- Epochs that have, had or should have a leaf for this agent.
+CREATE TABLE epoch(
+  epoch_row  INTEGER PRIMARY KEY,
+  group_row  INTEGER NOT NULL,
+  epoch      INTEGER NOT NULL,
+  position   INTEGER NOT NULL,              -- of its commit
+  leaf_index INTEGER NOT NULL,
+  state      INTEGER NOT NULL,              -- 1 leaf wanted, 2 adopted, 3 no usable leaf, 4 erased
+  sealed_own INTEGER NOT NULL DEFAULT 0,    -- own ciphertexts
+  opened     INTEGER NOT NULL DEFAULT 0,    -- those of others
+  adopted_at INTEGER,                       -- Unix milliseconds
+  closed_run INTEGER,                       -- running time at which a later epoch was adopted
+  drained    INTEGER NOT NULL DEFAULT 0,    -- the group's queue was emptied since
+  UNIQUE(group_row, epoch)
+);
+
+-- The chain of each sender in an adopted epoch.
+CREATE TABLE chain(
+  chain_row INTEGER PRIMARY KEY,
+  epoch_row INTEGER NOT NULL,
+  agent     BLOB    NOT NULL,
+  next      INTEGER NOT NULL,
+  sealed    BLOB    NOT NULL,               -- chain key
+  UNIQUE(epoch_row, agent)
+);
+
+-- Message keys that were stepped over.
+CREATE TABLE skipped_key(
+  key_row   INTEGER PRIMARY KEY AUTOINCREMENT,
+  chain_row INTEGER NOT NULL,
+  i         INTEGER NOT NULL,
+  sealed    BLOB    NOT NULL,
+  UNIQUE(chain_row, i)
+);
+
+-- Group envelopes that wait for a commit or an epoch key, as they came.
+CREATE TABLE grp_held(
+  held_id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  group_row   INTEGER NOT NULL,
+  epoch       INTEGER NOT NULL,
+  roster_head BLOB    NOT NULL,
+  reason      INTEGER NOT NULL,             -- 1 unknown roster head, 2 missing epoch
+  held_at     INTEGER NOT NULL,
+  envelope    BLOB    NOT NULL
+);
+CREATE INDEX grp_held_by_group ON grp_held(group_row, reason);
+
+-- Invites that came and were not decided on.
+CREATE TABLE invitation(
+  invite_row  INTEGER PRIMARY KEY,
+  invite_id   BLOB    NOT NULL UNIQUE,
+  group_id    BLOB    NOT NULL,
+  commit_hash BLOB    NOT NULL,
+  commit_index INTEGER NOT NULL,
+  roster_head BLOB    NOT NULL,             -- the oldest head that is believed
+  position    INTEGER NOT NULL,
+  peer_id     INTEGER NOT NULL REFERENCES peer,
+  received_at INTEGER NOT NULL,
+  sealed      BLOB    NOT NULL              -- name, as the inviter says
+);
+
+-- History that was promised to members who have not joined yet.
+CREATE TABLE grant_due(
+  group_row INTEGER NOT NULL,
+  identity  BLOB    NOT NULL,
+  after_seq INTEGER NOT NULL,
+  PRIMARY KEY(group_row, identity)
+) WITHOUT ROWID;

@@ -1,0 +1,356 @@
+//! How this agent comes into a group: it founds one (flow 3) or accepts an invite (flow 4).
+
+use std::collections::HashMap;
+
+use waxwire_shared::{
+    fingerprint::Address,
+    ids::{Handle, Nonce32},
+    limits,
+    roster::OpenInvite,
+    wire::{
+        Change, ControlBody, Document as _, InviteNotice, InviteRef, JoinPolicy, Kind, Policy, Profile, Role,
+    },
+};
+
+use super::{Engine, Founding, Goal, GroupView, Lookup, Wanted, goals::Step};
+use crate::{
+    engine::{Effect, Notice, RelayCall, Reply, RequestId},
+    model::{
+        AddOutcome, Added, InviteId, Invitation, LocalConversation, NewGroup, Refusal, Severity, UnixMs,
+    },
+    state::{EpochState, GroupRow, InvitationRow, PeerRow, Pin, ProfileDue, Standing, StateError},
+};
+
+/// Most invites in the first commit, beside the change that founds the group.
+const FIRST_INVITES: usize = limits::COMMIT_CHANGES - 1;
+
+/// Where one of the members of a new group stands.
+enum Invitee {
+    Found(Box<PeerRow>),
+    LookedUp,
+    /// Not to be had, or not trusted: left out.
+    Out,
+}
+
+impl Engine {
+    /// Flow 3: the members are looked up first.
+    pub(super) fn found(
+        &mut self,
+        request: RequestId,
+        new: Box<NewGroup>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        self.volatile.founding.push(Founding {
+            request,
+            new,
+            until: now + self.settings.answer_within,
+            lookups: HashMap::new(),
+        });
+        self.drive_founding(now)
+    }
+
+    pub(super) fn drive_founding(&mut self, now: UnixMs) -> Result<(), StateError> {
+        for mut founding in std::mem::take(&mut self.volatile.founding) {
+            let mut invitees = Vec::new();
+            let mut complete = true;
+            for address in &founding.new.members {
+                match self.invitee(address, &mut founding.lookups, now)? {
+                    Invitee::Found(peer) => invitees.push(peer),
+                    Invitee::LookedUp => complete = false,
+                    Invitee::Out => {}
+                }
+            }
+            if complete {
+                self.make_group(&founding, &invitees, now)?;
+            } else {
+                self.volatile.founding.push(founding);
+            }
+        }
+        Ok(())
+    }
+
+    fn invitee(
+        &mut self,
+        address: &Address,
+        lookups: &mut HashMap<Handle, Lookup>,
+        now: UnixMs,
+    ) -> Result<Invitee, StateError> {
+        if address.handle == self.account.handle {
+            return Ok(Invitee::Out);
+        }
+        let peer = self.store.peer(&address.handle)?;
+        if peer.as_ref().is_some_and(|peer| self.check_trust(peer, address).is_err()) {
+            return Ok(Invitee::Out);
+        }
+        let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
+        match (peer, lookups.get(&address.handle)) {
+            (Some(mut peer), looked_up) if fresh || looked_up == Some(&Lookup::Failed) => {
+                self.pin_invitee(&mut peer, address)?;
+                Ok(Invitee::Found(Box::new(peer)))
+            }
+            (None, Some(Lookup::Failed)) => Ok(Invitee::Out),
+            (_, Some(_)) => Ok(Invitee::LookedUp),
+            (_, None) => {
+                lookups.insert(address.handle.clone(), Lookup::Asked);
+                let call = RelayCall::Bundle(address.handle.clone());
+                self.effects.push(Effect::Call(call));
+                Ok(Invitee::LookedUp)
+            }
+        }
+    }
+
+    /// Inviting somebody pins what was only looked up, and lets them in.
+    pub(super) fn pin_invitee(&mut self, peer: &mut PeerRow, address: &Address) -> Result<(), StateError> {
+        let pin = match (peer.pin, address.fingerprint.is_some()) {
+            (Pin::New | Pin::Tofu, true) => Pin::Fingerprint,
+            (Pin::New, false) => Pin::Tofu,
+            (pin, _) => pin,
+        };
+        if pin != peer.pin || !peer.accepted {
+            (peer.pin, peer.accepted) = (pin, true);
+            self.store.put_peer(peer)?;
+        }
+        Ok(())
+    }
+
+    /// Flow 3, step 1: the first commit, with as many invites as fit.
+    fn make_group(
+        &mut self,
+        founding: &Founding,
+        invitees: &[Box<PeerRow>],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let mut nonce = [0; Nonce32::LENGTH];
+        self.rng.fill_bytes(&mut nonce);
+        let mut changes = vec![Change::Create {
+            nonce: Nonce32::from_bytes(nonce),
+            handle: self.account.handle.clone(),
+            policy: Policy {
+                join: JoinPolicy::Invite,
+                invite_role: Role::Admin,
+                slug: None,
+            },
+        }];
+        changes.extend(invitees.iter().take(FIRST_INVITES).map(|peer| invite(peer)));
+        let (group, signed, leaves) = match self.sign_create(changes, now) {
+            Ok(made) => made,
+            Err(refusal) => return self.refuse(founding.request, refusal),
+        };
+        let asked = &founding.new.profile;
+        let profile = Profile {
+            group,
+            revision: 0,
+            name: asked.name.clone(),
+            topic: asked.description.clone(),
+            avatar: asked.avatar.clone(),
+        };
+        let row = self
+            .store
+            .enter_group(&mut *self.rng, &group, &profile.encode(), now)?;
+        self.store.put_profile_due(row.group_row, ProfileDue::Own)?;
+        self.task(&group).goals.push(Wanted {
+            request: founding.request,
+            goal: Goal::Founded(invitees.iter().map(|peer| peer.handle.clone()).collect()),
+            until: founding.until,
+        });
+        self.put_on_its_way(&row, 0, signed, leaves)
+    }
+
+    /// The group stands once its first epoch is adopted and everybody is invited.
+    pub(super) fn step_founded(
+        &mut self,
+        row: &GroupRow,
+        view: &GroupView,
+        invited: &[Handle],
+        now: UnixMs,
+    ) -> Result<Step, StateError> {
+        let epoch = self.store.epoch(row.group_row, view.roster.epoch())?;
+        if epoch.is_none_or(|epoch| epoch.state != EpochState::Adopted) {
+            return Ok(Step::Wait);
+        }
+        let mut added = Vec::new();
+        let mut missing = Vec::new();
+        for handle in invited {
+            let outcome = if view.roster.members().iter().any(|member| member.handle == *handle) {
+                Some(AddOutcome::AlreadyMember)
+            } else {
+                let mut invites = view.roster.invites();
+                let open = invites.find(|invite| invite.handle == *handle);
+                open.map(|invite| AddOutcome::Invited(InviteId::of(&invite.reference)))
+            };
+            match outcome {
+                Some(outcome) => added.push(Added {
+                    handle: handle.clone(),
+                    outcome,
+                }),
+                None => missing.extend(self.store.peer(handle)?),
+            }
+        }
+        if !missing.is_empty() {
+            let changes = missing.iter().take(limits::COMMIT_CHANGES).map(invite);
+            return Ok(self.commit(row, view, changes.collect(), false, now)?.into());
+        }
+        Ok(match self.store.group_view(&row.local())? {
+            Some(group) => Reply::GroupCreated(Box::new(group), added).into(),
+            None => Refusal::GroupNotFound.into(),
+        })
+    }
+
+    /// Members that were not found in time are left out no more: the request is refused.
+    pub(super) fn expire_founding(&mut self, now: UnixMs) {
+        let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.volatile.founding)
+            .into_iter()
+            .partition(|founding| founding.until <= now);
+        self.volatile.founding = waiting;
+        for founding in over {
+            self.reply(founding.request, Err(Refusal::RelayUnreachable { queued: false }));
+        }
+    }
+
+    /// Flow 4, step 2: whoever was invited is told, in a direct message.
+    pub(super) fn tell_invitee(
+        &mut self,
+        row: &GroupRow,
+        view: &GroupView,
+        invite: &OpenInvite,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Some(peer) = self.store.peer(&invite.handle)? else {
+            return Ok(());
+        };
+        let notice = InviteNotice {
+            group: row.group_id,
+            invite: invite.reference.clone(),
+            roster_head: view.roster.head(),
+            position: view.roster.position(),
+            name: self.profile_of(row)?.name,
+        };
+        self.queue_control(&peer, Kind::Invite, notice.encode(), now)
+    }
+
+    /// An invite came.
+    pub(in crate::engine) fn invited(
+        &mut self,
+        peer: &PeerRow,
+        body: &ControlBody,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Ok(notice) = InviteNotice::decode(&body.body) else {
+            let reason = "an invite breaks a rule of its format";
+            return self.alert(
+                "invite_malformed",
+                Severity::Warning,
+                Some(&peer.handle),
+                reason,
+                now,
+            );
+        };
+        let known = self.store.group(&notice.group)?;
+        if known.is_some_and(|row| row.standing == Standing::Member) {
+            return Ok(());
+        }
+        let new = InvitationRow {
+            group: notice.group,
+            invite: notice.invite,
+            roster_head: notice.roster_head,
+            peer_id: peer.peer_id,
+            received_at: now,
+            name: notice.name,
+        };
+        if self.store.put_invitation(&mut *self.rng, &new, notice.position)? {
+            let invitation = Invitation {
+                id: InviteId::of(&new.invite),
+                group: LocalConversation::group(&new.group),
+                group_id: new.group,
+                name: new.name,
+                members: 0,
+                inviter: peer.handle.clone(),
+                received_at: now,
+            };
+            self.effects.push(Effect::Notify(Notice::Invited(Box::new(invitation))));
+        }
+        Ok(())
+    }
+
+    /// Flow 4, steps 3 and 4: the agent accepts; the log is read from its beginning.
+    pub(super) fn accept(&mut self, request: RequestId, id: InviteId, now: UnixMs) -> Result<(), StateError> {
+        let Some(invitation) = self.store.invitation(&id)? else {
+            return self.refuse(request, Refusal::InviteNotFound);
+        };
+        let profile = Profile {
+            group: invitation.group,
+            revision: 0,
+            name: invitation.name.clone(),
+            topic: None,
+            avatar: None,
+        };
+        let row = self
+            .store
+            .enter_group(&mut *self.rng, &invitation.group, &profile.encode(), now)?;
+        if row.standing == Standing::Entering {
+            let task = self.task(&row.group_id);
+            (task.log_read, task.log_asked) = (false, false);
+            self.ask_log(&row);
+        }
+        self.want(&row.group_id, request, Goal::Accept(id), now)
+    }
+
+    /// Flow 4, steps 4 and 5.
+    pub(super) fn step_accept(
+        &mut self,
+        row: &GroupRow,
+        id: &InviteId,
+        now: UnixMs,
+    ) -> Result<Step, StateError> {
+        let Some(invitation) = self.store.invitation(id)? else {
+            return Ok(Refusal::InviteNotFound.into());
+        };
+        if !self.task(&row.group_id).log_read {
+            self.ask_log(row);
+            return Ok(Step::Wait);
+        }
+        let Some(view) = self.group_view(row)? else {
+            return self.dead_invite(row, id);
+        };
+        if view.history.position_of(&invitation.roster_head).is_none() {
+            let reason = "the relay withholds commits that an inviter has named";
+            self.group_alert(row, "roster_withheld", Severity::Critical, reason, now)?;
+            let handle = self.store.peer_by_id(invitation.peer_id)?.handle;
+            return Ok(Refusal::RelayLied { handle }.into());
+        }
+        let me = self.account.identity.public();
+        let mine = |invite: &OpenInvite| invite.reference == invitation.invite && invite.identity == *me;
+        if !view.roster.invites().any(mine) {
+            return self.dead_invite(row, id);
+        }
+        let change = accept_change(invitation.invite);
+        let rekey = view.roster.members().len() < limits::ACCEPT_REKEY_MEMBERS;
+        Ok(self.commit(row, &view, vec![change], rekey, now)?.into())
+    }
+
+    fn dead_invite(&self, row: &GroupRow, id: &InviteId) -> Result<Step, StateError> {
+        self.store.drop_invitation(id)?;
+        self.store.put_standing(row.group_row, Standing::Left)?;
+        Ok(Refusal::InviteNotFound.into())
+    }
+
+    /// The agent declines. The inviter is not told: the invite stays open until it dies.
+    pub(super) fn reject(&mut self, request: RequestId, id: &InviteId) -> Result<(), StateError> {
+        self.store.drop_invitation(id)?;
+        self.reply(request, Ok(Reply::Done));
+        Ok(())
+    }
+}
+
+fn invite(peer: impl std::borrow::Borrow<PeerRow>) -> Change {
+    let peer = peer.borrow();
+    Change::Invite {
+        identity: peer.identity.clone(),
+        handle: peer.handle.clone(),
+        role: Role::Member,
+    }
+}
+
+const fn accept_change(invite: InviteRef) -> Change {
+    Change::Accept { invite }
+}

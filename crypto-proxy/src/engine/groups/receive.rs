@@ -1,0 +1,402 @@
+//! Messages of others in a group (flow 5, step 5; docs/protocol.md, 6.8).
+
+use std::sync::Arc;
+
+use waxwire_shared::{
+    api::frames::Cursor,
+    identity::IdentityKey,
+    ids::{GroupId, Handle},
+    message::{Body, UnverifiedMessage},
+    wire::{ControlBody, Document as _, Envelope, GroupHeader, Kind, Lane, MessageBytes, Resend, Role},
+};
+
+use super::{Engine, GroupView};
+use crate::{
+    crypto::message::{self, OpenMessageError},
+    engine::{
+        inbox::Arrived,
+        receive::{Reject, is_well_formed},
+    },
+    group::{Chain, Walk, WalkError},
+    model::{Severity, UnixMs},
+    state::{EpochState, GroupRow, HeldGroupEnvelope, Lacking, PeerRow, Pin, Standing, StateError, Stop},
+};
+
+/// How long the relay may take to show a commit that a message cites.
+const HEAD_WITHIN_MS: u64 = 60_000;
+
+/// A group message that opened under its author's chain and whose signature and audience hold.
+struct Opened {
+    header: GroupHeader,
+    signed: MessageBytes,
+    body: Body,
+    chain_row: i64,
+    epoch_row: i64,
+    /// The chain after it; `None` for a key that had been stepped over.
+    step: Option<Step>,
+}
+
+struct Step {
+    chain: Chain,
+    skipped: Vec<(u64, crate::crypto::secret::MessageKey)>,
+}
+
+/// What becomes of an envelope before it is opened.
+enum Seen {
+    Opened(Box<Opened>),
+    Lacks(GroupHeader, Lacking),
+    Refused(Reject),
+    /// An own one, or one from before this agent could read.
+    Ignored,
+}
+
+impl Engine {
+    /// An envelope of a group's queue.
+    pub(in crate::engine) fn pushed_group_envelope(
+        &mut self,
+        group: &GroupId,
+        _cursor: &Cursor,
+        bytes: &[u8],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        match self.store.group(group)? {
+            Some(row) if row.standing == Standing::Member => self.group_envelope(&row, bytes, now, now),
+            Some(_) => Ok(()),
+            None => {
+                let reason = "the relay delivers for a group that this agent has nothing to do with";
+                self.alert("unexpected_group", Severity::Warning, None, reason, now)
+            }
+        }
+    }
+
+    /// An envelope that came at `since`.
+    pub(in crate::engine) fn group_envelope(
+        &mut self,
+        row: &GroupRow,
+        bytes: &[u8],
+        since: UnixMs,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Some(view) = self.group_view(row)? else {
+            return Ok(());
+        };
+        match self.open_in_group(row, &view, bytes)? {
+            Seen::Opened(opened) => match view.history.position_of(&opened.header.roster_head) {
+                Some(position) => self.admit(row, &view, *opened, position, bytes, now),
+                None => self.hold(row, &opened.header, Lacking::Head, bytes, since, now),
+            },
+            Seen::Lacks(header, lacking) => self.hold(row, &header, lacking, bytes, since, now),
+            Seen::Refused(reject) => self.refuse_in_group(row, reject, now),
+            Seen::Ignored => Ok(()),
+        }
+    }
+
+    fn refuse_in_group(&mut self, row: &GroupRow, reject: Reject, now: UnixMs) -> Result<(), StateError> {
+        let (kind, reason) = reject.row();
+        self.group_alert(row, kind, Severity::Warning, reason, now)
+    }
+
+    fn hold(
+        &mut self,
+        row: &GroupRow,
+        header: &GroupHeader,
+        lacking: Lacking,
+        bytes: &[u8],
+        since: UnixMs,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let cites = (header.epoch, &header.roster_head);
+        let held = self
+            .store
+            .hold_group_envelope(row.group_row, lacking, cites, bytes, since)?;
+        self.ask_log(row);
+        if held {
+            return Ok(());
+        }
+        let reason = "too many messages of a group wait for keys; one was dropped";
+        self.group_alert(row, "held_overflow", Severity::Warning, reason, now)
+    }
+
+    /// docs/protocol.md, 6.8, steps 2 to 5, on values only.
+    fn open_in_group(&self, row: &GroupRow, view: &GroupView, bytes: &[u8]) -> Result<Seen, StateError> {
+        let Ok(envelope) = Envelope::split(bytes) else {
+            return Ok(Seen::Refused(Reject::Malformed));
+        };
+        let Ok(header) = GroupHeader::decode(envelope.header) else {
+            return Ok(Seen::Refused(Reject::Malformed));
+        };
+        if header.group != row.group_id {
+            return Ok(Seen::Refused(Reject::Misrouted));
+        }
+        if header.sender == self.account.agent_id {
+            return Ok(Seen::Ignored);
+        }
+        let epoch = match self.store.epoch(row.group_row, header.epoch)? {
+            Some(epoch) => epoch,
+            None if header.epoch > view.roster.epoch() => return Ok(Seen::Lacks(header, Lacking::Head)),
+            None => return Ok(Seen::Ignored),
+        };
+        match epoch.state {
+            EpochState::Adopted => {}
+            EpochState::Wanted | EpochState::Unusable => return Ok(Seen::Lacks(header, Lacking::Epoch)),
+            EpochState::Erased => return Ok(Seen::Refused(Reject::EpochErased)),
+        }
+        let Some(sender) = self.store.chain(epoch.epoch_row, &header.sender)? else {
+            return Ok(Seen::Refused(Reject::NotMember));
+        };
+        let (key, step) = match sender.chain.walk(header.i) {
+            Ok(Walk {
+                key, skipped, chain, ..
+            }) => (key, Some(Step { chain, skipped })),
+            Err(WalkError::Behind { .. }) => match self.store.skipped(sender.chain_row, header.i)? {
+                Some(key) => (key, None),
+                None => return Ok(Seen::Refused(Reject::Replayed)),
+            },
+            Err(WalkError::Beyond { .. }) => return Ok(Seen::Refused(Reject::Malformed)),
+        };
+        let opened = message::open_group(&key, envelope.header, envelope.ciphertext);
+        Ok(match self.verify_in_group(opened, envelope.header) {
+            Ok((signed, body)) => Seen::Opened(Box::new(Opened {
+                header,
+                signed,
+                body,
+                chain_row: sender.chain_row,
+                epoch_row: epoch.epoch_row,
+                step,
+            })),
+            Err(reject) => Seen::Refused(reject),
+        })
+    }
+
+    fn verify_in_group(
+        &self,
+        opened: Result<(Kind, MessageBytes), OpenMessageError>,
+        header: &[u8],
+    ) -> Result<(MessageBytes, Body), Reject> {
+        let (kind, signed) = opened?;
+        let message = UnverifiedMessage::from_message(signed).map_err(|_| Reject::Body)?;
+        let message = message.verify().map_err(|_| Reject::Signature)?;
+        message.check_group(header, &self.account.relay)?;
+        let (signed, _, body) = message.into_parts();
+        let formed = match &body {
+            Body::Content(core) => is_well_formed(core),
+            Body::Control(_) => true,
+        };
+        if body.kind() == kind && formed {
+            Ok((signed, body))
+        } else {
+            Err(Reject::Body)
+        }
+    }
+
+    /// docs/protocol.md, 6.8, steps 6 to 8.
+    fn admit(
+        &mut self,
+        row: &GroupRow,
+        view: &Arc<GroupView>,
+        opened: Opened,
+        position: u64,
+        bytes: &[u8],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let identity = opened.body.identity().clone();
+        let Some(role) = view.history.role_at(&identity, position) else {
+            return self.refuse_in_group(row, Reject::NotMember, now);
+        };
+        let handle = opened.body.handle().clone();
+        let member = view.roster.member(&identity);
+        if member.is_some_and(|member| member.handle != handle) {
+            return self.refuse_in_group(row, Reject::Context, now);
+        }
+        let late = member.is_none();
+        if late && !admitted_late(view, &opened.body) {
+            return self.refuse_in_group(row, Reject::CutOff, now);
+        }
+        match self.store.peer(&handle)? {
+            Some(peer) if peer.identity == identity => {
+                self.store_opened(row, &identity, &opened, now)?;
+                self.receive_in_group(row, peer, role, opened, late, now)
+            }
+            Some(peer) => self.hold_mismatch(&peer, bytes, now),
+            None => self.hold_unknown(&handle, bytes, now),
+        }
+    }
+
+    /// Chain, skipped keys, erasures and confirmation: in the transaction that stores the message.
+    fn store_opened(
+        &mut self,
+        row: &GroupRow,
+        identity: &IdentityKey,
+        opened: &Opened,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        match &opened.step {
+            Some(Step { chain, skipped }) => {
+                self.store
+                    .put_chain(&mut *self.rng, opened.chain_row, chain, now)?;
+                self.store
+                    .put_skipped(&mut *self.rng, opened.chain_row, skipped, now)?;
+            }
+            None => self.store.erase_skipped(opened.chain_row, opened.header.i)?,
+        }
+        self.store.count_ciphertext(opened.epoch_row, false)?;
+        self.store
+            .confirm_epoch(row.group_row, identity, opened.header.epoch)
+    }
+
+    fn receive_in_group(
+        &mut self,
+        row: &GroupRow,
+        mut peer: PeerRow,
+        role: Role,
+        opened: Opened,
+        late: bool,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        if peer.pin == Pin::Blocked {
+            return Ok(());
+        }
+        if peer.pin == Pin::New {
+            peer.pin = Pin::Tofu;
+            self.store.put_peer(&peer)?;
+        }
+        match &opened.body {
+            Body::Content(core) => {
+                let Some(conversation) = self.store.conversation(&row.local())? else {
+                    return Ok(());
+                };
+                let arrived = Arrived {
+                    conversation,
+                    core,
+                    signed: &opened.signed,
+                    epoch: Some(opened.header.epoch),
+                    late,
+                };
+                self.place(&peer, &arrived, false, now)
+            }
+            Body::Control(body) => self.group_control(row, &peer, role, body, &opened.signed, now),
+        }
+    }
+
+    /// A control message to all members.
+    fn group_control(
+        &mut self,
+        row: &GroupRow,
+        peer: &PeerRow,
+        role: Role,
+        body: &ControlBody,
+        signed: &MessageBytes,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        match body.kind {
+            Kind::Profile if role == Role::Admin => self.take_profile(row, body, signed, now),
+            Kind::Profile => self.refuse_in_group(row, Reject::NotAdmin, now),
+            Kind::Resend => match Resend::decode(&body.body) {
+                Ok(resend) => self.take_group_resend(row, peer, &resend, now),
+                Err(_) => self.refuse_in_group(row, Reject::Body, now),
+            },
+            // Typing and presence are worth nothing later.
+            _ => Ok(()),
+        }
+    }
+
+    /// An epoch was adopted or a commit came: what waited for it goes on.
+    pub(super) fn release_group_held(
+        &mut self,
+        row: &GroupRow,
+        lacking: Lacking,
+        epoch: Option<u64>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        for held in self.store.take_group_held(row.group_row, lacking, epoch)? {
+            let HeldGroupEnvelope {
+                held_at, envelope, ..
+            } = held;
+            self.group_envelope(row, &envelope, held_at, now)?;
+        }
+        Ok(())
+    }
+
+    /// The log has moved on: what cited a commit is looked at again. If nothing waits any more, the
+    /// relay withholds nothing any more.
+    pub(super) fn release_group_held_heads(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
+        let row = self.store.group_by_row(row.group_row)?;
+        if row.standing != Standing::Member {
+            return Ok(());
+        }
+        self.release_group_held(&row, Lacking::Head, None, now)?;
+        if row.stop == Some(Stop::Withheld) && !self.store.waits_for_head(row.group_row)? {
+            self.store.put_stop(row.group_row, None)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unknown_head_deadline(&self) -> Option<UnixMs> {
+        let oldest = self.store.oldest_unknown_head().ok().flatten();
+        oldest.map(|(since, _)| since + HEAD_WITHIN_MS)
+    }
+
+    /// The relay has not shown a commit that messages cite. One member may be lying; an admin or two
+    /// members are believed, and nothing is sent until the log is complete.
+    pub(super) fn check_unknown_heads(&mut self, now: UnixMs) -> Result<(), StateError> {
+        while let Some((since, group_row)) = self.store.oldest_unknown_head()?
+            && since + HEAD_WITHIN_MS <= now
+        {
+            let row = self.store.group_by_row(group_row)?;
+            let mut believed = Vec::new();
+            let mut by_admin = false;
+            if let Some(view) = self.group_view(&row)? {
+                for envelope in self.store.tell_unknown_heads(group_row, now - HEAD_WITHIN_MS)? {
+                    let Seen::Opened(opened) = self.open_in_group(&row, &view, &envelope)? else {
+                        continue;
+                    };
+                    let Some(member) = view.roster.member(opened.body.identity()) else {
+                        continue;
+                    };
+                    by_admin |= member.role == Role::Admin;
+                    if !believed.contains(&member.identity) {
+                        believed.push(member.identity.clone());
+                    }
+                }
+            } else {
+                self.store.tell_unknown_heads(group_row, now)?;
+            }
+            if by_admin || believed.len() >= 2 {
+                self.store.put_stop(group_row, Some(Stop::Withheld))?;
+            }
+            let reason = "the relay does not show commits that messages of the group cite";
+            self.group_alert(&row, "roster_withheld", Severity::Critical, reason, now)?;
+            self.ask_log(&row);
+        }
+        Ok(())
+    }
+
+    /// The lane of a held direct envelope, or its group.
+    pub(in crate::engine) fn release_one(&mut self, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
+        let Ok(envelope) = Envelope::split(bytes) else {
+            return Ok(());
+        };
+        match waxwire_shared::wire::Header::decode(envelope.header) {
+            Ok(waxwire_shared::wire::Header::Direct(header)) => {
+                let lane: Lane = header.lane;
+                self.envelope(lane, bytes, now)
+            }
+            Ok(waxwire_shared::wire::Header::Group(header)) => match self.store.group(&header.group)? {
+                Some(row) => self.group_envelope(&row, bytes, now, now),
+                None => Ok(()),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// docs/protocol.md, 6.8, step 7: what the departed said before their cut-off.
+fn admitted_late(view: &GroupView, body: &Body) -> bool {
+    let Body::Content(core) = body else {
+        return false;
+    };
+    let departure = view.roster.departure(&core.identity);
+    let cut_off = departure.and_then(|departure| departure.cut_off.as_ref());
+    cut_off.is_some_and(|cut_off| cut_off.admits(core.incarnation, &core.session, core.n))
+}
+

@@ -1,0 +1,689 @@
+//! Groups: standing, verified log, the own commit on its way, invites, what waits.
+
+use rand_core::CryptoRng;
+use rusqlite::{OptionalExtension as _, Row, params};
+use waxwire_shared::{
+    identity::IdentityKey,
+    ids::{ConversationId, GroupId, Handle, Hash},
+    roster::Roster,
+    wire::{InviteRef, JoinPolicy, Role},
+};
+
+use super::{ColumnKeys, StateError, Store, conversations::GROUP, from_sql, to_sql};
+use crate::model::{DebtKind, GroupEnd, InviteId, LocalConversation, UnixMs};
+
+/// How this agent stands to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its founding or accepting commit is not in the log yet.
+    Entering,
+    /// A member.
+    Member,
+    /// It left.
+    Left,
+    /// It was removed.
+    Removed,
+    /// The group has ended while it was a member.
+    Ended,
+}
+
+impl Standing {
+    const fn number(self) -> i64 {
+        match self {
+            Self::Entering => 1,
+            Self::Member => 2,
+            Self::Left => 3,
+            Self::Removed => 4,
+            Self::Ended => 5,
+        }
+    }
+
+    pub(super) const fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Entering,
+            2 => Self::Member,
+            4 => Self::Removed,
+            5 => Self::Ended,
+            _ => Self::Left,
+        }
+    }
+}
+
+/// Why nothing is sent to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The relay showed two logs: for good.
+    Forked,
+    /// Members cite commits that the relay does not show: until it does.
+    Withheld,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Row.
+    pub group_row: i64,
+    /// The group.
+    pub group_id: GroupId,
+    /// Its conversation.
+    pub conversation_id: i64,
+    /// How this agent stands to it.
+    pub standing: Standing,
+    /// Why nothing is sent.
+    pub stop: Option<Stop>,
+    /// Commits that were verified and kept.
+    pub length: u64,
+    /// Revision of the profile; 0 for none.
+    pub profile_revision: u64,
+    /// Whether the profile has to be sent again.
+    pub profile_due: ProfileDue,
+    /// Who ended it, and when.
+    pub end: Option<(Handle, UnixMs)>,
+}
+
+impl GroupRow {
+    /// Its local id.
+    #[must_use]
+    pub fn local(&self) -> LocalConversation {
+        LocalConversation::group(&self.group_id)
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn end_view(&self) -> Option<GroupEnd> {
+        self.end.clone().map(|(by, at)| GroupEnd {
+            id: self.local(),
+            by,
+            at,
+        })
+    }
+}
+
+/// Which profile has to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileDue {
+    /// None.
+    No,
+    /// One of this agent's own, signed anew.
+    Own,
+    /// The one that is kept, for members who joined.
+    Kept,
+}
+
+impl ProfileDue {
+    const fn number(self) -> i64 {
+        match self {
+            Self::No => 0,
+            Self::Own => 1,
+            Self::Kept => 2,
+        }
+    }
+
+    const fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Own,
+            2 => Self::Kept,
+            _ => Self::No,
+        }
+    }
+}
+
+/// The own commit on its way into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCommit {
+    /// Hash of the signed commit.
+    pub hash: Hash,
+    /// Its position.
+    pub position: u64,
+    /// The signed commit.
+    pub signed: Vec<u8>,
+    /// Encoded leaves; empty without a rekey.
+    pub leaves: Vec<u8>,
+}
+
+/// An invite that waits for the agent's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationRow {
+    /// The group.
+    pub group: GroupId,
+    /// How commits name the invite.
+    pub invite: InviteRef,
+    /// A commit that the log must contain.
+    pub roster_head: Hash,
+    /// The inviter.
+    pub peer_id: i64,
+    /// When it came.
+    pub received_at: UnixMs,
+    /// Name, as the inviter says.
+    pub name: String,
+}
+
+/// Most invites that wait.
+const INVITATIONS: i64 = 1_000;
+
+const SELECT: &str = "SELECT group_row, group_id, conversation_id, standing, stop, length, profile_revision, \
+                      profile_due, ended_by, ended_at FROM grp";
+
+fn group_row(row: &Row<'_>) -> Result<GroupRow, StateError> {
+    let group_row = row.get(0)?;
+    let ended_by: Option<String> = row.get(8)?;
+    let by = ended_by.map(|text| text.parse::<Handle>()).transpose();
+    let by = by.map_err(|_| damaged(group_row))?;
+    let at: Option<i64> = row.get(9)?;
+    Ok(GroupRow {
+        group_row,
+        group_id: GroupId::from_bytes(row.get(1)?),
+        conversation_id: row.get(2)?,
+        standing: Standing::from_number(row.get(3)?),
+        stop: match row.get(4)? {
+            1 => Some(Stop::Forked),
+            2 => Some(Stop::Withheld),
+            _ => None,
+        },
+        length: from_sql(row.get(5)?),
+        profile_revision: from_sql(row.get(6)?),
+        profile_due: ProfileDue::from_number(row.get(7)?),
+        end: by.zip(at.map(from_sql)),
+    })
+}
+
+const fn damaged(row: i64) -> StateError {
+    StateError::Damaged { table: "grp", row }
+}
+
+impl Store {
+    /// The group, if this agent has ever had to do with it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn group(&self, group: &GroupId) -> Result<Option<GroupRow>, StateError> {
+        self.one_group("group_id = ?1", group.as_bytes().as_slice())
+    }
+
+    /// The group of a conversation.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn group_of(&self, conversation_id: i64) -> Result<Option<GroupRow>, StateError> {
+        self.one_group("conversation_id = ?1", conversation_id)
+    }
+
+    /// The group in a row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn group_by_row(&self, row: i64) -> Result<GroupRow, StateError> {
+        self.one_group("group_row = ?1", row)?.ok_or(damaged(row))
+    }
+
+    fn one_group(
+        &self,
+        condition: &str,
+        key: impl rusqlite::ToSql,
+    ) -> Result<Option<GroupRow>, StateError> {
+        let mut statement = self.db.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+        let mut rows = statement.query([key])?;
+        rows.next()?.map(group_row).transpose()
+    }
+
+    /// Groups that this agent is a member of or enters.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn live_groups(&self) -> Result<Vec<GroupRow>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE standing <= 2 ORDER BY group_row"))?;
+        let mut rows = statement.query([])?;
+        let mut groups = Vec::new();
+        while let Some(row) = rows.next()? {
+            groups.push(group_row(row)?);
+        }
+        Ok(groups)
+    }
+
+    /// Makes a group that is being entered; one that was left before is entered again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn enter_group(
+        &self,
+        rng: &mut dyn CryptoRng,
+        group: &GroupId,
+        profile: &[u8],
+        now: UnixMs,
+    ) -> Result<GroupRow, StateError> {
+        if let Some(known) = self.group(group)? {
+            self.put_standing(known.group_row, Standing::Entering)?;
+            return self.group_by_row(known.group_row);
+        }
+        let mut statement = self
+            .db
+            .prepare_cached("INSERT INTO conversation(local, kind, protocol_id, updated_at) VALUES (?1, ?2, ?3, ?4)")?;
+        let conversation_id = statement.insert(params![
+            LocalConversation::group(group).id,
+            GROUP,
+            ConversationId::group(group).as_bytes(),
+            to_sql(now)
+        ])?;
+        let row: i64 = self
+            .db
+            .prepare_cached("SELECT coalesce(max(group_row), 0) + 1 FROM grp")?
+            .query_row([], |row| row.get(0))?;
+        let sealed = self.keys.seal(rng, "grp", row, now, profile);
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO grp(group_row, group_id, conversation_id, standing, created_at, sealed) \
+             VALUES (?1, ?2, ?3, 1, ?4, ?5)",
+        )?;
+        statement.execute(params![row, group.as_bytes(), conversation_id, to_sql(now), sealed])?;
+        self.group_by_row(row)
+    }
+
+    /// Drops a group that was never entered.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_group(&self, group: &GroupRow) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM grp WHERE group_row = ?1")?
+            .execute([group.group_row])?;
+        self.db
+            .prepare_cached("DELETE FROM conversation WHERE conversation_id = ?1")?
+            .execute([group.conversation_id])?;
+        Ok(())
+    }
+
+    /// Changes how this agent stands to a group.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_standing(&self, row: i64, standing: Standing) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE grp SET standing = ?2 WHERE group_row = ?1")?
+            .execute(params![row, standing.number()])?;
+        Ok(())
+    }
+
+    /// Stops sending to a group, or goes on; a fork is for good.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_stop(&self, row: i64, stop: Option<Stop>) -> Result<(), StateError> {
+        let number = match stop {
+            None => 0,
+            Some(Stop::Forked) => 1,
+            Some(Stop::Withheld) => 2,
+        };
+        self.db
+            .prepare_cached("UPDATE grp SET stop = ?2 WHERE group_row = ?1 AND stop != 1")?
+            .execute([row, number])?;
+        Ok(())
+    }
+
+    /// Records who ended a group.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_end(&self, row: i64, by: &Handle, at: UnixMs) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE grp SET standing = 5, ended_by = ?2, ended_at = ?3 WHERE group_row = ?1")?
+            .execute(params![row, by.as_str(), to_sql(at)])?;
+        Ok(())
+    }
+
+    /// Keeps the next verified commit.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn push_commit(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("INSERT INTO grp_commit(group_row, position, signed) VALUES (?1, ?2, ?3)")?
+            .execute(params![row, to_sql(position), signed])?;
+        self.db
+            .prepare_cached("UPDATE grp SET length = ?2 WHERE group_row = ?1")?
+            .execute(params![row, to_sql(position + 1)])?;
+        Ok(())
+    }
+
+    /// The verified commit at a position.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn commit_at(&self, row: i64, position: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT signed FROM grp_commit WHERE group_row = ?1 AND position = ?2")?;
+        Ok(statement
+            .query_row([row, to_sql(position)], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Verified commits from a position on, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn commits_from(&self, row: i64, position: u64, limit: usize) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT signed FROM grp_commit WHERE group_row = ?1 AND position >= ?2 ORDER BY position LIMIT ?3",
+        )?;
+        let rows = statement.query_map([row, to_sql(position), to_sql(limit as u64)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Brings what is shown of a group up to its roster.
+    ///
+    /// `joined_at` tells when the commit at a position was signed.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_roster(
+        &self,
+        row: i64,
+        roster: &Roster,
+        me: &IdentityKey,
+        debt: Option<(DebtKind, UnixMs)>,
+    ) -> Result<(), StateError> {
+        let number = match debt {
+            None => 0,
+            Some((DebtKind::Soft, _)) => 1,
+            Some((DebtKind::Hard, _)) => 2,
+        };
+        let own_role = roster.member(me).map(|member| member.role as u8);
+        self.db
+            .prepare_cached(
+                "UPDATE grp SET head = ?2, epoch = ?3, members = ?4, role = ?5, debt = ?6, debt_since = ?7, \
+                 is_open = ?8 WHERE group_row = ?1",
+            )?
+            .execute(params![
+                row,
+                roster.head().as_bytes(),
+                to_sql(roster.epoch()),
+                to_sql(roster.members().len() as u64),
+                own_role,
+                number,
+                debt.map(|(_, since)| to_sql(since)),
+                roster.policy().join == JoinPolicy::Open,
+            ])?;
+        Ok(())
+    }
+
+    /// Who founded a group, and when.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_founder(&self, row: i64, handle: &Handle, at: UnixMs) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE grp SET created_by = ?2, created_at = ?3 WHERE group_row = ?1")?
+            .execute(params![row, handle.as_str(), to_sql(at)])?;
+        Ok(())
+    }
+
+    /// Shows a member, new or with another role.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_member(
+        &self,
+        row: i64,
+        identity: &IdentityKey,
+        handle: &Handle,
+        role: Role,
+        joined: (u64, UnixMs),
+    ) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grp_member(group_row, identity, handle, role, place, joined_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT DO UPDATE SET role = ?4",
+            )?
+            .execute(params![
+                row,
+                identity.to_prefixed(),
+                handle.as_str(),
+                role as u8,
+                to_sql(joined.0),
+                to_sql(joined.1)
+            ])?;
+        Ok(())
+    }
+
+    /// Shows a member no more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn remove_member(&self, row: i64, identity: &IdentityKey) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM grp_member WHERE group_row = ?1 AND identity = ?2")?
+            .execute(params![row, identity.to_prefixed()])?;
+        Ok(())
+    }
+
+    /// Notes that a member has said something under an epoch.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn confirm_epoch(&self, row: i64, identity: &IdentityKey, epoch: u64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "UPDATE grp_member SET confirmed = ?3 WHERE group_row = ?1 AND identity = ?2 \
+                 AND coalesce(confirmed, 0) < ?3",
+            )?
+            .execute(params![row, identity.to_prefixed(), to_sql(epoch)])?;
+        Ok(())
+    }
+
+    /// The own commit on its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn pending_commit(&self, row: i64) -> Result<Option<PendingCommit>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT hash, position, signed, leaves FROM grp_pending WHERE group_row = ?1")?;
+        let found = statement.query_row([row], |row| {
+            Ok(PendingCommit {
+                hash: Hash::from_bytes(row.get(0)?),
+                position: from_sql(row.get(1)?),
+                signed: row.get(2)?,
+                leaves: row.get(3)?,
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Puts an own commit on its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_pending_commit(&self, row: i64, pending: &PendingCommit) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grp_pending(group_row, hash, position, signed, leaves) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                row,
+                pending.hash.as_bytes(),
+                to_sql(pending.position),
+                pending.signed,
+                pending.leaves
+            ])?;
+        Ok(())
+    }
+
+    /// Takes the own commit off its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_pending_commit(&self, row: i64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM grp_pending WHERE group_row = ?1")?
+            .execute([row])?;
+        Ok(())
+    }
+
+    /// Keeps an invite; false if it is known or too many wait.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_invitation(
+        &self,
+        rng: &mut dyn CryptoRng,
+        new: &InvitationRow,
+        position: u64,
+    ) -> Result<bool, StateError> {
+        let (next, waiting): (i64, i64) = self
+            .db
+            .prepare_cached("SELECT coalesce(max(invite_row), 0) + 1, count(*) FROM invitation")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if waiting >= INVITATIONS {
+            return Ok(false);
+        }
+        let sealed = self
+            .keys
+            .seal(rng, "invitation", next, new.received_at, new.name.as_bytes());
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO invitation(invite_row, invite_id, group_id, commit_hash, commit_index, roster_head, \
+             position, peer_id, received_at, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT DO NOTHING",
+        )?;
+        let made = statement.execute(params![
+            next,
+            InviteId::of(&new.invite).0,
+            new.group.as_bytes(),
+            new.invite.commit.as_bytes(),
+            new.invite.index,
+            new.roster_head.as_bytes(),
+            to_sql(position),
+            new.peer_id,
+            to_sql(new.received_at),
+            sealed
+        ])?;
+        Ok(made == 1)
+    }
+
+    /// The invite with a local id.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn invitation(&self, id: &InviteId) -> Result<Option<InvitationRow>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{INVITATION} WHERE invite_id = ?1"))?;
+        let mut rows = statement.query([id.0])?;
+        rows.next()?.map(|row| invitation_row(row, &self.keys)).transpose()
+    }
+
+    /// Forgets an invite.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_invitation(&self, id: &InviteId) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM invitation WHERE invite_id = ?1")?
+            .execute([id.0])?;
+        Ok(())
+    }
+
+    /// Forgets the invites of a group.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_invitations(&self, group: &GroupId) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM invitation WHERE group_id = ?1")?
+            .execute([group.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Promises history after a local number to somebody who is invited.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn owe_grant(&self, row: i64, identity: &IdentityKey, after_seq: u64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grant_due(group_row, identity, after_seq) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT DO UPDATE SET after_seq = ?3",
+            )?
+            .execute(params![row, identity.to_prefixed(), to_sql(after_seq)])?;
+        Ok(())
+    }
+
+    /// Takes the promise of history to somebody who has joined.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn take_grant(&self, row: i64, identity: &IdentityKey) -> Result<Option<u64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "DELETE FROM grant_due WHERE group_row = ?1 AND identity = ?2 RETURNING after_seq",
+        )?;
+        let mut rows = statement.query(params![row, identity.to_prefixed()])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
+    }
+
+    /// The profile as it is kept: a signed message, or the text that this agent founded the group with.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn profile(&self, row: i64) -> Result<Vec<u8>, StateError> {
+        let sealed: Vec<u8> = self
+            .db
+            .prepare_cached("SELECT sealed FROM grp WHERE group_row = ?1")?
+            .query_row([row], |row| row.get(0))?;
+        Ok(self.keys.open("grp", row, &sealed)?.to_vec())
+    }
+
+    /// Keeps a profile.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_profile(
+        &self,
+        rng: &mut dyn CryptoRng,
+        row: i64,
+        revision: u64,
+        profile: &[u8],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let sealed = self.keys.seal(rng, "grp", row, now, profile);
+        self.db
+            .prepare_cached("UPDATE grp SET profile_revision = ?2, sealed = ?3 WHERE group_row = ?1")?
+            .execute(params![row, to_sql(revision), sealed])?;
+        Ok(())
+    }
+
+    /// Notes whether a profile has to be sent.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_profile_due(&self, row: i64, due: ProfileDue) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE grp SET profile_due = ?2 WHERE group_row = ?1")?
+            .execute([row, due.number()])?;
+        Ok(())
+    }
+}
+
+pub(super) const INVITATION: &str = "SELECT invite_row, group_id, commit_hash, commit_index, roster_head, \
+                                     peer_id, received_at, sealed FROM invitation";
+
+pub(super) fn invitation_row(row: &Row<'_>, keys: &ColumnKeys) -> Result<InvitationRow, StateError> {
+    let invite_row: i64 = row.get(0)?;
+    let sealed: Vec<u8> = row.get(7)?;
+    let name = keys.open("invitation", invite_row, &sealed)?;
+    let name = String::from_utf8(name.to_vec()).map_err(|_| StateError::Damaged {
+        table: "invitation",
+        row: invite_row,
+    })?;
+    Ok(InvitationRow {
+        group: GroupId::from_bytes(row.get(1)?),
+        invite: InviteRef {
+            commit: Hash::from_bytes(row.get(2)?),
+            index: row.get(3)?,
+        },
+        roster_head: Hash::from_bytes(row.get(4)?),
+        peer_id: row.get(5)?,
+        received_at: from_sql(row.get(6)?),
+        name,
+    })
+}
