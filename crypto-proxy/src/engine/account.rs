@@ -95,6 +95,8 @@ pub struct Settings {
     pub key_rotation: u64,
     /// How much running time a superseded key is kept after the queues were emptied.
     pub key_retention: u64,
+    /// Longest random delay before this agent pays for a rekey that is due in a group.
+    pub pay_within: u64,
 }
 
 impl Default for Settings {
@@ -109,6 +111,7 @@ impl Default for Settings {
             receipt_delay: 250,
             key_rotation: 7 * 24 * 3_600 * 1_000,
             key_retention: 48 * 3_600 * 1_000,
+            pay_within: 30_000,
         }
     }
 }

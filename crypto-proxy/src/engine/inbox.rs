@@ -12,10 +12,19 @@ use crate::{
     fault,
     model::{DeliveryId, Gap, MessageId, Refusal, Severity, UnixMs},
     state::{
-        ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SYSTEM, SessionRow, SessionUpdate,
+        ConversationRow, Direction, GapOf, Hold, NewMessage, PeerRow, Pin, SYSTEM, SessionRow, SessionUpdate,
         StateError,
     },
 };
+
+/// A verified message on its way to its place.
+pub(super) struct Arrived<'a> {
+    pub(super) conversation: ConversationRow,
+    pub(super) core: &'a Core,
+    pub(super) signed: &'a MessageBytes,
+    pub(super) epoch: Option<u64>,
+    pub(super) late: bool,
+}
 
 impl Engine {
     /// Flow 1, step 7, from the pin on: session, dedupe, chain, message, all in one transaction.
@@ -33,10 +42,36 @@ impl Engine {
         let conversation = self
             .store
             .direct_conversation(&core.conversation, peer.peer_id, now)?;
-        let Some(session) = self.session(&peer, &conversation, core, now)? else {
+        let stranger = !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly;
+        let arrived = Arrived {
+            conversation,
+            core,
+            signed,
+            epoch: None,
+            late: false,
+        };
+        self.place(&peer, &arrived, stranger, now)
+    }
+
+    /// A message of an author who is known, in a conversation that there is.
+    pub(super) fn place(
+        &mut self,
+        peer: &PeerRow,
+        arrived: &Arrived<'_>,
+        stranger: bool,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Arrived {
+            conversation,
+            core,
+            signed,
+            epoch,
+            late,
+        } = arrived;
+        let Some(session) = self.session(peer, conversation, core, now)? else {
             return Ok(());
         };
-        if self.is_known(&peer, &session, core, signed, now)? {
+        if self.is_known(peer, &session, core, signed, now)? {
             return Ok(());
         }
         self.store.add_void(session.session_row, &core.void)?;
@@ -50,17 +85,18 @@ impl Engine {
                 now,
             )?;
         }
-        let stranger = !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly;
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
-            peer_id: peer.peer_id,
+            peer_id: Some(peer.peer_id),
             direction: Direction::In,
             core,
             signed,
             hold: if stranger { Hold::Request } else { Hold::Gap },
+            epoch: *epoch,
+            late: *late,
         };
         let row = self.store.insert_message(&mut *self.rng, &new, now)?;
-        let session = self.advance(session, &peer, now)?;
+        let session = self.advance_session(session, peer, now)?;
         fault::point("receive.before_commit");
         if stranger {
             Ok(())
@@ -114,7 +150,7 @@ impl Engine {
     ) -> Result<bool, StateError> {
         let known = self.store.message_by_n(
             session.conversation_id,
-            peer.peer_id,
+            Some(peer.peer_id),
             Direction::In,
             &core.session,
             core.n,
@@ -131,7 +167,7 @@ impl Engine {
     }
 
     /// Moves the contiguous end over what arrived and what was withdrawn, checking the chain.
-    fn advance(
+    fn advance_session(
         &mut self,
         mut session: SessionRow,
         peer: &PeerRow,
@@ -141,7 +177,7 @@ impl Engine {
             let next = session.contiguous + 1;
             let arrived = self.store.message_by_n(
                 session.conversation_id,
-                session.peer_id,
+                Some(session.peer_id),
                 Direction::In,
                 &session.session,
                 next,
@@ -209,8 +245,12 @@ impl Engine {
     }
 
     /// Shows what waits for a hole in a peer's numbers, with the hole marked.
-    pub(super) fn release_gaps(&mut self, peer_id: i64, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn release_gaps(&mut self, gap: GapOf, now: UnixMs) -> Result<(), StateError> {
+        let peer_id = gap.peer_id;
         for waiting in self.store.held_messages(Hold::Gap, peer_id)? {
+            if waiting.conversation_id != gap.conversation_id {
+                continue;
+            }
             let session = self
                 .store
                 .session(waiting.conversation_id, peer_id, &waiting.session)?;
@@ -232,13 +272,16 @@ impl Engine {
 
     /// The queue was delivered to its end: nothing more comes that could fill a hole.
     pub(super) fn drained(&mut self, cursor: &Cursor, now: UnixMs) -> Result<(), StateError> {
-        if cursor.queue != Queue::Mail {
-            return Ok(());
+        match cursor.queue {
+            Queue::Mail => {
+                while let Some(gap) = self.store.gap_in(None)? {
+                    self.release_gaps(gap, now)?;
+                }
+                Ok(())
+            }
+            Queue::Group(group) => self.group_drained(&group, now),
+            Queue::Control | Queue::Log(_) => Ok(()),
         }
-        while let Some((_, peer_id)) = self.store.oldest_gap()? {
-            self.release_gaps(peer_id, now)?;
-        }
-        Ok(())
     }
 
     /// Makes a message visible and tells those who wait.

@@ -105,12 +105,12 @@ impl Engine {
                 401 | 403 => Err(Refusal::Forbidden),
                 _ => {
                     self.ask_again(handle, now);
-                    return Ok(());
+                    return self.bundle_for_groups(handle, false, now);
                 }
             },
             Err(LookupError::Unreachable) => {
                 self.ask_again(handle, now);
-                return Ok(());
+                return self.bundle_for_groups(handle, false, now);
             }
         };
         let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
@@ -121,11 +121,19 @@ impl Engine {
             }
         }
         // Expiry binds senders; whose key it is, is known all the same.
-        if matches!(verdict, Ok(()) | Err(Refusal::RecipientKeyExpired { .. })) {
+        let found = matches!(verdict, Ok(()) | Err(Refusal::RecipientKeyExpired { .. }));
+        self.bundle_for_groups(handle, found, now)?;
+        if found {
             self.release_held(handle, now)
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a bundle is young enough to be used without asking.
+    pub(super) fn is_fresh(&self, peer: &PeerRow, now: UnixMs) -> bool {
+        let age = now.saturating_sub(peer.fetched_at);
+        age <= self.settings.bundle_age && peer.fetched_at <= now && !peer.bundle.is_empty()
     }
 
     fn ask_again(&mut self, handle: &Handle, now: UnixMs) {

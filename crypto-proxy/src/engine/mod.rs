@@ -15,6 +15,7 @@
 
 mod account;
 mod event;
+mod groups;
 mod inbox;
 mod lookup;
 mod outbox;
@@ -28,12 +29,15 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rand_core::CryptoRng;
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
-    ids::Handle,
+    ids::{GroupId, Handle},
 };
 
 pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
@@ -44,6 +48,7 @@ pub use event::{
 pub use own_keys::{BundleDraft, sign_bundle};
 
 use crate::{
+    engine::groups::{Founding, GroupView, Task},
     model::{LocalConversation, Refusal, Severity, UnixMs},
     state::{StateError, Store},
 };
@@ -57,6 +62,8 @@ pub struct Engine {
     /// How long the proxy has run in all, as of the events that are being handled.
     running: u64,
     volatile: Volatile,
+    /// Logs of groups as they are kept; read again when needed.
+    views: HashMap<GroupId, Arc<GroupView>>,
     effects: Vec<Effect>,
     acks: BTreeMap<Queue, u64>,
 }
@@ -74,6 +81,8 @@ struct Volatile {
     lookups: HashMap<Handle, Lookup>,
     receipts_at: Option<UnixMs>,
     own_keys: own_keys::OwnKeys,
+    tasks: HashMap<GroupId, Task>,
+    founding: Vec<Founding>,
 }
 
 /// A request that waits for the outcome of a send.
@@ -118,6 +127,7 @@ impl Engine {
             rng,
             running: 0,
             volatile: Volatile::default(),
+            views: HashMap::new(),
             effects: Vec::new(),
             acks: BTreeMap::new(),
         }
@@ -213,7 +223,11 @@ impl Engine {
             Event::Link(LinkEvent::Outcome(token, outcome)) => self.outcome(token, outcome, now),
             Event::Link(LinkEvent::Bundle(handle, answer)) => self.bundle(&handle, answer, now),
             Event::Link(LinkEvent::Published(answer)) => self.published(answer, now),
-            Event::Link(LinkEvent::Appended(..) | LinkEvent::Log(..) | LinkEvent::Leaf(..)) => Ok(()),
+            Event::Link(LinkEvent::Appended(group, commit, outcome)) => {
+                self.appended(&group, &commit, outcome, now)
+            }
+            Event::Link(LinkEvent::Log(group, page)) => self.log_page(&group, page, now),
+            Event::Link(LinkEvent::Leaf(group, epoch, leaf)) => self.leaf(&group, epoch, leaf, now),
             Event::Tick => self.tick(now),
         }
     }
@@ -225,6 +239,7 @@ impl Engine {
             Command::SetTrust(handle, decision, fingerprint) => {
                 return self.set_trust(id, handle, decision, fingerprint, now);
             }
+            Command::Group(command) => return self.group_command(id, command, now),
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::MarkRead(message) => self.mark_read(&message, now)?,
@@ -232,7 +247,6 @@ impl Engine {
             Command::HideConversation(conversation) => self.hide(&conversation)?,
             Command::AcceptRequest(handle) => self.accept_request(&handle, now)?,
             Command::RejectRequest(handle) => self.reject_request(&handle)?,
-            Command::Group(_) => Err(Refusal::GroupNotFound),
         };
         self.reply(id, answer);
         Ok(())
@@ -264,8 +278,23 @@ impl Engine {
         reason: &str,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        self.alert_in(kind, severity, peer, None, reason, now)
+    }
+
+    fn alert_in(
+        &mut self,
+        kind: &'static str,
+        severity: Severity,
+        peer: Option<&Handle>,
+        conversation: Option<&LocalConversation>,
+        reason: &str,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         tracing::warn!(alert = kind, reason, "alert");
-        if let Some(alert) = self.store.raise_alert(kind, severity, peer, None, reason, now)? {
+        if let Some(alert) = self
+            .store
+            .raise_alert(kind, severity, peer, conversation, reason, now)?
+        {
             self.effects.push(Effect::Notify(Notice::Alert(Box::new(alert))));
         }
         Ok(())
@@ -275,6 +304,7 @@ impl Engine {
     fn start_over(&mut self, requests: Vec<RequestId>, now: UnixMs) -> Vec<Effect> {
         self.effects.clear();
         self.acks.clear();
+        self.views.clear();
         let lost = std::mem::take(&mut self.volatile);
         self.volatile.own_keys = own_keys::OwnKeys::after_failure(self.running, now);
         let waiters = lost.waiters.into_values().flatten().map(|waiter| waiter.request);
@@ -283,10 +313,14 @@ impl Engine {
             .into_values()
             .flat_map(|lookup| lookup.waiting)
             .map(|asking| asking.request);
+        let goals = lost.tasks.into_values().flat_map(Task::into_requests);
+        let founding = lost.founding.into_iter().map(Founding::request);
         let mut effects: Vec<Effect> = requests
             .into_iter()
             .chain(waiters)
             .chain(lookups)
+            .chain(goals)
+            .chain(founding)
             .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
             .collect();
         effects.push(Effect::ResetLink);

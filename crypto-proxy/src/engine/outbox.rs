@@ -39,6 +39,7 @@ impl Engine {
         self.volatile
             .receipts_at
             .get_or_insert(now + self.settings.receipt_delay);
+        self.groups_up(now)?;
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
@@ -89,6 +90,11 @@ impl Engine {
             SendOutcome::Stored { hash, .. } if hash == row.hash => self.stored(&row, now),
             SendOutcome::Stored { hash, .. } => self.stored_otherwise(&row, &hash, now),
             SendOutcome::Unknown => Ok(()),
+            SendOutcome::Refused(problem)
+                if problem.problem_type() == Some(ProblemType::EpochClosed) && row.group_row.is_some() =>
+            {
+                self.group_refuses_epoch(&row, now)
+            }
             SendOutcome::Refused(problem) => match verdict(&problem, &self.recipient(&row)?) {
                 Verdict::Final(refusal) => self.refused(&row, refusal),
                 Verdict::Later => {
@@ -105,8 +111,21 @@ impl Engine {
         let Some(message_row) = row.message_row else {
             return Ok(None);
         };
-        let message = self.store.message_by_row(message_row)?;
-        Ok(Some(self.store.peer_by_id(message.peer_id)?.handle))
+        let Some(peer_id) = self.store.message_by_row(message_row)?.peer_id else {
+            return Ok(None);
+        };
+        Ok(Some(self.store.peer_by_id(peer_id)?.handle))
+    }
+
+    fn group_refuses_epoch(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
+        match row.group_row {
+            Some(group_row) => {
+                self.epoch_closed(row, group_row, now)?;
+                let group = self.store.group_by_row(group_row)?.group_id;
+                self.advance(&group, now)
+            }
+            None => Ok(()),
+        }
     }
 
     fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
@@ -153,16 +172,20 @@ impl Engine {
             self.store.withdraw(message.conversation_id, message.n)?;
             return self.show_stored(row.token, message_row, now);
         }
-        let handle = self.store.peer_by_id(message.peer_id)?.handle;
+        let handle = self.recipient(row)?;
         let reason = "the relay says that it stored other bytes than were sent";
         self.alert(
             "relay_hash_mismatch",
             Severity::Critical,
-            Some(&handle),
+            handle.as_ref(),
             reason,
             now,
         )?;
-        self.refused(row, Refusal::RelayLied { handle })
+        let refusal = match handle {
+            Some(handle) => Refusal::RelayLied { handle },
+            None => Refusal::Forbidden,
+        };
+        self.refused(row, refusal)
     }
 
     /// Refused for good: the message is erased, its number withdrawn, its id free.
@@ -188,13 +211,13 @@ impl Engine {
             return Ok(());
         };
         let message = self.store.message_by_row(message_row)?;
-        let handle = self.store.peer_by_id(message.peer_id)?.handle;
+        let handle = self.recipient(&row)?;
         self.erase(&message, Some(&sha256(&row.envelope)))?;
         for waiter in self.waiters(token) {
             self.reply(waiter.request, Err(Refusal::RelayUnreachable { queued: false }));
         }
         let reason = "a message was given up: the relay did not answer before its deadline";
-        self.alert("send_given_up", Severity::Warning, Some(&handle), reason, now)
+        self.alert("send_given_up", Severity::Warning, handle.as_ref(), reason, now)
     }
 
     fn erase(&self, message: &MessageRow, abandoned: Option<&Hash>) -> Result<(), StateError> {
@@ -218,7 +241,7 @@ fn verdict(problem: &Problem, recipient: &Option<Handle>) -> Verdict {
         (403, Some(ProblemType::Suspended)) => Refusal::Suspended,
         (403, _) => Refusal::Forbidden,
         (404, _) => Refusal::AgentNotFound,
-        (410, _) => Refusal::ConversationNotFound,
+        (410, _) => Refusal::GroupNotFound,
         (429, Some(ProblemType::Backlogged)) => match recipient {
             Some(handle) => Refusal::RecipientBacklogged {
                 handle: handle.clone(),

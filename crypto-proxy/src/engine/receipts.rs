@@ -27,6 +27,9 @@ impl Engine {
         }
         for session in owed {
             self.store.receipt_made(session.session_row)?;
+            if self.store.group_of(session.conversation_id)?.is_some() {
+                continue;
+            }
             let peer = self.store.peer_by_id(session.peer_id)?;
             // Flow 2, step 3: a stranger learns nothing until policy lets it in; `open` does at once.
             if !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly {
@@ -56,7 +59,7 @@ impl Engine {
         }
         let arrived = self.store.message_by_n(
             session.conversation_id,
-            session.peer_id,
+            Some(session.peer_id),
             Direction::In,
             &session.session,
             n,
@@ -92,6 +95,8 @@ impl Engine {
                     now,
                 )
             }
+            (Kind::Invite, _) => self.invited(peer, body, now),
+            (Kind::HistoryGrant, _) => self.take_history(peer, body, now),
             _ => {
                 let reason = "a control message of a kind that this version does not act upon";
                 self.alert("control_ignored", Severity::Info, Some(&peer.handle), reason, now)
@@ -107,7 +112,7 @@ impl Engine {
         let conversation_id = conversation.conversation_id;
         let last = self.store.message_by_n(
             conversation_id,
-            peer.peer_id,
+            Some(peer.peer_id),
             Direction::Out,
             &receipt.session,
             receipt.n,

@@ -6,7 +6,7 @@ use waxwire_shared::{
     ids::Handle,
     limits,
     message::{Body, ContextError, UnverifiedMessage},
-    wire::{Core, DirectHeader, Document as _, Envelope, Lane, MessageBytes},
+    wire::{Core, DirectHeader, Document as _, Envelope, Header, Lane, MessageBytes},
 };
 
 use super::{Effect, EncryptionKey, Engine, RelayCall};
@@ -29,7 +29,7 @@ struct Opened {
 
 /// Why an envelope is refused. The relay sees the same acknowledgement for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reject {
+pub(super) enum Reject {
     Malformed,
     Misrouted,
     UnknownKey,
@@ -40,11 +40,21 @@ enum Reject {
     Context,
     Reflected,
     Signature,
+    /// Of a group: no member at the roster head that it cites, or none with a chain in its epoch.
+    NotMember,
+    /// Of a group: what only an admin may say.
+    NotAdmin,
+    /// Of a group: the author had left, and it is beyond the cut-off.
+    CutOff,
+    /// Of a group: its key was used, or skipped too long ago.
+    Replayed,
+    /// Of a group: the chains of its epoch are erased.
+    EpochErased,
 }
 
 impl Reject {
     /// Alert name and reason.
-    const fn row(self) -> (&'static str, &'static str) {
+    pub(super) const fn row(self) -> (&'static str, &'static str) {
         match self {
             Self::Malformed => ("envelope_malformed", "an envelope is not well-formed"),
             Self::Misrouted => ("envelope_misrouted", "an envelope is addressed to somebody else"),
@@ -56,6 +66,14 @@ impl Reject {
             Self::Context => ("wrong_context", "a message was signed for another audience"),
             Self::Reflected => ("reflected", "an own message came back as a peer's"),
             Self::Signature => ("bad_signature", "a message's signature does not verify"),
+            Self::NotMember => ("not_member", "a message to the group is not of a member"),
+            Self::NotAdmin => ("not_admin", "a member said what only an admin may say"),
+            Self::CutOff => ("past_cut_off", "somebody who had left has written to the group"),
+            Self::Replayed => ("replayed", "a message to the group came again, or far too late"),
+            Self::EpochErased => (
+                "key_erased",
+                "a message to the group came after its epoch's keys were erased",
+            ),
         }
     }
 }
@@ -67,10 +85,8 @@ impl Engine {
             match cursor.queue {
                 Queue::Mail => self.envelope(Lane::Mail, object, now)?,
                 Queue::Control => self.envelope(Lane::Control, object, now)?,
-                Queue::Group(_) | Queue::Log(_) => {
-                    let reason = "the relay delivers for a group that this agent is not in";
-                    self.alert("unexpected_group", Severity::Warning, None, reason, now)?;
-                }
+                Queue::Group(group) => self.pushed_group_envelope(&group, object, now)?,
+                Queue::Log(group) => self.pushed_commit(&group, &cursor, object, now)?,
             }
             self.store.put_cursor(&cursor)?;
         }
@@ -81,20 +97,17 @@ impl Engine {
     /// What waited for a peer to become known or decided on.
     pub(super) fn release_held(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
         for held in self.store.take_held(handle)? {
-            let lane = match self.lane_of(&held.envelope) {
-                Some(lane) => lane,
-                None => continue,
-            };
-            self.envelope(lane, &held.envelope, now)?;
+            let header = Envelope::split(&held.envelope).map(|envelope| Header::decode(envelope.header));
+            match header {
+                Ok(Ok(Header::Direct(header))) => self.envelope(header.lane, &held.envelope, now)?,
+                Ok(Ok(Header::Group(header))) => {
+                    self.pushed_group_envelope(&header.group, &held.envelope, now)?;
+                }
+                // Nothing else is held.
+                _ => {}
+            }
         }
         Ok(())
-    }
-
-    fn lane_of(&self, envelope: &[u8]) -> Option<Lane> {
-        let envelope = Envelope::split(envelope).ok()?;
-        DirectHeader::decode(envelope.header)
-            .ok()
-            .map(|header| header.lane)
     }
 
     fn envelope(&mut self, lane: Lane, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
@@ -124,7 +137,12 @@ impl Engine {
     }
 
     /// Flow 2, step 3: nobody is pinned under this handle, so the claim is looked up first.
-    fn hold_unknown(&mut self, handle: &Handle, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn hold_unknown(
+        &mut self,
+        handle: &Handle,
+        bytes: &[u8],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         if self
             .store
             .hold_envelope(handle, HeldReason::UnknownKey, bytes, now)?
@@ -138,7 +156,12 @@ impl Engine {
 
     /// Signed by another identity than the one known for the handle: held as it came until a lookup
     /// shows that identity or somebody decides. A message alone proves nothing about a handle.
-    fn hold_mismatch(&mut self, peer: &PeerRow, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn hold_mismatch(
+        &mut self,
+        peer: &PeerRow,
+        bytes: &[u8],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
             self.effects
                 .push(Effect::Call(RelayCall::Bundle(peer.handle.clone())));
@@ -207,7 +230,7 @@ impl From<ContextError> for Reject {
 }
 
 /// Content and metadata are JSON objects within their limits that no agent's parser stumbles over.
-fn is_well_formed(core: &Core) -> bool {
+pub(super) fn is_well_formed(core: &Core) -> bool {
     let object = |bytes: &[u8], max: usize| {
         bytes.len() <= max && json::compact(bytes).is_ok_and(|text| text.starts_with('{'))
     };

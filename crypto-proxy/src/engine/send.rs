@@ -22,6 +22,8 @@ use crate::{
 
 /// Most ranges of withdrawn numbers that one message announces.
 const VOID_RANGES: usize = 64;
+/// How long control messages are offered to the relay that are made once, in milliseconds.
+pub(super) const CONTROL_DEADLINE_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
 impl Engine {
     /// Flow 1, steps 1 to 5: the outcome of an earlier send, or pin, bundle, number, core, envelope.
@@ -36,6 +38,11 @@ impl Engine {
             && self.answer_earlier(id, &earlier, now)?
         {
             return Ok(());
+        }
+        if let Destination::Conversation(local) = &request.to
+            && let Some(group) = self.group_by_local(local)?
+        {
+            return self.want_sent(&group.group_id, id, request, now);
         }
         let address = match self.destination(&request)? {
             Ok(address) => address,
@@ -53,7 +60,12 @@ impl Engine {
     }
 
     /// Whether a message under the same `client_msg_id` settles the request.
-    fn answer_earlier(&mut self, id: RequestId, earlier: &SentId, now: UnixMs) -> Result<bool, StateError> {
+    pub(super) fn answer_earlier(
+        &mut self,
+        id: RequestId,
+        earlier: &SentId,
+        now: UnixMs,
+    ) -> Result<bool, StateError> {
         if earlier.message_row == 0 {
             return Ok(false);
         }
@@ -177,7 +189,7 @@ impl Engine {
         self.pin_by_use(&mut peer, request)?;
         let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
         let conversation = self.store.direct_conversation(&protocol_id, peer.peer_id, now)?;
-        let core = self.core(request, &conversation, now)?;
+        let core = self.core(request, Kind::Direct, &conversation, now)?;
         let core_bytes = core.encode();
         let header = DirectHeader {
             suite: key.suite,
@@ -191,11 +203,13 @@ impl Engine {
         };
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
-            peer_id: peer.peer_id,
+            peer_id: Some(peer.peer_id),
             direction: Direction::Out,
             core: &core,
             signed: &sealed.message,
             hold: Hold::None,
+            epoch: None,
+            late: false,
         };
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store
@@ -211,7 +225,7 @@ impl Engine {
         let hash = sha256(&sealed.envelope);
         let token = self
             .store
-            .push_outbox(Some(message_row), &sealed.envelope, &hash, deadline)?;
+            .push_outbox(Some(message_row), None, &sealed.envelope, &hash, deadline)?;
         fault::point("send.before_commit");
         let until = now + self.settings.answer_within;
         let waiter = Waiter {
@@ -239,9 +253,10 @@ impl Engine {
         Ok(())
     }
 
-    fn core(
+    pub(super) fn core(
         &self,
         request: &SendRequest,
+        kind: Kind,
         conversation: &ConversationRow,
         now: UnixMs,
     ) -> Result<Core, StateError> {
@@ -252,7 +267,7 @@ impl Engine {
         Ok(Core {
             version: VERSION,
             suite: Suite::CLASSIC,
-            kind: Kind::Direct,
+            kind,
             handle: self.account.handle.clone(),
             identity: self.account.identity.public().clone(),
             conversation: conversation.protocol_id,
@@ -332,15 +347,21 @@ impl Engine {
         self.rng.fill_bytes(&mut mid);
         let header = DirectHeader {
             suite: key.suite,
-            lane: Lane::Control,
+            lane: kind.direct_lane().unwrap_or(Lane::Control),
             to: AgentId::of(&self.account.relay, &peer.identity),
             key_number: key.number,
             mid: Mid::from_bytes(mid),
         };
         if let Some(sealed) = self.seal(peer, &key, &header, kind, &core.encode()) {
-            let deadline = now + self.settings.send_deadline;
+            // Receipts are made again; invites and granted history are not.
+            let wait = if kind == Kind::Receipt {
+                self.settings.send_deadline
+            } else {
+                CONTROL_DEADLINE_MS
+            };
+            let hash = sha256(&sealed.envelope);
             self.store
-                .push_outbox(None, &sealed.envelope, &sha256(&sealed.envelope), deadline)?;
+                .push_outbox(None, None, &sealed.envelope, &hash, now + wait)?;
         }
         Ok(())
     }

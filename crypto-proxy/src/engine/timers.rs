@@ -34,6 +34,7 @@ impl Engine {
             .chain(waiters)
             .chain(asking)
             .chain(again)
+            .chain(self.next_group_deadline())
             .min()
     }
 
@@ -48,11 +49,12 @@ impl Engine {
         {
             self.give_up(token, now)?;
         }
-        while let Some((since, peer_id)) = self.store.oldest_gap()?
+        while let Some((since, gap)) = self.store.oldest_gap()?
             && since + self.settings.gap_wait <= now
         {
-            self.release_gaps(peer_id, now)?;
+            self.release_gaps(gap, now)?;
         }
+        self.tick_groups(now)?;
         if self.volatile.receipts_at.is_some_and(|at| at <= now) {
             self.volatile.receipts_at = None;
             self.make_receipts(now)?;

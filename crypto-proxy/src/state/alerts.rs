@@ -6,7 +6,7 @@ use waxwire_shared::ids::Handle;
 use super::{StateError, Store, conversations::DIRECT, from_sql, to_sql};
 use crate::model::{Alert, ConversationKind, LocalConversation, Severity, UnixMs};
 
-/// The same alert about the same peer is not raised again for this long.
+/// The same alert about the same peer and conversation is not raised again for this long.
 const QUIET_MS: u64 = 60_000;
 
 pub(super) const VIEW: &str = "SELECT alert_id, at, kind, severity, conversation, peer, reason FROM alert";
@@ -26,17 +26,18 @@ impl Store {
         now: UnixMs,
     ) -> Result<Option<Alert>, StateError> {
         let peer_text = peer.map(Handle::as_str);
-        let mut recent = self
-            .db
-            .prepare_cached("SELECT 1 FROM alert WHERE kind = ?1 AND at > ?2 AND peer IS ?3 LIMIT 1")?;
-        if recent.exists(params![kind, to_sql(now.saturating_sub(QUIET_MS)), peer_text])? {
+        let mut recent = self.db.prepare_cached(
+            "SELECT 1 FROM alert WHERE kind = ?1 AND at > ?2 AND peer IS ?3 AND conversation IS ?4 LIMIT 1",
+        )?;
+        let local = conversation.map(encode_local);
+        let quiet_since = to_sql(now.saturating_sub(QUIET_MS));
+        if recent.exists(params![kind, quiet_since, peer_text, local])? {
             return Ok(None);
         }
         let mut statement = self.db.prepare_cached(
             "INSERT INTO alert(at, kind, severity, conversation, peer, reason) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        let local = conversation.map(encode_local);
         let number = severity_number(severity);
         let id = statement.insert(params![to_sql(now), kind, number, local, peer_text, reason])?;
         Ok(Some(Alert {

@@ -199,7 +199,9 @@ impl Store {
             "INSERT INTO chain(chain_row, epoch_row, agent, next, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         for (agent, chain) in chains {
-            let sealed = self.keys.seal(rng, "chain", next, now, chain.key().expose_bytes());
+            let sealed = self
+                .keys
+                .seal(rng, "chain", next, now, chain.key().expose_bytes());
             statement.execute(params![next, row, agent.as_bytes(), to_sql(chain.next()), sealed])?;
             next += 1;
         }
@@ -211,9 +213,9 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn chain(&self, epoch_row: i64, agent: &AgentId) -> Result<Option<ChainRow>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT chain_row, next, sealed FROM chain WHERE epoch_row = ?1 AND agent = ?2")?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT chain_row, next, sealed FROM chain WHERE epoch_row = ?1 AND agent = ?2",
+        )?;
         let mut rows = statement.query(params![epoch_row, agent.as_bytes()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let chain_row: i64 = row.get(0)?;
@@ -272,9 +274,7 @@ impl Store {
             "INSERT INTO skipped_key(key_row, chain_row, i, sealed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         )?;
         for (i, key) in keys {
-            let sealed = self
-                .keys
-                .seal(rng, "skipped_key", next, now, key.expose_bytes());
+            let sealed = self.keys.seal(rng, "skipped_key", next, now, key.expose_bytes());
             statement.execute(params![next, chain_row, to_sql(*i), sealed])?;
             next += 1;
         }
@@ -331,7 +331,9 @@ impl Store {
     pub fn count_ciphertext(&self, epoch_row: i64, own: bool) -> Result<(), StateError> {
         let column = if own { "sealed_own" } else { "opened" };
         self.db
-            .prepare_cached(&format!("UPDATE epoch SET {column} = {column} + 1 WHERE epoch_row = ?1"))?
+            .prepare_cached(&format!(
+                "UPDATE epoch SET {column} = {column} + 1 WHERE epoch_row = ?1"
+            ))?
             .execute([epoch_row])?;
         Ok(())
     }
@@ -373,7 +375,9 @@ impl Store {
         self.erase_chains(due, to_sql(run))?;
         let erased = self
             .db
-            .prepare_cached("UPDATE epoch SET state = 4 WHERE state = 2 AND drained = 1 AND closed_run <= ?1")?
+            .prepare_cached(
+                "UPDATE epoch SET state = 4 WHERE state = 2 AND drained = 1 AND closed_run <= ?1",
+            )?
             .execute([to_sql(run)])?;
         Ok(erased)
     }
@@ -466,13 +470,41 @@ impl Store {
         Ok(held)
     }
 
-    /// Since when the oldest envelope waits for a commit, and in which group.
+    /// Marks that the agent knows of the commits that envelopes wait for since then; gives the envelopes.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn tell_unknown_heads(&self, group_row: i64, since: UnixMs) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE grp_held SET told = 1 WHERE group_row = ?1 AND reason = 1 AND told = 0 AND held_at <= ?2",
+        )?;
+        statement.execute([group_row, to_sql(since)])?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT envelope FROM grp_held WHERE group_row = ?1 AND reason = 1 AND told = 1 LIMIT 256",
+        )?;
+        let rows = statement.query_map([group_row], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether an envelope of a group waits for a commit that the agent was told of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn waits_for_head(&self, group_row: i64) -> Result<bool, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT 1 FROM grp_held WHERE group_row = ?1 AND reason = 1 LIMIT 1")?;
+        Ok(statement.exists([group_row])?)
+    }
+
+    /// Since when the oldest envelope waits for a commit, and in which group; those that the agent was
+    /// told of do not count.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn oldest_unknown_head(&self) -> Result<Option<(UnixMs, i64)>, StateError> {
         let mut statement = self.db.prepare_cached(
-            "SELECT held_at, group_row FROM grp_held WHERE reason = 1 ORDER BY held_at LIMIT 1",
+            "SELECT held_at, group_row FROM grp_held WHERE reason = 1 AND told = 0 ORDER BY held_at LIMIT 1",
         )?;
         let mut rows = statement.query([])?;
         let Some(row) = rows.next()? else { return Ok(None) };

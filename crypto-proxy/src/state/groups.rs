@@ -3,14 +3,16 @@
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, params};
 use waxwire_shared::{
+    hash::sha256,
     identity::IdentityKey,
     ids::{ConversationId, GroupId, Handle, Hash},
     roster::Roster,
-    wire::{InviteRef, JoinPolicy, Role},
+    wire::{ControlBody, Document as _, InviteRef, JoinPolicy, MessageBytes, Profile, Role},
 };
+use zeroize::Zeroizing;
 
 use super::{ColumnKeys, StateError, Store, conversations::GROUP, from_sql, to_sql};
-use crate::model::{DebtKind, GroupEnd, InviteId, LocalConversation, UnixMs};
+use crate::model::{DebtKind, GroupEnd, GroupProfile, InviteId, LocalConversation, UnixMs};
 
 /// How this agent stands to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +143,67 @@ pub struct PendingCommit {
     pub leaves: Vec<u8>,
 }
 
+/// A profile as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredProfile {
+    /// What this agent founded the group with, or what its inviter called it.
+    Asked(Profile),
+    /// An admin's signed control message.
+    Signed(Vec<u8>),
+}
+
+impl StoredProfile {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
+            Self::Asked(profile) => [&[0], profile.encode().as_slice()].concat(),
+            Self::Signed(message) => [&[1], message.as_slice()].concat(),
+        })
+    }
+
+    pub(super) fn open(keys: &ColumnKeys, row: i64, sealed: &[u8]) -> Result<Self, StateError> {
+        let bytes = keys.open("grp", row, sealed)?;
+        match bytes.split_first() {
+            Some((0, profile)) => Profile::decode(profile)
+                .map(Self::Asked)
+                .map_err(|_| damaged(row)),
+            Some((1, message)) => Ok(Self::Signed(message.to_vec())),
+            _ => Err(damaged(row)),
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn shown(&self) -> GroupProfile {
+        let profile = match self {
+            Self::Asked(profile) => Some(profile.clone()),
+            Self::Signed(message) => signed_profile(message),
+        };
+        profile.map_or_else(GroupProfile::default, |profile| GroupProfile {
+            name: profile.name,
+            description: profile.topic,
+            avatar: profile.avatar,
+        })
+    }
+
+    /// What decides between two of the same revision: hash of the control body.
+    #[must_use]
+    pub fn hash(&self) -> Option<Hash> {
+        match self {
+            Self::Asked(_) => None,
+            Self::Signed(message) => {
+                let message = MessageBytes::decode(message).ok()?;
+                Some(sha256(&message.core))
+            }
+        }
+    }
+}
+
+fn signed_profile(message: &[u8]) -> Option<Profile> {
+    let message = MessageBytes::decode(message).ok()?;
+    let body = ControlBody::decode(&message.core).ok()?;
+    Profile::decode(&body.body).ok()
+}
+
 /// An invite that waits for the agent's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvitationRow {
@@ -216,11 +279,7 @@ impl Store {
         self.one_group("group_row = ?1", row)?.ok_or(damaged(row))
     }
 
-    fn one_group(
-        &self,
-        condition: &str,
-        key: impl rusqlite::ToSql,
-    ) -> Result<Option<GroupRow>, StateError> {
+    fn one_group(&self, condition: &str, key: impl rusqlite::ToSql) -> Result<Option<GroupRow>, StateError> {
         let mut statement = self.db.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
         let mut rows = statement.query([key])?;
         rows.next()?.map(group_row).transpose()
@@ -250,16 +309,16 @@ impl Store {
         &self,
         rng: &mut dyn CryptoRng,
         group: &GroupId,
-        profile: &[u8],
+        profile: &StoredProfile,
         now: UnixMs,
     ) -> Result<GroupRow, StateError> {
         if let Some(known) = self.group(group)? {
             self.put_standing(known.group_row, Standing::Entering)?;
             return self.group_by_row(known.group_row);
         }
-        let mut statement = self
-            .db
-            .prepare_cached("INSERT INTO conversation(local, kind, protocol_id, updated_at) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO conversation(local, kind, protocol_id, updated_at) VALUES (?1, ?2, ?3, ?4)",
+        )?;
         let conversation_id = statement.insert(params![
             LocalConversation::group(group).id,
             GROUP,
@@ -270,12 +329,18 @@ impl Store {
             .db
             .prepare_cached("SELECT coalesce(max(group_row), 0) + 1 FROM grp")?
             .query_row([], |row| row.get(0))?;
-        let sealed = self.keys.seal(rng, "grp", row, now, profile);
+        let sealed = self.keys.seal(rng, "grp", row, now, &profile.encode());
         let mut statement = self.db.prepare_cached(
             "INSERT INTO grp(group_row, group_id, conversation_id, standing, created_at, sealed) \
              VALUES (?1, ?2, ?3, 1, ?4, ?5)",
         )?;
-        statement.execute(params![row, group.as_bytes(), conversation_id, to_sql(now), sealed])?;
+        statement.execute(params![
+            row,
+            group.as_bytes(),
+            conversation_id,
+            to_sql(now),
+            sealed
+        ])?;
         self.group_by_row(row)
     }
 
@@ -372,8 +437,6 @@ impl Store {
 
     /// Brings what is shown of a group up to its roster.
     ///
-    /// `joined_at` tells when the commit at a position was signed.
-    ///
     /// # Errors
     /// [`StateError`].
     pub fn put_roster(
@@ -429,11 +492,12 @@ impl Store {
         handle: &Handle,
         role: Role,
         joined: (u64, UnixMs),
+        own: bool,
     ) -> Result<(), StateError> {
         self.db
             .prepare_cached(
-                "INSERT INTO grp_member(group_row, identity, handle, role, place, joined_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                "INSERT INTO grp_member(group_row, identity, handle, role, place, joined_at, own) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
                  ON CONFLICT DO UPDATE SET role = ?4",
             )?
             .execute(params![
@@ -442,7 +506,8 @@ impl Store {
                 handle.as_str(),
                 role as u8,
                 to_sql(joined.0),
-                to_sql(joined.1)
+                to_sql(joined.1),
+                own
             ])?;
         Ok(())
     }
@@ -570,7 +635,9 @@ impl Store {
             .db
             .prepare_cached(&format!("{INVITATION} WHERE invite_id = ?1"))?;
         let mut rows = statement.query([id.0])?;
-        rows.next()?.map(|row| invitation_row(row, &self.keys)).transpose()
+        rows.next()?
+            .map(|row| invitation_row(row, &self.keys))
+            .transpose()
     }
 
     /// Forgets an invite.
@@ -621,16 +688,29 @@ impl Store {
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
     }
 
-    /// The profile as it is kept: a signed message, or the text that this agent founded the group with.
+    /// The profile as it is kept.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn profile(&self, row: i64) -> Result<Vec<u8>, StateError> {
+    pub fn profile(&self, row: i64) -> Result<StoredProfile, StateError> {
         let sealed: Vec<u8> = self
             .db
             .prepare_cached("SELECT sealed FROM grp WHERE group_row = ?1")?
             .query_row([row], |row| row.get(0))?;
-        Ok(self.keys.open("grp", row, &sealed)?.to_vec())
+        StoredProfile::open(&self.keys, row, &sealed)
+    }
+
+    /// Keeps what the relay showed instead of a commit that is kept.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn keep_evidence(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grp_evidence(group_row, position, signed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![row, to_sql(position), signed])?;
+        Ok(())
     }
 
     /// Keeps a profile.
@@ -642,10 +722,10 @@ impl Store {
         rng: &mut dyn CryptoRng,
         row: i64,
         revision: u64,
-        profile: &[u8],
+        profile: &StoredProfile,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        let sealed = self.keys.seal(rng, "grp", row, now, profile);
+        let sealed = self.keys.seal(rng, "grp", row, now, &profile.encode());
         self.db
             .prepare_cached("UPDATE grp SET profile_revision = ?2, sealed = ?3 WHERE group_row = ?1")?
             .execute(params![row, to_sql(revision), sealed])?;

@@ -1,20 +1,18 @@
 //! Messages: from queued or held to visible, settled and read.
 
 use rand_core::CryptoRng;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 use waxwire_shared::{
-    fingerprint::Fingerprint,
-    identity::IdentityKey,
     ids::{Hash, SessionId},
     wire::{Core, Document as _, Kind, MessageBytes},
 };
 use zeroize::Zeroizing;
 
-use super::{ColumnKeys, Pin, StateError, Store, conversations::kind_from_number, from_sql, to_sql};
-use crate::model::{DeliveryId, Gap, LocalConversation, Message, MessageId, Security, Status, Trust, UnixMs};
+use super::{StateError, Store, from_sql, to_sql};
+use crate::model::{Gap, MessageId, Status, UnixMs};
 
 /// Table name in associated data.
-const TABLE: &str = "message";
+pub(super) const TABLE: &str = "message";
 
 /// The message type of events that the proxy makes from what it verified.
 pub const SYSTEM: &str = "system";
@@ -59,7 +57,7 @@ const fn status_number(status: Status) -> i64 {
     }
 }
 
-const fn status_from_number(number: i64) -> Status {
+pub(super) const fn status_from_number(number: i64) -> Status {
     match number {
         1 => Status::Queued,
         3 => Status::Delivered,
@@ -74,8 +72,8 @@ const fn status_from_number(number: i64) -> Status {
 pub struct NewMessage<'a> {
     /// Its conversation.
     pub conversation_id: i64,
-    /// The other side.
-    pub peer_id: i64,
+    /// The other side: the peer, or the author in a group; none for own ones in a group.
+    pub peer_id: Option<i64>,
     /// Who wrote it.
     pub direction: Direction,
     /// Its core, decoded.
@@ -84,6 +82,19 @@ pub struct NewMessage<'a> {
     pub signed: &'a MessageBytes,
     /// Whether it waits.
     pub hold: Hold,
+    /// The epoch of a group under which it was sealed.
+    pub epoch: Option<u64>,
+    /// Its author had left; it is from before the cut-off.
+    pub late: bool,
+}
+
+/// Whose messages wait for a hole, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapOf {
+    /// The author.
+    pub peer_id: i64,
+    /// The conversation.
+    pub conversation_id: i64,
 }
 
 /// A message, as the engine needs it.
@@ -93,8 +104,8 @@ pub struct MessageRow {
     pub message_row: i64,
     /// Its conversation.
     pub conversation_id: i64,
-    /// The other side.
-    pub peer_id: i64,
+    /// The other side: the peer, or the author in a group; none for own ones and events in a group.
+    pub peer_id: Option<i64>,
     /// Whether this agent wrote it.
     pub own: bool,
     /// The author's session.
@@ -148,8 +159,8 @@ impl Store {
         let status = if own { Status::Queued } else { Status::Stored };
         let mut statement = self.db.prepare_cached(
             "INSERT INTO message(message_row, message_id, conversation_id, peer_id, own, session, n, \
-             core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, era) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+             core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, epoch, late, era) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
              (SELECT era FROM conversation WHERE conversation_id = ?3))",
         )?;
         statement.execute(params![
@@ -171,11 +182,13 @@ impl Store {
             to_sql(new.core.time),
             to_sql(now),
             sealed,
+            new.epoch.map(to_sql),
+            new.late,
         ])?;
         Ok(row)
     }
 
-    fn next_message_row(&self) -> Result<i64, StateError> {
+    pub(super) fn next_message_row(&self) -> Result<i64, StateError> {
         let mut statement = self
             .db
             .prepare_cached("SELECT coalesce(max(message_row), 0) + 1 FROM message")?;
@@ -239,13 +252,13 @@ impl Store {
     pub fn message_by_n(
         &self,
         conversation_id: i64,
-        peer_id: i64,
+        peer_id: Option<i64>,
         direction: Direction,
         session: &SessionId,
         n: u64,
     ) -> Result<Option<MessageRow>, StateError> {
         let mut statement = self.db.prepare_cached(&format!(
-            "{SELECT} WHERE conversation_id = ?1 AND peer_id = ?2 AND own = ?3 AND session = ?4 AND n = ?5 \
+            "{SELECT} WHERE conversation_id = ?1 AND peer_id IS ?2 AND own = ?3 AND session = ?4 AND n = ?5 \
              AND era = (SELECT era FROM conversation WHERE conversation_id = ?1)"
         ))?;
         let own = direction == Direction::Out;
@@ -272,17 +285,38 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// When the oldest message that waits for a gap began to wait, and for which peer.
+    /// Messages that wait for a hole in their author's numbers: since when, whose, and where.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn oldest_gap(&self) -> Result<Option<(UnixMs, i64)>, StateError> {
+    pub fn oldest_gap(&self) -> Result<Option<(UnixMs, GapOf)>, StateError> {
         let mut statement = self.db.prepare_cached(
-            "SELECT visible_at, peer_id FROM message WHERE hold = 1 ORDER BY visible_at LIMIT 1",
+            "SELECT visible_at, peer_id, conversation_id FROM message WHERE hold = 1 ORDER BY visible_at LIMIT 1",
         )?;
         let mut rows = statement.query([])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some((from_sql(row.get(0)?), row.get(1)?)))
+        let gap = GapOf {
+            peer_id: row.get(1)?,
+            conversation_id: row.get(2)?,
+        };
+        Ok(Some((from_sql(row.get(0)?), gap)))
+    }
+
+    /// One of those in a conversation, or in any direct one.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn gap_in(&self, conversation_id: Option<i64>) -> Result<Option<GapOf>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT m.peer_id, m.conversation_id FROM message m JOIN conversation c USING (conversation_id) \
+             WHERE m.hold = 1 AND CASE WHEN ?1 IS NULL THEN c.kind = 1 ELSE c.conversation_id = ?1 END LIMIT 1",
+        )?;
+        let mut rows = statement.query([conversation_id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(GapOf {
+            peer_id: row.get(0)?,
+            conversation_id: row.get(1)?,
+        }))
     }
 
     /// Raises the status of a message; never lowers it.
@@ -392,127 +426,10 @@ impl Store {
         statement.execute([row])?;
         Ok(())
     }
-
-    /// A message as the agent sees it.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn view(&self, row: i64) -> Result<Message, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached(&format!("{VIEW} WHERE m.message_row = ?1"))?;
-        let mut rows = statement.query([row])?;
-        let found = rows.next()?.ok_or(StateError::Damaged { table: TABLE, row })?;
-        view(found, &self.keys, self.tag)
-    }
-
-    /// The core of a message.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn core(&self, row: i64) -> Result<Core, StateError> {
-        let signed = open_signed(&self.db, &self.keys, row)?;
-        Core::decode(&signed.core).map_err(|_| StateError::Damaged { table: TABLE, row })
-    }
-
-    /// The whole message id of the message that an answer names.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn reply_target(&self, id: &MessageId) -> Result<Option<Hash>, StateError> {
-        let Some(message) = self.message_by_id(id)? else {
-            return Ok(None);
-        };
-        let signed = open_signed(&self.db, &self.keys, message.message_row)?;
-        Ok(Some(Core::message_id(&signed.core)))
-    }
-}
-
-fn open_signed(db: &Connection, keys: &ColumnKeys, row: i64) -> Result<MessageBytes, StateError> {
-    let mut statement = db.prepare_cached("SELECT sealed FROM message WHERE message_row = ?1")?;
-    let sealed: Vec<u8> = statement.query_row([row], |found| found.get(0))?;
-    let object = keys.open(TABLE, row, &sealed)?;
-    MessageBytes::decode(&object).map_err(|_| StateError::Damaged { table: TABLE, row })
-}
-
-/// What [`view`] reads.
-pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m.status, m.broadcast, \
-     m.gap_after, m.gap_missing, m.delivered_at, m.read_at, m.sealed, c.local, c.kind, p.trust, p.changed, \
-     p.identity FROM message m JOIN conversation c USING (conversation_id) JOIN peer p ON p.peer_id = m.peer_id";
-
-/// Reads a row of [`VIEW`].
-pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Message, StateError> {
-    let message_row: i64 = row.get(0)?;
-    let damaged = || StateError::Damaged {
-        table: TABLE,
-        row: message_row,
-    };
-    let object = keys.open(
-        TABLE,
-        message_row,
-        row.get_ref(10)?.as_blob().map_err(|_| damaged())?,
-    )?;
-    let signed = MessageBytes::decode(&object).map_err(|_| damaged())?;
-    let core = Core::decode(&signed.core).map_err(|_| damaged())?;
-    let own: bool = row.get(1)?;
-    let delivery: Option<i64> = row.get(3)?;
-    let identity: Vec<u8> = row.get(15)?;
-    let peer_identity = IdentityKey::from_prefixed(&identity).ok_or_else(damaged)?;
-    let trust = Pin::from_number(row.get(13)?).trust(row.get::<_, Option<Vec<u8>>>(14)?.is_some());
-    let gap_after: Option<i64> = row.get(6)?;
-    let gap_missing: Option<i64> = row.get(7)?;
-    let gap = gap_after.zip(gap_missing);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| damaged());
-    // A message of an identity that was replaced since is no longer under the pin.
-    let current = own || core.identity == peer_identity;
-    Ok(Message {
-        id: Core::message_id(&signed.core).into(),
-        conversation: LocalConversation {
-            id: row.get(11)?,
-            kind: kind_from_number(row.get(12)?),
-        },
-        sender: core.handle,
-        own,
-        client_msg_id: core.client_msg_id,
-        seq: row.get::<_, Option<i64>>(2)?.map_or(0, from_sql),
-        message_type: shown_type(own, core.message_type),
-        content: text(core.content)?,
-        metadata: core.metadata.map(text).transpose()?,
-        reply_to: core.reply_to.map(MessageId::from),
-        status: status_from_number(row.get(4)?),
-        created_at: core.time,
-        delivered_at: row.get::<_, Option<i64>>(8)?.map(from_sql),
-        read_at: row.get::<_, Option<i64>>(9)?.map(from_sql),
-        expires_at: core.expires,
-        delivery: delivery.map(|position| DeliveryId {
-            store: tag,
-            position: from_sql(position),
-        }),
-        security: Security {
-            verified: true,
-            sender_fingerprint: Fingerprint::of(&core.identity),
-            trust: if own {
-                Trust::Verified
-            } else if current {
-                trust
-            } else {
-                Trust::Changed
-            },
-            gap: gap.map(|(after, missing)| Gap {
-                after: from_sql(after),
-                missing: from_sql(missing),
-            }),
-            broadcast: row.get(5)?,
-            epoch: None,
-            granted_by: None,
-            late: false,
-        },
-        group: None,
-    })
 }
 
 /// System events are made by the proxy alone: what a peer calls so is shown as text.
-fn shown_type(own: bool, message_type: String) -> String {
+pub(super) fn shown_type(own: bool, message_type: String) -> String {
     if !own && message_type == SYSTEM {
         "text".into()
     } else {

@@ -6,7 +6,11 @@
 
 mod alerts;
 mod conversations;
+mod epochs;
 mod error;
+mod group_messages;
+mod group_views;
+mod groups;
 mod inbound;
 mod messages;
 mod outbox;
@@ -15,6 +19,7 @@ mod peers;
 mod queues;
 mod reader;
 mod seal;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -24,14 +29,18 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use conversations::ConversationRow;
+pub use epochs::{ChainRow, EpochRow, EpochState, HeldGroupEnvelope, Lacking};
 pub use error::StateError;
+pub use group_messages::GrantedMessage;
+pub use groups::{GroupRow, InvitationRow, PendingCommit, ProfileDue, Standing, Stop, StoredProfile};
 pub use inbound::{SessionRow, SessionUpdate};
-pub use messages::{Direction, Hold, MessageRow, NewMessage, SYSTEM};
+pub use messages::{Direction, GapOf, Hold, MessageRow, NewMessage, SYSTEM};
 pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
 pub use queues::{HeldEnvelope, HeldReason};
 pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since};
 pub use seal::ColumnKeys;
+pub use views::StoredEvent;
 
 /// Schema versions, oldest first; the database's `user_version` says how many were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];

@@ -17,6 +17,10 @@ pub struct OutboxRow {
     pub envelope: Vec<u8>,
     /// Its SHA-256.
     pub hash: Hash,
+    /// The group that it goes to.
+    pub group_row: Option<i64>,
+    /// When it is given up.
+    pub deadline: UnixMs,
 }
 
 /// What is known of a `client_msg_id`.
@@ -28,7 +32,7 @@ pub struct SentId {
     pub abandoned: Option<Hash>,
 }
 
-const SELECT: &str = "SELECT token, message_row, envelope, hash FROM outbox";
+const SELECT: &str = "SELECT token, message_row, envelope, hash, group_row, deadline FROM outbox";
 
 fn outbox_row(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
     Ok(OutboxRow {
@@ -36,6 +40,8 @@ fn outbox_row(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
         message_row: row.get(1)?,
         envelope: row.get(2)?,
         hash: Hash::from_bytes(row.get(3)?),
+        group_row: row.get(4)?,
+        deadline: from_sql(row.get(5)?),
     })
 }
 
@@ -47,14 +53,21 @@ impl Store {
     pub fn push_outbox(
         &self,
         message_row: Option<i64>,
+        group_row: Option<i64>,
         envelope: &[u8],
         hash: &Hash,
         deadline: UnixMs,
     ) -> Result<SendToken, StateError> {
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO outbox(message_row, envelope, hash, deadline) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO outbox(message_row, group_row, envelope, hash, deadline) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        let token = statement.insert(params![message_row, envelope, hash.as_bytes(), to_sql(deadline)])?;
+        let token = statement.insert(params![
+            message_row,
+            group_row,
+            envelope,
+            hash.as_bytes(),
+            to_sql(deadline)
+        ])?;
         Ok(from_sql(token))
     }
 
@@ -63,9 +76,9 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn outbox_after(&self, token: SendToken, limit: usize) -> Result<Vec<OutboxRow>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached(&format!("{SELECT} WHERE token > ?1 ORDER BY token LIMIT ?2"))?;
+        let mut statement = self.db.prepare_cached(&format!(
+            "{SELECT} WHERE token > ?1 AND parked = 0 ORDER BY token LIMIT ?2"
+        ))?;
         let rows = statement.query_map([to_sql(token), to_sql(limit as u64)], outbox_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -90,6 +103,42 @@ impl Store {
             .prepare_cached("SELECT token FROM outbox WHERE message_row = ?1")?;
         let mut rows = statement.query([message_row])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
+    }
+
+    /// Keeps an envelope back until it is sealed again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn park_outbox(&self, token: SendToken) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE outbox SET parked = 1 WHERE token = ?1")?;
+        statement.execute([to_sql(token)])?;
+        Ok(())
+    }
+
+    /// Envelopes of a group that have to be sealed again, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn parked_of_group(&self, group_row: i64) -> Result<Vec<OutboxRow>, StateError> {
+        self.group_outbox("group_row = ?1 AND parked = 1", group_row)
+    }
+
+    /// Everything that waits for a group, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn outbox_of_group(&self, group_row: i64) -> Result<Vec<OutboxRow>, StateError> {
+        self.group_outbox("group_row = ?1", group_row)
+    }
+
+    fn group_outbox(&self, condition: &str, group_row: i64) -> Result<Vec<OutboxRow>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY token"))?;
+        let rows = statement.query_map([group_row], outbox_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Takes an envelope out.

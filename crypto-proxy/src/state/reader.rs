@@ -9,11 +9,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql};
 use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::Handle};
 
 use super::{
-    ColumnKeys, FILE, StateError, alerts, configure, conversations::kind_from_number, from_sql, messages,
-    meta, to_sql,
+    ColumnKeys, FILE, StateError, StoredProfile, alerts, configure, conversations::kind_from_number,
+    from_sql, group_views, meta, to_sql, views,
 };
 use crate::model::{
-    Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageId, UnixMs,
+    Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageGroup, MessageId,
+    UnixMs,
 };
 
 /// Which messages of a conversation.
@@ -75,7 +76,7 @@ pub struct InboxPage {
 #[derive(Debug, Clone)]
 pub struct Reader {
     db: Arc<Mutex<Connection>>,
-    keys: Arc<ColumnKeys>,
+    pub(super) keys: Arc<ColumnKeys>,
     tag: [u8; 8],
 }
 
@@ -132,7 +133,7 @@ impl Reader {
             let sql = format!(
                 "{} WHERE m.conversation_id = ?1 AND m.seq IS NOT NULL AND m.deleted = 0 AND {condition} \
                  ORDER BY m.seq {order} LIMIT ?4",
-                messages::VIEW
+                views::VIEW
             );
             self.messages(&sql, &[&id, &bounds[0], &bounds[1], &limit])
         };
@@ -174,7 +175,7 @@ impl Reader {
         let sql = format!(
             "{} WHERE m.delivered_at IS NULL AND {VISIBLE_INBOUND} AND m.delivery > ?1 \
              ORDER BY m.delivery LIMIT ?2",
-            messages::VIEW
+            views::VIEW
         );
         self.messages(&sql, &[&to_sql(after), &to_sql(limit as u64)])
     }
@@ -186,7 +187,7 @@ impl Reader {
     pub fn message(&self, id: &MessageId) -> Result<Option<Message>, StateError> {
         let sql = format!(
             "{} WHERE m.message_id = ?1 AND m.seq IS NOT NULL AND m.deleted = 0",
-            messages::VIEW
+            views::VIEW
         );
         Ok(self.messages(&sql, &[&id.0])?.pop())
     }
@@ -196,7 +197,7 @@ impl Reader {
     /// # Errors
     /// [`StateError`].
     pub fn conversations(&self, limit: usize, offset: usize) -> Result<Vec<Conversation>, StateError> {
-        let condition = "c.hidden = 0 AND c.last_message_at IS NOT NULL ORDER BY c.updated_at DESC, \
+        let condition = "c.hidden = 0 AND (c.last_message_at IS NOT NULL OR g.standing = 2) ORDER BY c.updated_at DESC, \
                          c.conversation_id DESC LIMIT ?1 OFFSET ?2";
         self.conversation_list(condition, &[&to_sql(limit as u64), &to_sql(offset as u64)])
     }
@@ -230,14 +231,15 @@ impl Reader {
              AND (?3 = 0 OR m.read_at IS NULL) AND m.visible_at >= ?4 AND m.delivery > ?5"
         );
         let filters: [&dyn ToSql; 5] = [&from, &tag, &filter.unread, &time, &delivery];
-        let count = format!("SELECT count(*) FROM message m JOIN peer p USING (peer_id) WHERE {condition}");
+        let count =
+            format!("SELECT count(*) FROM message m LEFT JOIN peer p USING (peer_id) WHERE {condition}");
         let total: i64 = self
             .db()
             .prepare_cached(&count)?
             .query_row(&filters[..], |row| row.get(0))?;
         let page = format!(
             "{} WHERE {condition} ORDER BY m.delivery DESC LIMIT ?6 OFFSET ?7",
-            messages::VIEW
+            views::VIEW
         );
         let (limit, offset) = (to_sql(filter.limit as u64), to_sql(filter.offset as u64));
         let [a, b, c, d, e] = filters;
@@ -326,7 +328,8 @@ impl Reader {
             "SELECT c.local, c.kind, p.handle, c.updated_at, c.last_message_at, \
              (SELECT count(*) FROM message m WHERE m.conversation_id = c.conversation_id \
               AND m.read_at IS NULL AND {VISIBLE_INBOUND}), c.conversation_id \
-             FROM conversation c LEFT JOIN peer p USING (peer_id) WHERE {condition}"
+             , g.group_row, g.members, g.sealed FROM conversation c LEFT JOIN peer p USING (peer_id) \
+             LEFT JOIN grp g USING (conversation_id) WHERE {condition}"
         ))?;
         let mut rows = statement.query(parameters)?;
         let mut list = Vec::new();
@@ -335,15 +338,27 @@ impl Reader {
                 table: "conversation",
                 row: row.get(6)?,
             };
-            let handle: Option<String> = row.get(2)?;
-            let participants: Result<Vec<Handle>, _> = handle.iter().map(|text| text.parse()).collect();
+            let group_row: Option<i64> = row.get(7)?;
+            let handles: Vec<String> = match group_row {
+                Some(group_row) => group_views::others(&db, group_row)?,
+                None => row.get::<_, Option<String>>(2)?.into_iter().collect(),
+            };
+            let participants: Result<Vec<Handle>, _> = handles.iter().map(|text| text.parse()).collect();
+            let group = group_row.map(|group_row| {
+                let sealed: Vec<u8> = row.get(9)?;
+                let profile = StoredProfile::open(&self.keys, group_row, &sealed)?.shown();
+                Ok::<_, StateError>(MessageGroup {
+                    name: views::named(profile.name),
+                    members: from_sql(row.get(8)?),
+                })
+            });
             list.push(Conversation {
                 id: LocalConversation {
                     id: row.get(0)?,
                     kind: kind_from_number(row.get(1)?),
                 },
                 participants: participants.map_err(|_| damaged)?,
-                group: None,
+                group: group.transpose()?,
                 updated_at: from_sql(row.get(3)?),
                 last_message_at: row.get::<_, Option<i64>>(4)?.map(from_sql),
                 unread: from_sql(row.get(5)?),
@@ -358,12 +373,12 @@ impl Reader {
         let mut rows = statement.query(parameters)?;
         let mut page = Vec::new();
         while let Some(row) = rows.next()? {
-            page.push(messages::view(row, &self.keys, self.tag)?);
+            page.push(views::view(row, &self.keys, self.tag)?);
         }
         Ok(page)
     }
 
-    fn db(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn db(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

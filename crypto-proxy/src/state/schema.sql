@@ -91,9 +91,11 @@ CREATE TABLE outbox(
   envelope        BLOB    NOT NULL,
   hash            BLOB    NOT NULL,
   deadline        INTEGER NOT NULL,
-  group_row       INTEGER                -- of a group message: it may have to be sealed again
+  group_row       INTEGER,               -- of a message to a group
+  parked          INTEGER NOT NULL DEFAULT 0 -- its epoch is closed: it is sealed again before it goes out
 );
 CREATE INDEX outbox_by_deadline ON outbox(deadline);
+CREATE INDEX outbox_by_group ON outbox(group_row) WHERE group_row IS NOT NULL;
 CREATE INDEX outbox_by_message ON outbox(message_row) WHERE message_row IS NOT NULL;
 
 -- Own numbers that were withdrawn and not yet announced in a message that was stored.
@@ -186,6 +188,14 @@ CREATE TABLE grp_commit(
   PRIMARY KEY(group_row, position)
 ) WITHOUT ROWID;
 
+-- What the relay showed instead of a commit that is kept: proof that it forked the log.
+CREATE TABLE grp_evidence(
+  group_row INTEGER NOT NULL,
+  position  INTEGER NOT NULL,
+  signed    BLOB    NOT NULL,
+  PRIMARY KEY(group_row, position)
+) WITHOUT ROWID;
+
 -- The members after the head.
 CREATE TABLE grp_member(
   group_row INTEGER NOT NULL,
@@ -194,6 +204,7 @@ CREATE TABLE grp_member(
   role      INTEGER NOT NULL,
   place     INTEGER NOT NULL,               -- roster order
   joined_at INTEGER NOT NULL,
+  own       INTEGER NOT NULL,               -- this agent
   confirmed INTEGER,                        -- newest epoch under which it has said something
   PRIMARY KEY(group_row, identity)
 ) WITHOUT ROWID;
@@ -250,6 +261,7 @@ CREATE TABLE grp_held(
   roster_head BLOB    NOT NULL,
   reason      INTEGER NOT NULL,             -- 1 unknown roster head, 2 missing epoch
   held_at     INTEGER NOT NULL,
+  told        INTEGER NOT NULL DEFAULT 0,   -- the agent knows that the relay withholds the commit
   envelope    BLOB    NOT NULL
 );
 CREATE INDEX grp_held_by_group ON grp_held(group_row, reason);

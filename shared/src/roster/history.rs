@@ -81,6 +81,16 @@ impl RosterHistory {
         self.epochs.get(index).copied()
     }
 
+    /// Everybody who was a member after the commit at `position`, in no order.
+    pub fn members_at(&self, position: u64) -> impl Iterator<Item = &IdentityKey> {
+        let mut identities = self.spans.keys();
+        std::iter::from_fn(move || {
+            identities
+                .by_ref()
+                .find(|identity| self.role_at(identity, position).is_some())
+        })
+    }
+
     /// The role that somebody had after the commit at `position`; `None` for no member.
     #[must_use]
     pub fn role_at(&self, identity: &IdentityKey, position: u64) -> Option<Role> {

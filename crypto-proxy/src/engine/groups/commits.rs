@@ -74,8 +74,8 @@ impl Engine {
         let me = self.account.identity.public().clone();
         let plan = Roster::plan_create(&me, &changes).map_err(|_| Refusal::GroupFull)?;
         let keys = vec![self.own_leaf_key(); plan.members.len()];
-        let prepared = rekey::prepare(&mut *self.rng, &plan, Suite::CLASSIC, &keys)
-            .map_err(|_| Refusal::GroupFull)?;
+        let prepared =
+            rekey::prepare(&mut *self.rng, &plan, Suite::CLASSIC, &keys).map_err(|_| Refusal::GroupFull)?;
         let commit = self.sign_commit(None, &plan, Suite::CLASSIC, changes, Some(prepared.rekey), now);
         let group = GroupId::from_bytes(*sha256(&commit).as_bytes());
         Ok((group, commit, prepared.leaves))
@@ -181,7 +181,13 @@ impl Engine {
                     _ => Refusal::Forbidden,
                 };
                 let reason = "the relay refuses a commit of this agent";
-                self.group_alert(&row, "commit_refused", crate::model::Severity::Warning, reason, now)?;
+                self.group_alert(
+                    &row,
+                    "commit_refused",
+                    crate::model::Severity::Warning,
+                    reason,
+                    now,
+                )?;
                 return self.commit_refused(&row, &refusal, now);
             }
         }
@@ -271,8 +277,7 @@ impl Engine {
             None => {
                 if up {
                     task.lookups.insert(handle.clone(), Lookup::Asked);
-                    self.effects
-                        .push(Effect::Call(RelayCall::Bundle(handle.clone())));
+                    self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
                 }
                 false
             }

@@ -16,9 +16,11 @@ use super::{Engine, Founding, Goal, GroupView, Lookup, Wanted, goals::Step};
 use crate::{
     engine::{Effect, Notice, RelayCall, Reply, RequestId},
     model::{
-        AddOutcome, Added, InviteId, Invitation, LocalConversation, NewGroup, Refusal, Severity, UnixMs,
+        AddOutcome, Added, Invitation, InviteId, LocalConversation, NewGroup, Refusal, Severity, UnixMs,
     },
-    state::{EpochState, GroupRow, InvitationRow, PeerRow, Pin, ProfileDue, Standing, StateError},
+    state::{
+        EpochState, GroupRow, InvitationRow, PeerRow, Pin, ProfileDue, Standing, StateError, StoredProfile,
+    },
 };
 
 /// Most invites in the first commit, beside the change that founds the group.
@@ -79,7 +81,10 @@ impl Engine {
             return Ok(Invitee::Out);
         }
         let peer = self.store.peer(&address.handle)?;
-        if peer.as_ref().is_some_and(|peer| self.check_trust(peer, address).is_err()) {
+        if peer
+            .as_ref()
+            .is_some_and(|peer| self.check_trust(peer, address).is_err())
+        {
             return Ok(Invitee::Out);
         }
         let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
@@ -146,7 +151,7 @@ impl Engine {
         };
         let row = self
             .store
-            .enter_group(&mut *self.rng, &group, &profile.encode(), now)?;
+            .enter_group(&mut *self.rng, &group, &StoredProfile::Asked(profile), now)?;
         self.store.put_profile_due(row.group_row, ProfileDue::Own)?;
         self.task(&group).goals.push(Wanted {
             request: founding.request,
@@ -171,7 +176,12 @@ impl Engine {
         let mut added = Vec::new();
         let mut missing = Vec::new();
         for handle in invited {
-            let outcome = if view.roster.members().iter().any(|member| member.handle == *handle) {
+            let outcome = if view
+                .roster
+                .members()
+                .iter()
+                .any(|member| member.handle == *handle)
+            {
                 Some(AddOutcome::AlreadyMember)
             } else {
                 let mut invites = view.roster.invites();
@@ -267,7 +277,8 @@ impl Engine {
                 inviter: peer.handle.clone(),
                 received_at: now,
             };
-            self.effects.push(Effect::Notify(Notice::Invited(Box::new(invitation))));
+            self.effects
+                .push(Effect::Notify(Notice::Invited(Box::new(invitation))));
         }
         Ok(())
     }
@@ -284,9 +295,12 @@ impl Engine {
             topic: None,
             avatar: None,
         };
-        let row = self
-            .store
-            .enter_group(&mut *self.rng, &invitation.group, &profile.encode(), now)?;
+        let row = self.store.enter_group(
+            &mut *self.rng,
+            &invitation.group,
+            &StoredProfile::Asked(profile),
+            now,
+        )?;
         if row.standing == Standing::Entering {
             let task = self.task(&row.group_id);
             (task.log_read, task.log_asked) = (false, false);
@@ -342,8 +356,7 @@ impl Engine {
     }
 }
 
-fn invite(peer: impl std::borrow::Borrow<PeerRow>) -> Change {
-    let peer = peer.borrow();
+fn invite(peer: &PeerRow) -> Change {
     Change::Invite {
         identity: peer.identity.clone(),
         handle: peer.handle.clone(),

@@ -218,13 +218,17 @@ impl Engine {
     }
 
     /// The group's queue was read to its end.
-    pub(in crate::engine) fn group_drained(&mut self, group: &GroupId, now: UnixMs) -> Result<(), StateError> {
+    pub(in crate::engine) fn group_drained(
+        &mut self,
+        group: &GroupId,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         let Some(row) = self.store.group(group)? else {
             return Ok(());
         };
         self.store.drained_epochs(row.group_row)?;
-        while let Some(peer_id) = self.store.gap_in(row.conversation_id)? {
-            self.release_gaps(peer_id, row.conversation_id, now)?;
+        while let Some(gap) = self.store.gap_in(Some(row.conversation_id))? {
+            self.release_gaps(gap, now)?;
         }
         Ok(())
     }

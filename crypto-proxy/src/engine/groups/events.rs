@@ -51,7 +51,10 @@ impl Engine {
             at: commit.body().time,
             source: commit.hash(),
         };
-        for (index, data) in events(before, next, applied, &actor.handle).into_iter().enumerate() {
+        for (index, data) in events(before, next, applied, &actor.handle)
+            .into_iter()
+            .enumerate()
+        {
             self.tell_event(row, &actor, index, &data, now)?;
         }
         Ok(())
@@ -70,11 +73,7 @@ impl Engine {
         if let Some(data) = data.as_object_mut() {
             data.insert("schema_version".to_owned(), 1.into());
         }
-        let name = [
-            actor.source.as_bytes().as_slice(),
-            &(index as u64).to_be_bytes(),
-        ]
-        .concat();
+        let name = [actor.source.as_bytes().as_slice(), &(index as u64).to_be_bytes()].concat();
         let event = StoredEvent {
             id: MessageId::from(sha256(&name)),
             sender: actor.handle.clone(),
@@ -82,9 +81,9 @@ impl Engine {
             content: json!({ "data": data }).to_string(),
             at: actor.at,
         };
-        if let Some(message_row) = self
-            .store
-            .insert_event(&mut *self.rng, row.conversation_id, &event, now)?
+        if let Some(message_row) =
+            self.store
+                .insert_event(&mut *self.rng, row.conversation_id, &event, now)?
         {
             self.show(message_row, None, now)?;
         }
@@ -95,7 +94,10 @@ impl Engine {
 /// The events of a commit in the order in which they are told.
 fn events(before: &GroupView, next: &GroupView, applied: &Applied, actor: &Handle) -> Vec<serde_json::Value> {
     let handle = |identity: &IdentityKey| {
-        let member = next.roster.member(identity).or_else(|| before.roster.member(identity));
+        let member = next
+            .roster
+            .member(identity)
+            .or_else(|| before.roster.member(identity));
         member.map(|member| member.handle.to_string())
     };
     let mut events = Vec::new();

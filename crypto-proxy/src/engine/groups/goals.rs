@@ -8,10 +8,8 @@ use waxwire_shared::{
 
 use super::{Engine, Goal, GroupView, Wanted, commits::Committed};
 use crate::{
-    engine::{Command, GroupCommand, Reply, RequestId},
-    model::{
-        AddOutcome, Added, HistoryShare, InviteId, LocalConversation, Refusal, UnixMs,
-    },
+    engine::{GroupCommand, Reply, RequestId},
+    model::{AddOutcome, Added, HistoryShare, InviteId, LocalConversation, Refusal, SendRequest, UnixMs},
     state::{EpochState, GroupRow, PeerRow, Standing, StateError, Stop},
 };
 
@@ -75,7 +73,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn group_by_local(&self, local: &LocalConversation) -> Result<Option<GroupRow>, StateError> {
+    pub(in crate::engine) fn group_by_local(
+        &self,
+        local: &LocalConversation,
+    ) -> Result<Option<GroupRow>, StateError> {
         match self.store.conversation(local)? {
             Some(conversation) => self.store.group_of(conversation.conversation_id),
             None => Ok(None),
@@ -104,11 +105,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let until = now + self.settings.answer_within;
-        self.task(group).goals.push(Wanted {
-            request,
-            goal,
-            until,
-        });
+        self.task(group).goals.push(Wanted { request, goal, until });
         self.advance(group, now)
     }
 
@@ -221,7 +218,10 @@ impl Engine {
         if view.roster.member(&peer.identity).is_some() {
             return Ok(added(AddOutcome::AlreadyMember));
         }
-        let open = view.roster.invites().find(|invite| invite.identity == peer.identity);
+        let open = view
+            .roster
+            .invites()
+            .find(|invite| invite.identity == peer.identity);
         if let Some(invite) = open {
             if let Some(share) = share {
                 let after = self.share_from(row, view, share)?;
@@ -271,7 +271,11 @@ impl Engine {
         if *handle == self.account.handle {
             return Ok(Refusal::Invalid("an agent leaves a group, it does not remove itself").into());
         }
-        let member = view.roster.members().iter().find(|member| member.handle == *handle);
+        let member = view
+            .roster
+            .members()
+            .iter()
+            .find(|member| member.handle == *handle);
         let (change, rekey) = if let Some(member) = member {
             let cut_off = self.cut_off_of(row, handle)?;
             let change = Change::Remove {
@@ -309,7 +313,11 @@ impl Engine {
         role: Role,
         now: UnixMs,
     ) -> Result<Step, StateError> {
-        let member = view.roster.members().iter().find(|member| member.handle == *handle);
+        let member = view
+            .roster
+            .members()
+            .iter()
+            .find(|member| member.handle == *handle);
         let Some(member) = member else {
             return Ok(Refusal::NotMember.into());
         };
@@ -334,7 +342,9 @@ impl Engine {
             session: self.account.session,
             n: conversation.out_n,
         });
-        Ok(self.commit(row, view, vec![Change::Leave { cut_off }], false, now)?.into())
+        Ok(self
+            .commit(row, view, vec![Change::Leave { cut_off }], false, now)?
+            .into())
     }
 
     fn step_rekey(
@@ -356,17 +366,14 @@ impl Engine {
     }
 
     /// A message to a group: like any goal, but whoever asked is answered by the outcome.
-    pub(in crate::engine) fn send_to_group(
+    pub(in crate::engine) fn want_sent(
         &mut self,
+        group: &GroupId,
         request: RequestId,
-        command: Command,
-        row: &GroupRow,
+        send: Box<SendRequest>,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        match command {
-            Command::Send(send) => self.want(&row.group_id, request, Goal::Send(send), now),
-            _ => self.refuse(request, Refusal::ConversationNotFound),
-        }
+        self.want(group, request, Goal::Send(send), now)
     }
 }
 

@@ -30,10 +30,9 @@ impl Engine {
     ) -> Result<u64, StateError> {
         match share {
             HistoryShare::AfterSeq(seq) => Ok(seq),
-            HistoryShare::Current => {
-                self.store
-                    .seq_before_epoch(row.conversation_id, view.roster.epoch())
-            }
+            HistoryShare::Current => self
+                .store
+                .seq_before_epoch(row.conversation_id, view.roster.epoch()),
         }
     }
 
@@ -111,7 +110,13 @@ impl Engine {
     }
 
     fn refuse_grant(&mut self, peer: &PeerRow, reason: &str, now: UnixMs) -> Result<(), StateError> {
-        self.alert("grant_refused", Severity::Warning, Some(&peer.handle), reason, now)
+        self.alert(
+            "grant_refused",
+            Severity::Warning,
+            Some(&peer.handle),
+            reason,
+            now,
+        )
     }
 
     /// Whether a grant names the commit by which this agent joined.

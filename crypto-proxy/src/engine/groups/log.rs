@@ -142,7 +142,10 @@ impl Engine {
             return Ok(());
         }
         let kept = Verified::<Commit>::from_bytes(&kept, |commit| &commit.signer).ok();
-        let evidence = kept.as_ref().zip(shown).and_then(|(kept, shown)| Equivocation::of(kept, shown));
+        let evidence = kept
+            .as_ref()
+            .zip(shown)
+            .and_then(|(kept, shown)| Equivocation::of(kept, shown));
         if evidence.is_none() {
             let reason = "the relay shows another commit than before, and it does not verify";
             return self.group_alert(row, "invalid_commit", Severity::Critical, reason, now);
@@ -169,7 +172,9 @@ impl Engine {
         self.views.insert(row.group_id, Arc::clone(&next));
         self.show_roster(row, commit, &next, applied)?;
         let pending = self.store.pending_commit(row.group_row)?;
-        let won = pending.as_ref().is_some_and(|pending| pending.hash == commit.hash());
+        let won = pending
+            .as_ref()
+            .is_some_and(|pending| pending.hash == commit.hash());
         if let Some(pending) = &pending
             && (won || pending.position <= commit.body().position)
         {
@@ -202,12 +207,19 @@ impl Engine {
         applied: &Applied,
     ) -> Result<(), StateError> {
         let (group_row, body) = (row.group_row, commit.body());
+        let me = self.account.identity.public();
         let changed = applied.roles.iter().map(|(identity, _)| identity);
         for identity in applied.joined.iter().chain(&applied.promoted).chain(changed) {
             if let Some(member) = next.roster.member(identity) {
                 let joined = (member.joined, body.time);
-                self.store
-                    .put_member(group_row, identity, &member.handle, member.role, joined)?;
+                self.store.put_member(
+                    group_row,
+                    identity,
+                    &member.handle,
+                    member.role,
+                    joined,
+                    identity == me,
+                )?;
             }
         }
         for departure in &applied.departed {
@@ -232,9 +244,7 @@ impl Engine {
         let Some((kind, position)) = hard.or(soft) else {
             return Ok(None);
         };
-        Ok(self
-            .commit_body(row, position)?
-            .map(|commit| (kind, commit.time)))
+        Ok(self.commit_body(row, position)?.map(|commit| (kind, commit.time)))
     }
 
     /// A commit that is kept.
@@ -261,7 +271,10 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let me = self.account.identity.public().clone();
-        let promoted = applied.promoted.first().and_then(|identity| next.roster.member(identity));
+        let promoted = applied
+            .promoted
+            .first()
+            .and_then(|identity| next.roster.member(identity));
         let promoted = promoted.map(|member| member.handle.clone());
         if applied.joined.contains(&me) && next.roster.member(&me).is_some() {
             self.store.put_standing(row.group_row, Standing::Member)?;
@@ -306,8 +319,8 @@ impl Engine {
         for invite in &applied.invited {
             self.tell_invitee(row, next, invite, now)?;
         }
-        let paid_for_joiners = applied.epoch.is_some()
-            && before.is_some_and(|before| before.roster.soft_debt().is_some());
+        let paid_for_joiners =
+            applied.epoch.is_some() && before.is_some_and(|before| before.roster.soft_debt().is_some());
         if paid_for_joiners {
             self.owe_profile(row)?;
         }
@@ -315,7 +328,7 @@ impl Engine {
     }
 
     /// Members have joined who do not know the profile.
-    fn owe_profile(&self, row: &GroupRow) -> Result<(), StateError> {
+    pub(super) fn owe_profile(&self, row: &GroupRow) -> Result<(), StateError> {
         let row = self.store.group_by_row(row.group_row)?;
         if row.profile_revision > 0 && row.profile_due == ProfileDue::No {
             self.store.put_profile_due(row.group_row, ProfileDue::Kept)?;

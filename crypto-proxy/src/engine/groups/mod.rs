@@ -129,6 +129,20 @@ pub(super) struct Task {
     rounds: u32,
 }
 
+impl Founding {
+    /// Who waits.
+    pub(super) fn request(self) -> RequestId {
+        self.request
+    }
+}
+
+impl Task {
+    /// Who waits.
+    pub(super) fn into_requests(self) -> impl Iterator<Item = RequestId> {
+        self.goals.into_iter().map(|wanted| wanted.request)
+    }
+}
+
 impl Engine {
     pub(super) fn task(&mut self, group: &GroupId) -> &mut Task {
         self.volatile.tasks.entry(*group).or_default()

@@ -8,12 +8,7 @@ use waxwire_shared::{
     wire::{ControlBody, Document as _, Kind, MessageBytes, Profile, Resend, Role},
 };
 
-use super::{
-    Engine, GroupView,
-    events::Actor,
-    goals::Step,
-    send::Ready,
-};
+use super::{Engine, GroupView, events::Actor, goals::Step, send::Ready};
 use crate::{
     model::{GroupProfile, ProfileChange, Refusal, Severity, UnixMs},
     state::{GroupRow, PeerRow, ProfileDue, StateError, StoredProfile},
@@ -134,7 +129,9 @@ impl Engine {
         let kept = self.store.profile(row.group_row)?;
         let newer = profile.revision > row.profile_revision
             || profile.revision == row.profile_revision
-                && kept.hash().is_some_and(|kept| sha256(&signed.core).as_bytes() < kept.as_bytes());
+                && kept
+                    .hash()
+                    .is_some_and(|kept| sha256(&signed.core).as_bytes() < kept.as_bytes());
         if !newer {
             return Ok(());
         }
@@ -209,4 +206,3 @@ fn changes(before: &GroupProfile, after: &GroupProfile, actor: &Actor) -> Vec<se
     }
     changes
 }
-

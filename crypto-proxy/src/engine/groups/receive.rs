@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use waxwire_shared::{
-    api::frames::Cursor,
     identity::IdentityKey,
-    ids::{GroupId, Handle},
+    ids::GroupId,
     message::{Body, UnverifiedMessage},
-    wire::{ControlBody, Document as _, Envelope, GroupHeader, Kind, Lane, MessageBytes, Resend, Role},
+    wire::{ControlBody, Document as _, Envelope, GroupHeader, Kind, MessageBytes, Resend, Role},
 };
 
 use super::{Engine, GroupView};
@@ -55,7 +54,6 @@ impl Engine {
     pub(in crate::engine) fn pushed_group_envelope(
         &mut self,
         group: &GroupId,
-        _cursor: &Cursor,
         bytes: &[u8],
         now: UnixMs,
     ) -> Result<(), StateError> {
@@ -370,24 +368,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// The lane of a held direct envelope, or its group.
-    pub(in crate::engine) fn release_one(&mut self, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
-        let Ok(envelope) = Envelope::split(bytes) else {
-            return Ok(());
-        };
-        match waxwire_shared::wire::Header::decode(envelope.header) {
-            Ok(waxwire_shared::wire::Header::Direct(header)) => {
-                let lane: Lane = header.lane;
-                self.envelope(lane, bytes, now)
-            }
-            Ok(waxwire_shared::wire::Header::Group(header)) => match self.store.group(&header.group)? {
-                Some(row) => self.group_envelope(&row, bytes, now, now),
-                None => Ok(()),
-            },
-            Err(_) => Ok(()),
-        }
-    }
 }
 
 /// docs/protocol.md, 6.8, step 7: what the departed said before their cut-off.
@@ -399,4 +379,3 @@ fn admitted_late(view: &GroupView, body: &Body) -> bool {
     let cut_off = departure.and_then(|departure| departure.cut_off.as_ref());
     cut_off.is_some_and(|cut_off| cut_off.admits(core.incarnation, &core.session, core.n))
 }
-

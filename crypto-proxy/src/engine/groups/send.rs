@@ -9,7 +9,10 @@ use waxwire_shared::{
 use super::{ASK_AGAIN_MS, Engine, GroupView, Wanted, goals::Step};
 use crate::{
     crypto::{kdf, message},
-    engine::{Waiter, send::Sealed},
+    engine::{
+        Waiter,
+        send::{CONTROL_DEADLINE_MS, Sealed},
+    },
     fault,
     model::{Refusal, SendRequest, UnixMs},
     state::{
@@ -20,8 +23,6 @@ use crate::{
 
 /// How often the relay may refuse an epoch that the log shows as open before messages wait.
 const ROUNDS: u32 = 3;
-/// How long a control message to a group is offered to the relay, in milliseconds.
-const CONTROL_DEADLINE_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
 /// Whether something can be sealed now.
 pub(super) enum Ready {
@@ -100,7 +101,12 @@ impl Engine {
 
     /// The epoch under which this agent may seal now. What is missing for one is begun: a closed epoch
     /// is replaced before anything else is sealed.
-    pub(super) fn ready(&mut self, row: &GroupRow, view: &GroupView, now: UnixMs) -> Result<Ready, StateError> {
+    pub(super) fn ready(
+        &mut self,
+        row: &GroupRow,
+        view: &GroupView,
+        now: UnixMs,
+    ) -> Result<Ready, StateError> {
         if row.standing != Standing::Member {
             return Ok(Ready::No(Some(Refusal::GroupNotFound)));
         }
@@ -300,7 +306,10 @@ impl Engine {
         let core = self.store.signed(message_row)?.core;
         let sealed = self.seal_in_group(row, view, epoch, Kind::Group, &core, header.mid, now)?;
         let Some(sealed) = sealed else {
-            return self.refused(outbox, Refusal::Invalid("the message does not fit into an envelope"));
+            return self.refused(
+                outbox,
+                Refusal::Invalid("the message does not fit into an envelope"),
+            );
         };
         self.store
             .put_signed(&mut *self.rng, message_row, &sealed.message, epoch.epoch, now)?;
