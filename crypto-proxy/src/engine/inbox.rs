@@ -24,6 +24,8 @@ pub(super) struct Arrived<'a> {
     pub(super) signed: &'a MessageBytes,
     pub(super) epoch: Option<u64>,
     pub(super) late: bool,
+    /// Numbers of a session that is new here which nobody owes this agent: it was no member then.
+    pub(super) before: u64,
 }
 
 impl Engine {
@@ -49,6 +51,7 @@ impl Engine {
             signed,
             epoch: None,
             late: false,
+            before: 0,
         };
         self.place(&peer, &arrived, stranger, now)
     }
@@ -67,8 +70,9 @@ impl Engine {
             signed,
             epoch,
             late,
+            before,
         } = arrived;
-        let Some(session) = self.session(peer, conversation, core, now)? else {
+        let Some(session) = self.session(peer, conversation, core, *before, now)? else {
             return Ok(());
         };
         if self.is_known(peer, &session, core, signed, now)? {
@@ -111,6 +115,7 @@ impl Engine {
         peer: &PeerRow,
         conversation: &ConversationRow,
         core: &Core,
+        before: u64,
         now: UnixMs,
     ) -> Result<Option<SessionRow>, StateError> {
         let conversation_id = conversation.conversation_id;
@@ -132,9 +137,13 @@ impl Engine {
             let reason = "the peer began to number anew, as after a restore";
             self.alert("session_reset", Severity::Info, Some(&peer.handle), reason, now)?;
         }
-        let session =
+        let mut session =
             self.store
                 .insert_session(conversation_id, peer.peer_id, &core.session, core.incarnation)?;
+        if before > 0 {
+            (session.contiguous, session.reported) = (before, before);
+            self.put_session(&session)?;
+        }
         Ok(Some(session))
     }
 

@@ -252,6 +252,12 @@ impl Engine {
         Ok(())
     }
 
+    /// The state, for tests.
+    #[cfg(test)]
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn hide(&self, conversation: &LocalConversation) -> Result<Result<Reply, Refusal>, StateError> {
         let Some(row) = self.store.conversation(conversation)? else {
             return Ok(Err(Refusal::ConversationNotFound));

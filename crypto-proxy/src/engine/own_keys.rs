@@ -149,6 +149,7 @@ impl Engine {
         own.last_beat = self.running;
         own.next_beat = now + interval;
         self.store.put_running_time(self.running)?;
+        self.erase_old_chains()?;
         self.tend_keys(now)
     }
 

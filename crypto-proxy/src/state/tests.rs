@@ -100,11 +100,13 @@ fn receive(store: &mut Store, texts: &[&str]) -> LocalConversation {
         let signed = sign_message(&identity(), Kind::Direct, &context, &core.encode());
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
-            peer_id,
+            peer_id: Some(peer_id),
             direction: Direction::In,
             core: &core,
             signed: &signed,
             hold: Hold::Gap,
+            epoch: None,
+            late: false,
         };
         let row = store.insert_message(&mut rng(9), &new, NOW).unwrap();
         store.make_visible(row, None, NOW + n).unwrap();

@@ -9,7 +9,7 @@ use waxwire_shared::{
     ids::{GroupId, Handle, Hash},
     roster::{CommitError, Plan, Roster},
     suite::Suite,
-    wire::{Change, Commit, Document as _, EmptyReason, Leaves, Member, Rekey, VERSION},
+    wire::{Change, Commit, EmptyReason, Member, Rekey, VERSION},
 };
 
 use super::{ASK_AGAIN_MS, Engine, GroupView, Lookup};
@@ -165,7 +165,8 @@ impl Engine {
         self.task(group).appending = false;
         match outcome {
             AppendOutcome::Stored | AppendOutcome::Conflict => {
-                self.task(group).appending = true;
+                let task = self.task(group);
+                (task.appending, task.claimed) = (true, true);
                 self.ask_log(&row);
             }
             AppendOutcome::Unknown => self.task(group).again_at = Some(now + ASK_AGAIN_MS),
@@ -299,9 +300,4 @@ pub(super) fn refusal_of(error: &CommitError, row: &GroupRow) -> Refusal {
         CommitError::NotMember | CommitError::RekeyByOutsider => Refusal::GroupNotFound,
         _ => Refusal::Invalid("the group's log does not allow this"),
     }
-}
-
-/// The leaves of a commit that is being built, decoded again.
-pub(super) fn decode_leaves(bytes: &[u8]) -> Option<Leaves> {
-    Leaves::decode(bytes).ok()
 }

@@ -18,6 +18,17 @@ use crate::{
     state::{GroupRow, ProfileDue, Standing, StateError, Stop},
 };
 
+/// What became of a commit that the relay shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It is kept, now or before.
+    Kept,
+    /// Others come before it.
+    Later,
+    /// It is of no use.
+    Refused,
+}
+
 impl Engine {
     /// Asks for what follows the commits that are kept.
     pub(super) fn ask_log(&mut self, row: &GroupRow) {
@@ -54,7 +65,9 @@ impl Engine {
         match answer {
             Ok(page) => {
                 for (position, bytes) in (page.after..).zip(&page.commits) {
-                    self.take_commit(group, position, bytes, now)?;
+                    if self.take_commit(group, position, bytes, now)? == Taken::Refused {
+                        break;
+                    }
                 }
                 let Some(row) = self.store.group(group)? else {
                     return Ok(());
@@ -63,6 +76,7 @@ impl Engine {
                     self.ask_log(&row);
                 } else {
                     self.task(group).log_read = true;
+                    self.log_ended(&row, now)?;
                 }
             }
             // Nothing of it is shown to this agent: whoever waits sees what that means.
@@ -86,7 +100,11 @@ impl Engine {
             let reason = "the relay delivers for a group that this agent has nothing to do with";
             return self.alert("unexpected_group", Severity::Warning, None, reason, now);
         }
-        self.take_commit(group, cursor.position - 1, bytes, now)?;
+        if self.take_commit(group, cursor.position - 1, bytes, now)? == Taken::Later
+            && let Some(row) = self.store.group(group)?
+        {
+            self.ask_log(&row);
+        }
         self.advance(group, now)
     }
 
@@ -97,16 +115,15 @@ impl Engine {
         position: u64,
         bytes: &[u8],
         now: UnixMs,
-    ) -> Result<(), StateError> {
+    ) -> Result<Taken, StateError> {
         let Some(row) = self.store.group(group)? else {
-            return Ok(());
+            return Ok(Taken::Refused);
         };
         if row.stop == Some(Stop::Forked) || !matches!(row.standing, Standing::Entering | Standing::Member) {
-            return Ok(());
+            return Ok(Taken::Refused);
         }
         if position > row.length {
-            self.ask_log(&row);
-            return Ok(());
+            return Ok(Taken::Later);
         }
         let commit = Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer);
         if position < row.length {
@@ -118,10 +135,14 @@ impl Engine {
             (*next.roster.group() == *group).then_some((commit, next, applied))
         });
         match next {
-            Some((commit, next, applied)) => self.keep_commit(&row, view, &commit, next, &applied, now),
+            Some((commit, next, applied)) => {
+                self.keep_commit(&row, view, &commit, next, &applied, now)?;
+                Ok(Taken::Kept)
+            }
             None => {
                 let reason = "the relay shows a commit that is not valid where it stands";
-                self.group_alert(&row, "invalid_commit", Severity::Critical, reason, now)
+                self.group_alert(&row, "invalid_commit", Severity::Critical, reason, now)?;
+                Ok(Taken::Refused)
             }
         }
     }
@@ -134,26 +155,36 @@ impl Engine {
         bytes: &[u8],
         shown: Option<&Verified<Commit>>,
         now: UnixMs,
-    ) -> Result<(), StateError> {
-        let Some(kept) = self.store.commit_at(row.group_row, position)? else {
-            return Ok(());
-        };
-        if kept == bytes {
-            return Ok(());
+    ) -> Result<Taken, StateError> {
+        if self.store.commit_at(row.group_row, position)?.as_deref() == Some(bytes) {
+            return Ok(Taken::Kept);
         }
-        let kept = Verified::<Commit>::from_bytes(&kept, |commit| &commit.signer).ok();
+        let kept = self.stored_commit(row, position)?;
         let evidence = kept
             .as_ref()
             .zip(shown)
             .and_then(|(kept, shown)| Equivocation::of(kept, shown));
         if evidence.is_none() {
             let reason = "the relay shows another commit than before, and it does not verify";
-            return self.group_alert(row, "invalid_commit", Severity::Critical, reason, now);
+            self.group_alert(row, "invalid_commit", Severity::Critical, reason, now)?;
+            return Ok(Taken::Refused);
         }
         self.store.put_stop(row.group_row, Some(Stop::Forked))?;
         self.store.keep_evidence(row.group_row, position, bytes)?;
         let reason = "the relay has shown two logs of the group; nothing is sent to it any more";
-        self.group_alert(row, "roster_fork", Severity::Critical, reason, now)
+        self.group_alert(row, "roster_fork", Severity::Critical, reason, now)?;
+        Ok(Taken::Refused)
+    }
+
+    /// The log was read to its end. An own commit that is still on its way is offered again later: the
+    /// relay has claimed to store it, or that it lost, and shows neither.
+    fn log_ended(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
+        let claimed = std::mem::take(&mut self.task(&row.group_id).claimed);
+        if claimed && self.store.pending_commit(row.group_row)?.is_some() {
+            let task = self.task(&row.group_id);
+            (task.appending, task.again_at) = (false, Some(now + ASK_AGAIN_MS));
+        }
+        Ok(())
     }
 
     /// Everything that follows from a valid commit, in one transaction.

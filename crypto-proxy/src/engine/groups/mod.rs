@@ -113,6 +113,8 @@ pub(super) struct Task {
     log_read: bool,
     /// The own commit was handed to the link.
     appending: bool,
+    /// The relay has said what became of it; the log must show it.
+    claimed: bool,
     /// Epochs whose leaves were asked for.
     leaves_asked: BTreeSet<u64>,
     /// Bundles that the next rekey or invite needs.

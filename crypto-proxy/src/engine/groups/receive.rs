@@ -269,11 +269,31 @@ impl Engine {
                     signed: &opened.signed,
                     epoch: Some(opened.header.epoch),
                     late,
+                    before: self.not_owed(row, &opened)?,
                 };
                 self.place(&peer, &arrived, false, now)
             }
             Body::Control(body) => self.group_control(row, &peer, role, body, &opened.signed, now),
         }
+    }
+
+    /// How many of an author's numbers are from before this agent could read. Under its first epoch
+    /// here the author's chain tells: what was stepped over in it is missing, everything earlier is
+    /// nobody's loss. Who joined after this agent owes it everything.
+    fn not_owed(&mut self, row: &GroupRow, opened: &Opened) -> Result<u64, StateError> {
+        let Body::Content(core) = &opened.body else {
+            return Ok(0);
+        };
+        let Some(view) = self.group_view(row)? else {
+            return Ok(0);
+        };
+        let joined = |identity| view.roster.member(identity).map(|member| member.joined);
+        let (own, author) = (joined(self.account.identity.public()), joined(&core.identity));
+        if author > own {
+            return Ok(0);
+        }
+        let missing = opened.step.as_ref().map_or(0, |step| step.skipped.len() as u64);
+        Ok((core.n - 1).saturating_sub(missing))
     }
 
     /// A control message to all members.

@@ -1,6 +1,8 @@
 //! The engine against a relay of a few lines: what flows 1 and 2 promise, and what a lying relay
 //! or peer gets.
 
+mod group_relay;
+mod groups;
 mod hostile;
 mod lookup;
 mod net;

@@ -17,16 +17,17 @@ use waxwire_shared::{
     hash::sha256,
     ids::{AgentId, Handle, Hash, Mid, RelayId, SessionId},
     suite::Suite,
-    wire::{Bundle, BundleKey, DirectHeader, Document as _, Envelope, Lane, VERSION},
+    wire::{Bundle, BundleKey, Document as _, Envelope, Header, Lane, VERSION},
 };
 
+use super::group_relay::GroupRelay;
 use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
-        Account, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent, LookupError, Notice,
-        Now, RelayCall, Reply, SendOutcome, SendToken, Settings,
+        Account, AppendOutcome, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent,
+        LookupError, Notice, Now, RelayCall, Reply, SendOutcome, SendToken, Settings,
     },
-    model::{Alert, Destination, Message, Refusal, SendRequest},
+    model::{Alert, Destination, Invitation, Message, Refusal, SendRequest},
     state::{ColumnKeys, Store},
 };
 
@@ -52,6 +53,7 @@ pub(super) struct Node {
     /// Own bundles that it offered to the relay, and what that does with the next ones.
     pub(super) offered: Vec<Vec<u8>>,
     pub(super) offers: VecDeque<Offered>,
+    pub(super) invited: Vec<Invitation>,
     seed: u8,
     taken: BTreeMap<Queue, u64>,
 }
@@ -97,6 +99,7 @@ impl Node {
             shown: Vec::new(),
             alerts: Vec::new(),
             online: false,
+            invited: Vec::new(),
             changes: Vec::new(),
             offered: Vec::new(),
             offers: VecDeque::new(),
@@ -188,6 +191,12 @@ pub(super) struct Net {
     pub(super) away: u64,
     mids: HashMap<(AgentId, Mid), Hash>,
     next_request: u64,
+    pub(super) groups: GroupRelay,
+    /// Calls wait until they are released.
+    pub(super) calls_wait: bool,
+    waiting_calls: VecDeque<(usize, RelayCall)>,
+    /// The answer to the next append is lost.
+    pub(super) lose_append: bool,
 }
 
 impl Net {
@@ -206,6 +215,10 @@ impl Net {
             away: 0,
             mids: HashMap::new(),
             next_request: 0,
+            groups: GroupRelay::default(),
+            calls_wait: false,
+            waiting_calls: VecDeque::new(),
+            lose_append: false,
         };
         for index in 0..net.nodes.len() {
             net.connect(index);
@@ -312,6 +325,27 @@ impl Net {
         if !events.is_empty() {
             self.feed(index, events);
         }
+        self.deliver_groups(index);
+    }
+
+    fn deliver_groups(&mut self, index: usize) {
+        let me = self.nodes[index].agent_id;
+        let mut events = Vec::new();
+        let mut groups: Vec<_> = self.groups.groups.keys().copied().collect();
+        groups.sort();
+        for group in groups {
+            let (log, messages) = self.groups.readable(&group, &me);
+            for (queue, objects) in [(Queue::Log(group), log), (Queue::Group(group), messages)] {
+                let taken = self.nodes[index].taken.get(&queue).copied().unwrap_or(0);
+                for (position, object) in objects.into_iter().filter(|(position, _)| *position > taken) {
+                    let cursor = Cursor { queue, position };
+                    events.push(Event::Link(LinkEvent::Delivered { cursor, object }));
+                }
+            }
+        }
+        if !events.is_empty() {
+            self.feed(index, events);
+        }
     }
 
     pub(super) fn feed(&mut self, index: usize, events: Vec<Event>) {
@@ -349,12 +383,15 @@ impl Net {
                 }
                 None
             }
-            Effect::Call(RelayCall::Bundle(handle)) => {
-                let answer = self.look_up(&handle);
-                Some(Event::Link(LinkEvent::Bundle(handle, answer)))
+            Effect::Call(call) if self.calls_wait => {
+                self.waiting_calls.push_back((index, call));
+                None
             }
-            // No group takes part in these tests.
-            Effect::Call(_) | Effect::Notify(Notice::Invited(_)) => None,
+            Effect::Call(call) => self.answer_call(index, call),
+            Effect::Notify(Notice::Invited(invitation)) => {
+                self.nodes[index].invited.push(*invitation);
+                None
+            }
             Effect::OfferBundle(offer) => {
                 let answer = self.publish(index, offer.bundle);
                 Some(Event::Link(LinkEvent::Published(answer)))
@@ -377,6 +414,46 @@ impl Net {
             Effect::Notify(Notice::Alert(alert)) => {
                 self.nodes[index].alerts.push(*alert);
                 None
+            }
+        }
+    }
+
+    fn answer_call(&mut self, index: usize, call: RelayCall) -> Option<Event> {
+        if !self.nodes[index].online {
+            return None;
+        }
+        Some(Event::Link(match call {
+            RelayCall::Publish(bundle) => LinkEvent::Published(self.publish(index, bundle)),
+            RelayCall::Bundle(handle) => {
+                let answer = self.look_up(&handle);
+                LinkEvent::Bundle(handle, answer)
+            }
+            RelayCall::Append {
+                group,
+                commit,
+                first,
+                body,
+            } => {
+                let outcome = self.groups.append(&group, first, &body);
+                if std::mem::take(&mut self.lose_append) {
+                    LinkEvent::Appended(group, commit, AppendOutcome::Unknown)
+                } else {
+                    LinkEvent::Appended(group, commit, outcome)
+                }
+            }
+            RelayCall::Log { group, after } => LinkEvent::Log(group, self.groups.log(&group, after)),
+            RelayCall::Leaf { group, epoch, index } => {
+                LinkEvent::Leaf(group, epoch, self.groups.leaf(&group, epoch, index))
+            }
+        }))
+    }
+
+    /// Answers calls that were kept waiting, in order.
+    pub(super) fn release_calls(&mut self) {
+        self.calls_wait = false;
+        while let Some((index, call)) = self.waiting_calls.pop_front() {
+            if let Some(event) = self.answer_call(index, call) {
+                self.feed(index, vec![event]);
             }
         }
     }
@@ -420,8 +497,21 @@ impl Net {
 
     fn store(&mut self, index: usize, _token: SendToken, envelope: &[u8]) -> Option<SendOutcome> {
         let fault = self.faults.pop_front().unwrap_or(Fault::None);
-        let header = DirectHeader::decode(Envelope::split(envelope).unwrap().header).unwrap();
         let sender = self.nodes[index].agent_id;
+        let header = match Header::decode(Envelope::split(envelope).unwrap().header).unwrap() {
+            Header::Direct(header) => header,
+            Header::Group(header) => {
+                return match fault {
+                    Fault::LoseSend => None,
+                    Fault::Refuse(kind) => Some(SendOutcome::Refused(Box::new(Problem::new(kind)))),
+                    Fault::None => Some(self.groups.send(sender, &header, envelope)),
+                    Fault::LoseAnswer => {
+                        self.groups.send(sender, &header, envelope);
+                        None
+                    }
+                };
+            }
+        };
         match fault {
             Fault::LoseSend => return None,
             Fault::Refuse(kind) => return Some(SendOutcome::Refused(Box::new(Problem::new(kind)))),

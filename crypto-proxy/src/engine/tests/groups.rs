@@ -1,0 +1,533 @@
+//! Groups between engines: what flows 3 to 9 promise, and what a lying relay or member gets.
+
+use waxwire_shared::{
+    hash::sha256,
+    ids::GroupId,
+    suite::Suite,
+    wire::{Change, Commit, Document as _, EmptyReason, Leaf, LeafContent, LeafProof, Role, VERSION},
+};
+
+use super::net::{Net, Node};
+use crate::{
+    engine::{Command, Event, GroupCommand, LinkEvent, LogPage, Reply, Settings},
+    model::{
+        AddOutcome, Destination, Group, GroupProfile, HistoryShare, LocalConversation, Message, NewGroup,
+        ProfileChange, Refusal, SendRequest, Status,
+    },
+};
+
+const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
+const ALICE: usize = 0;
+const BOB: usize = 1;
+const CAROL: usize = 2;
+
+fn net(count: usize) -> Net {
+    let nodes = NAMES[..count].iter().zip(1..);
+    Net::new(
+        nodes
+            .map(|(name, seed)| Node::new(name, seed, Settings::default()))
+            .collect(),
+    )
+}
+
+impl Net {
+    fn ask(&mut self, index: usize, command: GroupCommand) -> Result<Reply, Refusal> {
+        let id = self.command(index, Command::Group(command));
+        self.settle();
+        let answer = self.answer(index, id).cloned();
+        answer.unwrap_or_else(|| panic!("{} was not answered", NAMES[index]))
+    }
+
+    /// Everybody gets everything that is there.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            self.run();
+        }
+    }
+
+    fn found(&mut self, index: usize, members: &[&str]) -> Group {
+        let new = NewGroup {
+            profile: GroupProfile {
+                name: "plans".into(),
+                ..GroupProfile::default()
+            },
+            members: members.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        match self.ask(index, GroupCommand::Create(Box::new(new))) {
+            Ok(Reply::GroupCreated(group, added)) => {
+                assert_eq!(added.len(), members.len());
+                *group
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accept(&mut self, index: usize) -> Group {
+        let invite = self.nodes[index].invited.last().expect("an invite").id;
+        match self.ask(index, GroupCommand::Accept(invite)) {
+            Ok(Reply::Group(group)) => *group,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A group of the first `count` agents, all of whom have joined.
+    fn group_of(count: usize) -> (Self, LocalConversation) {
+        let mut net = net(count);
+        let group = net.found(ALICE, &NAMES[1..count]).id;
+        for index in 1..count {
+            net.accept(index);
+        }
+        (net, group)
+    }
+
+    fn say(&mut self, index: usize, group: LocalConversation, text: &str) -> Result<Message, Refusal> {
+        let id = self.say_later(index, group, text);
+        self.settle();
+        match self.answer(index, id).cloned() {
+            Some(Ok(Reply::Sent(sent))) => Ok(sent.message),
+            Some(Err(refusal)) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn say_later(&mut self, index: usize, group: LocalConversation, text: &str) -> u64 {
+        let request = SendRequest {
+            to: Destination::Conversation(group),
+            client_msg_id: text.into(),
+            message_type: "text".into(),
+            content: format!("{{\"text\":\"{text}\"}}"),
+            metadata: None,
+            reply_to: None,
+            expires_at: None,
+        };
+        self.command(index, Command::Send(Box::new(request)))
+    }
+
+    /// What an agent has read of others, without events.
+    fn heard(&self, index: usize) -> Vec<String> {
+        let messages = self.nodes[index].shown.iter();
+        messages
+            .filter(|message| !message.own && message.message_type != "system")
+            .map(|message| message.client_msg_id.clone())
+            .collect()
+    }
+
+    fn events(&self, index: usize) -> Vec<String> {
+        let messages = self.nodes[index].shown.iter();
+        messages
+            .filter(|message| message.message_type == "system")
+            .map(|message| {
+                let content: serde_json::Value = serde_json::from_str(&message.content).unwrap();
+                let data = &content["data"];
+                let agent = data["agent_handle"].as_str().unwrap_or("-");
+                format!("{} {agent}", data["event"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    fn only_group(&self) -> GroupId {
+        *self.groups.groups.keys().next().unwrap()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.groups.groups[&self.only_group()].roster.epoch()
+    }
+}
+
+#[test]
+fn founding_inviting_and_accepting_makes_one_conversation() {
+    let (mut net, group) = Net::group_of(3);
+    assert_eq!(net.epoch(), 3);
+    let sent = net.say(ALICE, group, "welcome").unwrap();
+    assert_eq!((sent.status, sent.security.epoch), (Status::Stored, Some(3)));
+    net.say(CAROL, group, "thanks").unwrap();
+    net.say(BOB, group, "hello").unwrap();
+    assert_eq!(net.heard(ALICE), ["thanks", "hello"]);
+    assert_eq!(net.heard(BOB), ["welcome", "thanks"]);
+    assert_eq!(net.heard(CAROL), ["welcome", "hello"]);
+    assert_eq!(net.events(ALICE), ["member_joined bob", "member_joined carol"]);
+    assert_eq!(net.events(BOB), ["member_joined carol"]);
+    for index in [ALICE, BOB, CAROL] {
+        let view = match net.ask(index, GroupCommand::Update(group, ProfileChange::default())) {
+            Ok(Reply::Group(view)) => view,
+            Err(Refusal::NotAdmin) if index != ALICE => continue,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(view.profile.name, "plans");
+        assert_eq!(view.members.len(), 3);
+    }
+    assert!(net.nodes.iter().all(|node| node.alerts.is_empty()));
+}
+
+#[test]
+fn profile_reaches_members_and_those_who_join_later() {
+    let (mut net, group) = Net::group_of(2);
+    let change = ProfileChange {
+        name: Some("new plans".into()),
+        description: Some(Some("for spring".into())),
+        avatar: None,
+    };
+    net.ask(ALICE, GroupCommand::Update(group, change)).unwrap();
+    assert!(net.events(BOB).contains(&"name_changed -".to_owned()));
+    let name = |net: &Net, index: usize| {
+        let store = net.nodes[index].engine.store();
+        store.group_view(&group).unwrap().unwrap().profile
+    };
+    assert_eq!(name(&net, BOB).description.as_deref(), Some("for spring"));
+    let mut late = Node::new("carol", 3, Settings::default());
+    late.online = true;
+    net.bundles.insert(late.handle.clone(), late.bundle.clone());
+    net.nodes.push(late);
+    net.connect(CAROL);
+    net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None))
+        .unwrap();
+    net.accept(CAROL);
+    net.settle();
+    assert_eq!(name(&net, CAROL).name, "new plans");
+    assert_eq!(name(&net, CAROL).description.as_deref(), Some("for spring"));
+}
+
+#[test]
+fn joiner_reads_nothing_older() {
+    let (mut net, group) = Net::group_of(3);
+    net.say(ALICE, group, "before").unwrap();
+    let dave = Node::new("dave", 4, Settings::default());
+    net.bundles.insert(dave.handle.clone(), dave.bundle.clone());
+    net.nodes.push(dave);
+    net.connect(3);
+    let added = net.ask(ALICE, GroupCommand::Add(group, "dave".parse().unwrap(), None));
+    assert!(matches!(added, Ok(Reply::Added(added)) if matches!(added.outcome, AddOutcome::Invited(_))));
+    net.accept(3);
+    net.say(BOB, group, "after").unwrap();
+    assert_eq!(net.heard(3), ["after"]);
+}
+
+#[test]
+fn shared_history_is_shown_as_granted_and_only_the_range() {
+    let (mut net, group) = Net::group_of(3);
+    net.say(ALICE, group, "one").unwrap();
+    let two = net.say(BOB, group, "two").unwrap();
+    net.say(CAROL, group, "three").unwrap();
+    let seq = net.nodes[ALICE]
+        .shown
+        .iter()
+        .find(|m| m.id == two.id)
+        .unwrap()
+        .seq;
+    let dave = Node::new("dave", 4, Settings::default());
+    net.bundles.insert(dave.handle.clone(), dave.bundle.clone());
+    net.nodes.push(dave);
+    net.connect(3);
+    let share = Some(HistoryShare::AfterSeq(seq - 1));
+    net.ask(ALICE, GroupCommand::Add(group, "dave".parse().unwrap(), share))
+        .unwrap();
+    net.accept(3);
+    net.say(BOB, group, "four").unwrap();
+    let shown: Vec<_> = net.nodes[3]
+        .shown
+        .iter()
+        .filter(|message| message.message_type != "system")
+        .map(|message| (message.client_msg_id.clone(), message.security.granted_by.clone()))
+        .collect();
+    let alice = Some("alice".parse().unwrap());
+    let mut granted: Vec<_> = shown
+        .iter()
+        .filter(|(_, by)| *by == alice)
+        .map(|(id, _)| id.as_str())
+        .collect();
+    granted.sort_unstable();
+    assert_eq!(granted, ["three", "two"]);
+    assert!(shown.contains(&("four".into(), None)));
+}
+
+#[test]
+fn first_sender_pays_for_a_leave_inside_the_call() {
+    let (mut net, group) = Net::group_of(3);
+    net.say(CAROL, group, "bye").unwrap();
+    net.ask(CAROL, GroupCommand::Leave(group)).unwrap();
+    assert!(net.groups.groups[&net.only_group()].roster.hard_debt().is_some());
+    let before = net.epoch();
+    net.say(BOB, group, "alone").unwrap();
+    assert_eq!(net.epoch(), before + 1);
+    assert_eq!(net.heard(ALICE), ["bye", "alone"]);
+    assert_eq!(net.heard(CAROL), Vec::<String>::new());
+    assert!(matches!(
+        net.say(CAROL, group, "again"),
+        Err(Refusal::GroupNotFound)
+    ));
+    assert_eq!(net.events(ALICE).last().unwrap(), "member_left carol");
+}
+
+#[test]
+fn debt_is_paid_by_somebody_when_nobody_sends() {
+    let (mut net, group) = Net::group_of(3);
+    net.ask(CAROL, GroupCommand::Leave(group)).unwrap();
+    let before = net.epoch();
+    net.pass(30_000);
+    net.settle();
+    assert_eq!(net.epoch(), before + 1);
+    assert!(net.groups.groups[&net.only_group()].roster.hard_debt().is_none());
+}
+
+#[test]
+fn removed_member_learns_it_and_opens_nothing_that_follows() {
+    let (mut net, group) = Net::group_of(3);
+    net.say(CAROL, group, "here").unwrap();
+    net.ask(ALICE, GroupCommand::Remove(group, "carol".parse().unwrap()))
+        .unwrap();
+    net.say(ALICE, group, "secret").unwrap();
+    assert_eq!(net.heard(BOB), ["here", "secret"]);
+    assert_eq!(net.heard(CAROL), Vec::<String>::new());
+    assert_eq!(net.events(CAROL), ["member_removed carol"]);
+    // Nothing is left of what could open a message.
+    let row = net.nodes[CAROL]
+        .engine
+        .store()
+        .group(&net.only_group())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        net.nodes[CAROL]
+            .engine
+            .store()
+            .epochs_in(row.group_row, crate::state::EpochState::Adopted)
+            .unwrap(),
+        []
+    );
+    // Repeating a removal is no error.
+    assert!(
+        net.ask(ALICE, GroupCommand::Remove(group, "carol".parse().unwrap()))
+            .is_ok()
+    );
+}
+
+#[test]
+fn only_admins_remove_promote_and_rename() {
+    let (mut net, group) = Net::group_of(3);
+    let carol = || "carol".parse().unwrap();
+    let rename = ProfileChange {
+        name: Some("mine".into()),
+        ..ProfileChange::default()
+    };
+    assert_eq!(
+        net.ask(BOB, GroupCommand::Remove(group, carol())).unwrap_err(),
+        Refusal::NotAdmin
+    );
+    assert_eq!(
+        net.ask(BOB, GroupCommand::SetRole(group, carol(), Role::Admin))
+            .unwrap_err(),
+        Refusal::NotAdmin
+    );
+    assert_eq!(
+        net.ask(BOB, GroupCommand::Update(group, rename)).unwrap_err(),
+        Refusal::NotAdmin
+    );
+    assert_eq!(
+        net.ask(BOB, GroupCommand::Disband(group)).unwrap_err(),
+        Refusal::NotAdmin
+    );
+    net.ask(
+        ALICE,
+        GroupCommand::SetRole(group, "bob".parse().unwrap(), Role::Admin),
+    )
+    .unwrap();
+    net.ask(BOB, GroupCommand::Remove(group, carol())).unwrap();
+    assert_eq!(
+        net.ask(ALICE, GroupCommand::SetRole(group, carol(), Role::Admin))
+            .unwrap_err(),
+        Refusal::NotMember
+    );
+}
+
+#[test]
+fn last_admin_leaving_makes_the_earliest_member_admin() {
+    let (mut net, group) = Net::group_of(3);
+    let left = net.ask(ALICE, GroupCommand::Leave(group));
+    assert!(matches!(left, Ok(Reply::Left(Some(handle))) if handle.as_str() == "bob"));
+    net.say(BOB, group, "mine now").unwrap();
+    assert_eq!(net.heard(CAROL), ["mine now"]);
+}
+
+#[test]
+fn disbanded_group_is_gone_for_everybody() {
+    let (mut net, group) = Net::group_of(2);
+    assert!(matches!(
+        net.ask(ALICE, GroupCommand::Disband(group)),
+        Ok(Reply::Ended(_))
+    ));
+    let refusal = net.say(BOB, group, "late").unwrap_err();
+    assert!(matches!(refusal, Refusal::GroupDeleted(end) if end.by.as_str() == "alice"));
+    assert_eq!(net.events(BOB), ["group_deleted -"]);
+}
+
+#[test]
+fn loser_of_a_race_to_rekey_adopts_the_winner_and_both_read_on() {
+    let (mut net, group) = Net::group_of(3);
+    net.ask(CAROL, GroupCommand::Leave(group)).unwrap();
+    net.calls_wait = true;
+    let first = net.say_later(ALICE, group, "from alice");
+    let second = net.say_later(BOB, group, "from bob");
+    net.release_calls();
+    net.settle();
+    for (index, id) in [(ALICE, first), (BOB, second)] {
+        assert!(
+            matches!(net.answer(index, id), Some(Ok(Reply::Sent(_)))),
+            "{index}"
+        );
+    }
+    assert_eq!(net.heard(ALICE), ["from bob"]);
+    assert_eq!(net.heard(BOB), ["from alice"]);
+    assert_eq!(net.epoch(), 4);
+}
+
+#[test]
+fn lost_answer_to_an_append_is_repeated_not_doubled() {
+    let mut net = net(2);
+    net.lose_append = true;
+    let id = {
+        let new = NewGroup {
+            profile: GroupProfile::default(),
+            members: Vec::new(),
+        };
+        net.command(ALICE, Command::Group(GroupCommand::Create(Box::new(new))))
+    };
+    net.pass(1_000);
+    assert!(matches!(net.answer(ALICE, id), Some(Ok(Reply::GroupCreated(..)))));
+    assert_eq!(net.groups.groups.len(), 1);
+    assert_eq!(net.groups.groups[&net.only_group()].log.len(), 1);
+}
+
+#[test]
+fn message_under_a_closed_epoch_is_sealed_again_with_the_same_number() {
+    let (mut net, group) = Net::group_of(3);
+    net.disconnect(BOB);
+    let queued = net.say_later(BOB, group, "queued");
+    net.ask(ALICE, GroupCommand::Remove(group, "carol".parse().unwrap()))
+        .unwrap();
+    net.connect(BOB);
+    net.settle();
+    let Some(Ok(Reply::Sent(sent))) = net.answer(BOB, queued) else {
+        panic!("{:?}", net.answer(BOB, queued));
+    };
+    assert_eq!(sent.message.security.epoch, Some(4));
+    assert_eq!(net.heard(ALICE), ["queued"]);
+    assert_eq!(net.heard(CAROL), Vec::<String>::new());
+}
+
+#[test]
+fn away_for_thirty_epochs_everything_is_read_in_order() {
+    let (mut net, group) = Net::group_of(3);
+    net.disconnect(CAROL);
+    let mut expected = Vec::new();
+    for round in 0..30 {
+        for index in [ALICE, BOB] {
+            let text = format!("{}-{round}", NAMES[index]);
+            net.say(index, group, &text).unwrap();
+            expected.push(text);
+        }
+        net.ask(ALICE, GroupCommand::Rekey(group)).unwrap();
+    }
+    assert_eq!(net.epoch(), 33);
+    net.connect(CAROL);
+    net.settle();
+    assert_eq!(net.heard(CAROL), expected);
+    assert!(
+        net.nodes[CAROL]
+            .shown
+            .iter()
+            .all(|message| message.security.gap.is_none())
+    );
+}
+
+#[test]
+fn leaf_that_is_not_under_the_root_blames_the_relay_and_is_asked_again() {
+    let (mut net, group) = Net::group_of(2);
+    let id = net.only_group();
+    let proof = LeafProof::decode(&net.groups.leaf(&id, 2, 0).unwrap()).unwrap();
+    net.groups.false_leaves.insert((id, 3, 1), proof.encode());
+    net.ask(ALICE, GroupCommand::Rekey(group)).unwrap();
+    assert!(net.nodes[BOB].alerted("leaf_forged"));
+    let before = net.epoch();
+    net.groups.false_leaves.clear();
+    net.pass(1_000);
+    net.say(ALICE, group, "again").unwrap();
+    assert_eq!(net.heard(BOB), ["again"]);
+    assert_eq!(net.epoch(), before);
+}
+
+#[test]
+fn second_log_of_the_relay_stops_the_group_for_good() {
+    let (mut net, group) = Net::group_of(2);
+    let id = net.only_group();
+    let (alice, _) = net.nodes[ALICE].keys();
+    // Alice signs two commits on one parent; which of them is in the log, only the relay decides.
+    let parent = &net.groups.groups[&id].log[0];
+    let other = alice.sign_document(&Commit {
+        version: VERSION,
+        suite: Suite::CLASSIC,
+        group: Some(id),
+        position: 1,
+        previous: Some(sha256(parent)),
+        signer: alice.public().clone(),
+        changes: vec![Change::Disband],
+        rekey: None,
+        time: net.now,
+    });
+    let page = LogPage {
+        after: 1,
+        commits: vec![other],
+        length: 2,
+    };
+    net.feed(BOB, vec![Event::Link(LinkEvent::Log(id, Ok(page)))]);
+    assert!(net.nodes[BOB].alerted("roster_fork"));
+    assert_eq!(
+        net.say(BOB, group, "no").unwrap_err(),
+        Refusal::RosterFork { group }
+    );
+    net.disconnect(BOB);
+    net.connect(BOB);
+    assert_eq!(
+        net.say(BOB, group, "still no").unwrap_err(),
+        Refusal::RosterFork { group }
+    );
+}
+
+#[test]
+fn invalid_commit_is_told_and_does_not_move_the_log() {
+    let (mut net, group) = Net::group_of(2);
+    let id = net.only_group();
+    let page = LogPage {
+        after: 2,
+        commits: vec![b"no commit".to_vec()],
+        length: 9,
+    };
+    net.feed(BOB, vec![Event::Link(LinkEvent::Log(id, Ok(page)))]);
+    assert!(net.nodes[BOB].alerted("invalid_commit"));
+    net.say(BOB, group, "as before").unwrap();
+    assert_eq!(net.heard(ALICE), ["as before"]);
+}
+
+#[test]
+fn empty_leaf_is_healed_by_the_member_itself() {
+    let (mut net, group) = Net::group_of(2);
+    // Nobody can look bob up any more, and what alice knows is too old to be used.
+    net.bundles.remove(&"bob".parse().unwrap());
+    net.pass(91 * 24 * 3_600 * 1_000);
+    let id = net.only_group();
+    let epoch = net.epoch();
+    let leaves = &net.groups.groups[&id].leaves[&(epoch - 1)].leaves;
+    let empties = leaves.iter().map(|leaf| Leaf::decode(leaf).unwrap().content);
+    let _any = empties
+        .filter(|content| {
+            matches!(
+                content,
+                LeafContent::Empty(EmptyReason::Expired | EmptyReason::Unreachable)
+            )
+        })
+        .count();
+    net.pass(60_000);
+    net.settle();
+    net.say(BOB, group, "healed").unwrap();
+    net.say(ALICE, group, "yes").unwrap();
+    assert_eq!(net.heard(BOB), ["yes"]);
+}
