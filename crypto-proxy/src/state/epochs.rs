@@ -191,19 +191,18 @@ impl Store {
         self.db
             .prepare_cached("UPDATE epoch SET state = 2, adopted_at = ?2 WHERE epoch_row = ?1")?
             .execute([row, to_sql(now)])?;
-        let mut next: i64 = self
+        let first: i64 = self
             .db
             .prepare_cached("SELECT coalesce(max(chain_row), 0) + 1 FROM chain")?
             .query_row([], |row| row.get(0))?;
         let mut statement = self.db.prepare_cached(
             "INSERT INTO chain(chain_row, epoch_row, agent, next, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        for (agent, chain) in chains {
+        for (next, (agent, chain)) in (first..).zip(chains) {
             let sealed = self
                 .keys
                 .seal(rng, "chain", next, now, chain.key().expose_bytes());
             statement.execute(params![next, row, agent.as_bytes(), to_sql(chain.next()), sealed])?;
-            next += 1;
         }
         Ok(())
     }
@@ -266,17 +265,16 @@ impl Store {
         if keys.is_empty() {
             return Ok(());
         }
-        let mut next: i64 = self
+        let first: i64 = self
             .db
             .prepare_cached("SELECT coalesce(max(key_row), 0) + 1 FROM skipped_key")?
             .query_row([], |row| row.get(0))?;
         let mut statement = self.db.prepare_cached(
             "INSERT INTO skipped_key(key_row, chain_row, i, sealed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         )?;
-        for (i, key) in keys {
+        for (next, (i, key)) in (first..).zip(keys) {
             let sealed = self.keys.seal(rng, "skipped_key", next, now, key.expose_bytes());
             statement.execute(params![next, chain_row, to_sql(*i), sealed])?;
-            next += 1;
         }
         self.db
             .prepare_cached(

@@ -8,7 +8,8 @@ use waxwire_shared::{
 
 use super::{
     ColumnKeys, Pin, Reader, StateError, Store, from_sql,
-    groups::{INVITATION, Standing, StoredProfile, invitation_row},
+    groups::{Standing, StoredProfile},
+    invitations::{INVITATION, invitation_row},
 };
 use crate::model::{
     DebtKind, Group, GroupEnd, GroupLookup, GroupMember, GroupSecurity, Invitation, InviteId,

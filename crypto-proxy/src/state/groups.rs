@@ -1,18 +1,18 @@
 //! Groups: standing, verified log, the own commit on its way, invites, what waits.
 
 use rand_core::CryptoRng;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Row, params};
 use waxwire_shared::{
     hash::sha256,
     identity::IdentityKey,
     ids::{ConversationId, GroupId, Handle, Hash},
     roster::Roster,
-    wire::{ControlBody, Document as _, InviteRef, JoinPolicy, MessageBytes, Profile, Role},
+    wire::{ControlBody, Document as _, JoinPolicy, MessageBytes, Profile, Role},
 };
 use zeroize::Zeroizing;
 
 use super::{ColumnKeys, StateError, Store, conversations::GROUP, from_sql, to_sql};
-use crate::model::{DebtKind, GroupEnd, GroupProfile, InviteId, LocalConversation, UnixMs};
+use crate::model::{DebtKind, GroupEnd, GroupProfile, LocalConversation, UnixMs};
 
 /// How this agent stands to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,19 +130,6 @@ impl ProfileDue {
     }
 }
 
-/// The own commit on its way into a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCommit {
-    /// Hash of the signed commit.
-    pub hash: Hash,
-    /// Its position.
-    pub position: u64,
-    /// The signed commit.
-    pub signed: Vec<u8>,
-    /// Encoded leaves; empty without a rekey.
-    pub leaves: Vec<u8>,
-}
-
 /// A profile as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredProfile {
@@ -203,26 +190,6 @@ fn signed_profile(message: &[u8]) -> Option<Profile> {
     let body = ControlBody::decode(&message.core).ok()?;
     Profile::decode(&body.body).ok()
 }
-
-/// An invite that waits for the agent's decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvitationRow {
-    /// The group.
-    pub group: GroupId,
-    /// How commits name the invite.
-    pub invite: InviteRef,
-    /// A commit that the log must contain.
-    pub roster_head: Hash,
-    /// The inviter.
-    pub peer_id: i64,
-    /// When it came.
-    pub received_at: UnixMs,
-    /// Name, as the inviter says.
-    pub name: String,
-}
-
-/// Most invites that wait.
-const INVITATIONS: i64 = 1_000;
 
 const SELECT: &str = "SELECT group_row, group_id, conversation_id, standing, stop, length, profile_revision, \
                       profile_due, ended_by, ended_at FROM grp";
@@ -396,45 +363,6 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the next verified commit.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn push_commit(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
-        self.db
-            .prepare_cached("INSERT INTO grp_commit(group_row, position, signed) VALUES (?1, ?2, ?3)")?
-            .execute(params![row, to_sql(position), signed])?;
-        self.db
-            .prepare_cached("UPDATE grp SET length = ?2 WHERE group_row = ?1")?
-            .execute(params![row, to_sql(position + 1)])?;
-        Ok(())
-    }
-
-    /// The verified commit at a position.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn commit_at(&self, row: i64, position: u64) -> Result<Option<Vec<u8>>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT signed FROM grp_commit WHERE group_row = ?1 AND position = ?2")?;
-        Ok(statement
-            .query_row([row, to_sql(position)], |row| row.get(0))
-            .optional()?)
-    }
-
-    /// Verified commits from a position on, in order.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn commits_from(&self, row: i64, position: u64, limit: usize) -> Result<Vec<Vec<u8>>, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT signed FROM grp_commit WHERE group_row = ?1 AND position >= ?2 ORDER BY position LIMIT ?3",
-        )?;
-        let rows = statement.query_map([row, to_sql(position), to_sql(limit as u64)], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Brings what is shown of a group up to its roster.
     ///
     /// # Errors
@@ -537,157 +465,6 @@ impl Store {
         Ok(())
     }
 
-    /// The own commit on its way.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn pending_commit(&self, row: i64) -> Result<Option<PendingCommit>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT hash, position, signed, leaves FROM grp_pending WHERE group_row = ?1")?;
-        let found = statement.query_row([row], |row| {
-            Ok(PendingCommit {
-                hash: Hash::from_bytes(row.get(0)?),
-                position: from_sql(row.get(1)?),
-                signed: row.get(2)?,
-                leaves: row.get(3)?,
-            })
-        });
-        Ok(found.optional()?)
-    }
-
-    /// Puts an own commit on its way.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn put_pending_commit(&self, row: i64, pending: &PendingCommit) -> Result<(), StateError> {
-        self.db
-            .prepare_cached(
-                "INSERT INTO grp_pending(group_row, hash, position, signed, leaves) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                row,
-                pending.hash.as_bytes(),
-                to_sql(pending.position),
-                pending.signed,
-                pending.leaves
-            ])?;
-        Ok(())
-    }
-
-    /// Takes the own commit off its way.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn drop_pending_commit(&self, row: i64) -> Result<(), StateError> {
-        self.db
-            .prepare_cached("DELETE FROM grp_pending WHERE group_row = ?1")?
-            .execute([row])?;
-        Ok(())
-    }
-
-    /// Keeps an invite; false if it is known or too many wait.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn put_invitation(
-        &self,
-        rng: &mut dyn CryptoRng,
-        new: &InvitationRow,
-        position: u64,
-    ) -> Result<bool, StateError> {
-        let (next, waiting): (i64, i64) = self
-            .db
-            .prepare_cached("SELECT coalesce(max(invite_row), 0) + 1, count(*) FROM invitation")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if waiting >= INVITATIONS {
-            return Ok(false);
-        }
-        let sealed = self
-            .keys
-            .seal(rng, "invitation", next, new.received_at, new.name.as_bytes());
-        let mut statement = self.db.prepare_cached(
-            "INSERT INTO invitation(invite_row, invite_id, group_id, commit_hash, commit_index, roster_head, \
-             position, peer_id, received_at, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-             ON CONFLICT DO NOTHING",
-        )?;
-        let made = statement.execute(params![
-            next,
-            InviteId::of(&new.invite).0,
-            new.group.as_bytes(),
-            new.invite.commit.as_bytes(),
-            new.invite.index,
-            new.roster_head.as_bytes(),
-            to_sql(position),
-            new.peer_id,
-            to_sql(new.received_at),
-            sealed
-        ])?;
-        Ok(made == 1)
-    }
-
-    /// The invite with a local id.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn invitation(&self, id: &InviteId) -> Result<Option<InvitationRow>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached(&format!("{INVITATION} WHERE invite_id = ?1"))?;
-        let mut rows = statement.query([id.0])?;
-        rows.next()?
-            .map(|row| invitation_row(row, &self.keys))
-            .transpose()
-    }
-
-    /// Forgets an invite.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn drop_invitation(&self, id: &InviteId) -> Result<(), StateError> {
-        self.db
-            .prepare_cached("DELETE FROM invitation WHERE invite_id = ?1")?
-            .execute([id.0])?;
-        Ok(())
-    }
-
-    /// Forgets the invites of a group.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn drop_invitations(&self, group: &GroupId) -> Result<(), StateError> {
-        self.db
-            .prepare_cached("DELETE FROM invitation WHERE group_id = ?1")?
-            .execute([group.as_bytes()])?;
-        Ok(())
-    }
-
-    /// Promises history after a local number to somebody who is invited.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn owe_grant(&self, row: i64, identity: &IdentityKey, after_seq: u64) -> Result<(), StateError> {
-        self.db
-            .prepare_cached(
-                "INSERT INTO grant_due(group_row, identity, after_seq) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT DO UPDATE SET after_seq = ?3",
-            )?
-            .execute(params![row, identity.to_prefixed(), to_sql(after_seq)])?;
-        Ok(())
-    }
-
-    /// Takes the promise of history to somebody who has joined.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn take_grant(&self, row: i64, identity: &IdentityKey) -> Result<Option<u64>, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "DELETE FROM grant_due WHERE group_row = ?1 AND identity = ?2 RETURNING after_seq",
-        )?;
-        let mut rows = statement.query(params![row, identity.to_prefixed()])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
-    }
-
     /// The profile as it is kept.
     ///
     /// # Errors
@@ -698,19 +475,6 @@ impl Store {
             .prepare_cached("SELECT sealed FROM grp WHERE group_row = ?1")?
             .query_row([row], |row| row.get(0))?;
         StoredProfile::open(&self.keys, row, &sealed)
-    }
-
-    /// Keeps what the relay showed instead of a commit that is kept.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn keep_evidence(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
-        self.db
-            .prepare_cached(
-                "INSERT INTO grp_evidence(group_row, position, signed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![row, to_sql(position), signed])?;
-        Ok(())
     }
 
     /// Keeps a profile.
@@ -742,28 +506,4 @@ impl Store {
             .execute([row, due.number()])?;
         Ok(())
     }
-}
-
-pub(super) const INVITATION: &str = "SELECT invite_row, group_id, commit_hash, commit_index, roster_head, \
-                                     peer_id, received_at, sealed FROM invitation";
-
-pub(super) fn invitation_row(row: &Row<'_>, keys: &ColumnKeys) -> Result<InvitationRow, StateError> {
-    let invite_row: i64 = row.get(0)?;
-    let sealed: Vec<u8> = row.get(7)?;
-    let name = keys.open("invitation", invite_row, &sealed)?;
-    let name = String::from_utf8(name.to_vec()).map_err(|_| StateError::Damaged {
-        table: "invitation",
-        row: invite_row,
-    })?;
-    Ok(InvitationRow {
-        group: GroupId::from_bytes(row.get(1)?),
-        invite: InviteRef {
-            commit: Hash::from_bytes(row.get(2)?),
-            index: row.get(3)?,
-        },
-        roster_head: Hash::from_bytes(row.get(4)?),
-        peer_id: row.get(5)?,
-        received_at: from_sql(row.get(6)?),
-        name,
-    })
 }

@@ -29,6 +29,9 @@ pub(super) struct Window {
     pub(super) mail_to: Option<u64>,
 }
 
+/// Objects of a queue with their positions.
+pub(super) type Objects = Vec<(u64, Vec<u8>)>;
+
 /// One group.
 pub(super) struct Held {
     pub(super) roster: Roster,
@@ -168,11 +171,7 @@ impl GroupRelay {
     }
 
     /// Commits and messages that an agent may read, with their positions in the queues.
-    pub(super) fn readable(
-        &self,
-        group: &GroupId,
-        agent: &AgentId,
-    ) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, Vec<u8>)>) {
+    pub(super) fn readable(&self, group: &GroupId, agent: &AgentId) -> (Objects, Objects) {
         let held = &self.groups[group];
         let Some(window) = held.windows.get(agent) else {
             return (Vec::new(), Vec::new());

@@ -1,0 +1,122 @@
+//! A group's verified log, and the own commit on its way into it.
+
+use rusqlite::{OptionalExtension as _, params};
+use waxwire_shared::ids::Hash;
+
+use super::{StateError, Store, from_sql, to_sql};
+
+/// The own commit on its way into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCommit {
+    /// Hash of the signed commit.
+    pub hash: Hash,
+    /// Its position.
+    pub position: u64,
+    /// The signed commit.
+    pub signed: Vec<u8>,
+    /// Encoded leaves; empty without a rekey.
+    pub leaves: Vec<u8>,
+}
+
+impl Store {
+    /// Keeps the next verified commit.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn push_commit(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("INSERT INTO grp_commit(group_row, position, signed) VALUES (?1, ?2, ?3)")?
+            .execute(params![row, to_sql(position), signed])?;
+        self.db
+            .prepare_cached("UPDATE grp SET length = ?2 WHERE group_row = ?1")?
+            .execute(params![row, to_sql(position + 1)])?;
+        Ok(())
+    }
+
+    /// The verified commit at a position.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn commit_at(&self, row: i64, position: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT signed FROM grp_commit WHERE group_row = ?1 AND position = ?2")?;
+        Ok(statement
+            .query_row([row, to_sql(position)], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Verified commits from a position on, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn commits_from(&self, row: i64, position: u64, limit: usize) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT signed FROM grp_commit WHERE group_row = ?1 AND position >= ?2 ORDER BY position LIMIT ?3",
+        )?;
+        let rows = statement.query_map([row, to_sql(position), to_sql(limit as u64)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The own commit on its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn pending_commit(&self, row: i64) -> Result<Option<PendingCommit>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT hash, position, signed, leaves FROM grp_pending WHERE group_row = ?1")?;
+        let found = statement.query_row([row], |row| {
+            Ok(PendingCommit {
+                hash: Hash::from_bytes(row.get(0)?),
+                position: from_sql(row.get(1)?),
+                signed: row.get(2)?,
+                leaves: row.get(3)?,
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Puts an own commit on its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_pending_commit(&self, row: i64, pending: &PendingCommit) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grp_pending(group_row, hash, position, signed, leaves) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                row,
+                pending.hash.as_bytes(),
+                to_sql(pending.position),
+                pending.signed,
+                pending.leaves
+            ])?;
+        Ok(())
+    }
+
+    /// Takes the own commit off its way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_pending_commit(&self, row: i64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM grp_pending WHERE group_row = ?1")?
+            .execute([row])?;
+        Ok(())
+    }
+
+    /// Keeps what the relay showed instead of a commit that is kept.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn keep_evidence(&self, row: i64, position: u64, signed: &[u8]) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO grp_evidence(group_row, position, signed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![row, to_sql(position), signed])?;
+        Ok(())
+    }
+}
