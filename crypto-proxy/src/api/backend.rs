@@ -8,7 +8,8 @@ use tokio::sync::broadcast;
 use crate::{
     engine::{Command, Notice, Reply},
     model::{
-        Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageId, Refusal,
+        Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity, Invitation,
+        LocalConversation, Message, MessageId, Refusal,
     },
     shell::EngineHandle,
     state::{HistoryRange, InboxFilter, InboxPage, Reader, StateError},
@@ -52,6 +53,12 @@ pub(crate) trait Backend: Send + Sync {
     fn conversations(&self, limit: usize, offset: usize) -> Result<Vec<Conversation>, Unreadable>;
     /// See [`Reader::conversation`].
     fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable>;
+    /// See [`Reader::group`].
+    fn group(&self, id: &LocalConversation) -> Result<GroupLookup, Unreadable>;
+    /// See [`Reader::group_security`].
+    fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable>;
+    /// See [`Reader::invitations`].
+    fn invitations(&self) -> Result<Vec<Invitation>, Unreadable>;
     /// See [`Reader::inbox`].
     fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable>;
     /// See [`Reader::unread_count`].
@@ -103,6 +110,18 @@ impl Backend for Live {
 
     fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable> {
         Ok(self.reader.conversation(id)?)
+    }
+
+    fn group(&self, id: &LocalConversation) -> Result<GroupLookup, Unreadable> {
+        Ok(self.reader.group(id)?)
+    }
+
+    fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable> {
+        Ok(self.reader.group_security(id)?)
+    }
+
+    fn invitations(&self) -> Result<Vec<Invitation>, Unreadable> {
+        Ok(self.reader.invitations()?)
     }
 
     fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable> {

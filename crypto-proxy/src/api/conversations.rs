@@ -9,19 +9,22 @@ use super::{
     ApiState,
     backend::{Backend, Unreadable},
     error::{ApiError, ErrorBody},
+    groups::role,
     request::{ConversationPath, Query, page_offset, page_size},
     shape::conversation_type,
     timestamp,
 };
 use crate::{
     engine::Command,
-    model::{Conversation, ConversationKind, LocalConversation},
-    state::InboxFilter,
+    model::{Conversation, ConversationKind, GroupLookup, LocalConversation, Message},
+    state::{HistoryRange, InboxFilter},
 };
 
 /// The Python SDK asks without a limit and cannot turn the page, so the first page is long.
 const DEFAULT: usize = 500;
 const CAP: usize = 1_000;
+/// Most messages of a group that are looked at for what is not read.
+const LOOKED_THROUGH: usize = 200;
 
 /// Which page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -51,7 +54,7 @@ pub(super) struct ConversationBody {
     id: String,
     /// `direct` or `group`.
     r#type: &'static str,
-    /// The others.
+    /// The others, in a group those who are members now.
     participants: Vec<ParticipantBody>,
     /// Of a group.
     group_name: Option<String>,
@@ -75,9 +78,9 @@ impl From<&Conversation> for ConversationBody {
             id: conversation.id.to_string(),
             r#type: conversation_type(&conversation.id),
             participants: participants_of(conversation),
-            group_name: None,
+            group_name: conversation.group.as_ref().and_then(|group| group.name.clone()),
             group_avatar_url: None,
-            group_member_count: None,
+            group_member_count: conversation.group.as_ref().map(|group| group.members),
             last_message_at: conversation.last_message_at.map(timestamp::display),
             updated_at: timestamp::display(conversation.updated_at),
             is_muted: false,
@@ -114,7 +117,7 @@ pub(super) async fn list(
     Ok(Json(rows.iter().map(ConversationBody::from).collect()))
 }
 
-/// Who is in a conversation: of a direct one, the other side.
+/// Who is in a conversation: of a direct one, the other side; of a group, the other members.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{id}/participants",
@@ -170,14 +173,23 @@ pub(super) struct ContextBody {
     conversation_id: String,
     /// `direct` or `group`.
     r#type: &'static str,
-    /// Of a group.
-    #[schema(value_type = Option<Object>)]
-    group: Option<()>,
+    /// Of a group that this agent is a member of.
+    group: Option<GroupContextBody>,
     /// Of a direct conversation: the other side.
     counterparty: Option<CounterpartyBody>,
     /// Of a direct conversation: what this agent noted about the other side.
     relationship: Option<RelationshipBody>,
     unread: UnreadBody,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GroupContext)]
+struct GroupContextBody {
+    name: String,
+    description: Option<String>,
+    member_count: u64,
+    /// `admin` or `member`.
+    your_role: &'static str,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -204,7 +216,7 @@ struct UnreadBody {
     newest_seq: Option<u64>,
 }
 
-/// The other side, what is known of it and what is not read.
+/// The other side or the group, what is known of it and what is not read.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{id}/context",
@@ -231,7 +243,7 @@ pub(super) async fn context(
         Ok(Some(ContextBody {
             conversation_id: id.to_string(),
             r#type: conversation_type(&id),
-            group: None,
+            group: group_of(backend, &id)?,
             counterparty: peer.map(|handle| CounterpartyBody {
                 handle: handle.to_string(),
                 display_name: None,
@@ -251,23 +263,57 @@ pub(super) async fn context(
         .ok_or_else(ApiError::conversation_not_found)
 }
 
+fn group_of(backend: &dyn Backend, id: &LocalConversation) -> Result<Option<GroupContextBody>, Unreadable> {
+    if id.kind == ConversationKind::Direct {
+        return Ok(None);
+    }
+    Ok(match backend.group(id)? {
+        GroupLookup::Member(group) => Some(GroupContextBody {
+            name: group.profile.name,
+            description: group.profile.description,
+            member_count: group.members.len() as u64,
+            your_role: role(group.your_role),
+        }),
+        GroupLookup::Ended(_) | GroupLookup::Unknown => None,
+    })
+}
+
 fn unread(
     backend: &dyn Backend,
     conversation: &Conversation,
     peer: Option<&Handle>,
 ) -> Result<UnreadBody, Unreadable> {
     let count = conversation.unread;
-    let (Some(peer), 1..) = (peer, count) else {
-        return Ok(UnreadBody {
-            count,
-            ..UnreadBody::default()
-        });
+    if count == 0 {
+        return Ok(UnreadBody::default());
+    }
+    let Some(peer) = peer else {
+        return unread_in_group(backend, conversation);
     };
     let at = |offset: u64| edge(backend, &conversation.id, peer, offset);
     Ok(UnreadBody {
         count,
         oldest_seq: at(count - 1)?,
         newest_seq: at(0)?,
+    })
+}
+
+/// A group has no one peer to ask the inbox about, so its newest messages are looked through. An older
+/// one than those is not told.
+fn unread_in_group(backend: &dyn Backend, conversation: &Conversation) -> Result<UnreadBody, Unreadable> {
+    let newest = backend.history(&conversation.id, HistoryRange::Latest, LOOKED_THROUGH)?;
+    let newest = newest.unwrap_or_default();
+    let is_unread = |message: &&Message| !message.own && message.read_at.is_none();
+    let unread: Vec<u64> = newest
+        .iter()
+        .filter(is_unread)
+        .map(|message| message.seq)
+        .collect();
+    let all = unread.len() as u64 == conversation.unread;
+    Ok(UnreadBody {
+        count: conversation.unread,
+        oldest_seq: unread.last().copied().filter(|_| all),
+        newest_seq: unread.first().copied(),
     })
 }
 

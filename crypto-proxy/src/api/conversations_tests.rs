@@ -1,9 +1,9 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    api::testing::{Api, conversation, conversation_id, message},
+    api::testing::{Api, conversation, conversation_id, group, group_id, message},
     engine::Command,
-    model::Refusal,
+    model::{GroupLookup, MessageGroup, Refusal},
 };
 
 fn with_conversations() -> Api {
@@ -98,6 +98,89 @@ async fn context_tells_the_counterparty_and_what_is_unread() {
     api.backend.conversations.lock().unwrap()[0].unread = 3;
     let unread = json!({ "count": 3, "oldest_seq": 4, "newest_seq": 6 });
     assert_eq!(api.get(&path).await.json()["unread"], unread);
+}
+
+/// A group of alice, bob and carol with messages 4 to 6 from bob and carol, and 7 from alice.
+fn with_group() -> Api {
+    let api = Api::new();
+    let mut row = conversation(1);
+    row.id = group_id(1);
+    row.participants.push("carol".parse().unwrap());
+    row.group = Some(MessageGroup {
+        name: Some("Freight".to_owned()),
+        members: 3,
+    });
+    row.unread = 3;
+    api.backend.conversations.lock().unwrap().push(row);
+    let lookup = GroupLookup::Member(Box::new(group(1)));
+    api.backend.groups.lock().unwrap().push(lookup);
+    let mut messages: Vec<_> = (4..=7).rev().map(message).collect();
+    for message in &mut messages {
+        message.conversation = group_id(1);
+    }
+    messages[0].own = true;
+    messages[1].sender = "carol".parse().unwrap();
+    *api.backend.messages.lock().unwrap() = messages;
+    api
+}
+
+#[tokio::test]
+async fn group_is_a_conversation_with_a_name() {
+    let api = with_group();
+    let row = api.get("/v1/conversations").await.json()[0].clone();
+    assert_eq!(
+        (&row["type"], &row["id"]),
+        (&json!("group"), &json!(group_id(1).to_string()))
+    );
+    assert_eq!(row["group_name"], "Freight");
+    assert_eq!(row["group_avatar_url"], Value::Null);
+    assert_eq!(row["group_member_count"], 3);
+    let participant = |handle: &str| json!({ "handle": handle, "display_name": null });
+    assert_eq!(
+        row["participants"],
+        json!([participant("bob"), participant("carol")])
+    );
+    let path = format!("/v1/conversations/{}/participants", group_id(1));
+    assert_eq!(api.get(&path).await.json(), row["participants"]);
+}
+
+#[tokio::test]
+async fn context_of_a_group_tells_the_group_and_what_is_unread() {
+    let api = with_group();
+    let path = format!("/v1/conversations/{}/context", group_id(1));
+    let expected = json!({
+        "conversation_id": group_id(1).to_string(),
+        "type": "group",
+        "group": {
+            "name": "Freight", "description": "who carries what", "member_count": 2, "your_role": "admin",
+        },
+        "counterparty": null,
+        "relationship": null,
+        "unread": { "count": 3, "oldest_seq": 4, "newest_seq": 6 },
+    });
+    assert_eq!(api.get(&path).await.json(), expected);
+
+    // More than were looked through.
+    api.backend.conversations.lock().unwrap()[0].unread = 900;
+    let unread = json!({ "count": 900, "oldest_seq": null, "newest_seq": 6 });
+    assert_eq!(api.get(&path).await.json()["unread"], unread);
+}
+
+#[tokio::test]
+async fn context_of_a_group_that_was_left_has_no_group() {
+    let api = with_group();
+    api.backend.groups.lock().unwrap().clear();
+    api.backend.conversations.lock().unwrap()[0].unread = 0;
+    let path = format!("/v1/conversations/{}/context", group_id(1));
+    let answer = api.get(&path).await.json();
+    assert_eq!(
+        (&answer["group"], &answer["counterparty"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        answer["unread"],
+        json!({ "count": 0, "oldest_seq": null, "newest_seq": null })
+    );
 }
 
 #[tokio::test]

@@ -243,9 +243,22 @@ impl IntoResponse for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::Handle};
+    use waxwire_shared::{
+        fingerprint::Fingerprint,
+        identity::IdentityKey,
+        ids::{GroupId, Handle},
+    };
 
     use super::*;
+    use crate::model::{GroupEnd, LocalConversation};
+
+    fn end() -> GroupEnd {
+        GroupEnd {
+            id: LocalConversation::group(&GroupId::from_bytes([1; 32])),
+            by: "bob".parse().unwrap(),
+            at: 0,
+        }
+    }
 
     fn every_refusal() -> Vec<(Refusal, u16, &'static str)> {
         let handle: Handle = "bob".parse().unwrap();
@@ -256,6 +269,15 @@ mod tests {
             (Refusal::AgentNotFound, 404, "AGENT_NOT_FOUND"),
             (Refusal::ConversationNotFound, 404, "CONVERSATION_NOT_FOUND"),
             (Refusal::MessageNotFound, 404, "MESSAGE_NOT_FOUND"),
+            (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
+            (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
+            (Refusal::InviteNotFound, 404, "INVITE_NOT_FOUND"),
+            (Refusal::NotMember, 404, "NOT_MEMBER"),
+            (Refusal::NotAdmin, 403, "NOT_ADMIN"),
+            (Refusal::LastAdmin, 400, "LAST_ADMIN"),
+            (Refusal::GroupFull, 403, "GROUP_FULL"),
+            (Refusal::EpochPending { retry_after: 0 }, 503, "EPOCH_PENDING"),
+            (Refusal::RosterFork { group: end().id }, 409, "ROSTER_FORK"),
             (Refusal::Blocked, 403, "BLOCKED"),
             (Refusal::Suspended, 403, "SUSPENDED"),
             (Refusal::Forbidden, 403, "FORBIDDEN"),
@@ -410,6 +432,15 @@ mod tests {
         assert_eq!(
             details(Refusal::RateLimited { retry_after: 3 }),
             json!({ "retry_after_ms": 3_000 })
+        );
+        let group = end().id.to_string();
+        assert_eq!(
+            details(Refusal::GroupDeleted(Box::new(end()))),
+            json!({ "group_id": group, "deleted_by_handle": "bob", "deleted_at": "1970-01-01T00:00:00.000Z" })
+        );
+        assert_eq!(
+            details(Refusal::RosterFork { group: end().id }),
+            json!({ "group_id": group })
         );
         let limit = ApiError::limit(&["content"], "content", 5, Some(6));
         assert_eq!(

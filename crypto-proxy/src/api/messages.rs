@@ -34,7 +34,7 @@ pub(super) struct SendBody {
     /// A handle, with or without `@`, with or without `#` and the fingerprint that it must have.
     #[schema(example = "@bob")]
     to: Option<String>,
-    /// A conversation that exists.
+    /// A conversation that exists, or a group.
     conversation_id: Option<String>,
     /// The caller's idempotency key: the same one again answers 200 with the first message.
     #[schema(min_length = 1, max_length = 128)]
@@ -62,8 +62,9 @@ pub(super) struct SendBody {
     responses(
         (status = 201, description = "Durable at the relay", body = MessageBody),
         (status = 200, description = "Sent before under this client_msg_id: the first message", body = MessageBody),
-        (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
-        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE or RELAY_MISBEHAVED", body = ErrorBody),
+        (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND, GROUP_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
+        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
+        (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED or RECIPIENT_BACKLOGGED, with Retry-After", body = ErrorBody),
     ),
 )]

@@ -47,6 +47,7 @@ async fn send_answers_201_with_the_message() {
             "gap": null,
             "broadcast": false,
         },
+        "encryption_metadata": { "scheme": "nacl-sealedbox", "key_type": "direct" },
     });
     assert_eq!(answer.json(), expected);
     let sent = api.backend.sent();
@@ -92,14 +93,14 @@ async fn send_takes_every_spelling_of_a_recipient() {
         };
         assert_eq!(api.backend.sent().to, Destination::Peer(expected));
     }
-    let api = Api::new();
-    let id = "conv_00112233445566778899aabbccddeeff";
-    let text = body(json!({ "to": null, "conversation_id": id }));
-    assert_eq!(api.post("/v1/messages", text).await.status, 201);
-    assert_eq!(
-        api.backend.sent().to,
-        Destination::Conversation(id.parse().unwrap())
-    );
+    for kind in ["conv", "grp"] {
+        let api = Api::new();
+        let id = format!("{kind}_00112233445566778899aabbccddeeff");
+        let text = body(json!({ "to": null, "conversation_id": id }));
+        assert_eq!(api.post("/v1/messages", text).await.status, 201);
+        let to = Destination::Conversation(id.parse().unwrap());
+        assert_eq!(api.backend.sent().to, to);
+    }
 }
 
 #[tokio::test]

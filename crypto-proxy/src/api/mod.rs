@@ -10,11 +10,15 @@ mod alerts;
 mod backend;
 mod conversations;
 mod error;
+mod group_security;
+mod groups;
 mod guard;
 mod health;
 mod history;
 mod inbox;
+mod invites;
 mod listen;
+mod members;
 mod messages;
 mod metrics;
 mod observe;
@@ -29,6 +33,8 @@ mod timestamp;
 mod token;
 mod written;
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod testing;
 
@@ -56,7 +62,7 @@ pub use self::{
 };
 use crate::{
     clock,
-    engine::{Command, InboxMode, Reply},
+    engine::{Command, GroupCommand, InboxMode, Reply},
     model::{Me, UnixMs},
     shell::EngineHandle,
     state::Reader,
@@ -134,6 +140,11 @@ impl ApiState {
     /// Asks the engine.
     async fn ask(&self, command: Command) -> Result<Reply, ApiError> {
         Ok(self.0.backend.command(command).await?)
+    }
+
+    /// Asks the engine about groups.
+    async fn ask_group(&self, command: GroupCommand) -> Result<Reply, ApiError> {
+        self.ask(Command::Group(command)).await
     }
 
     /// Reads the state on a thread that may block.

@@ -30,12 +30,12 @@ const ALWAYS: [(&str, &str); 4] = [
     ),
     (
         "403",
-        "FORBIDDEN: a foreign Host or Origin, or not allowed; BLOCKED; SUSPENDED",
+        "FORBIDDEN: a foreign Host or Origin, or not allowed; BLOCKED; SUSPENDED; NOT_ADMIN; GROUP_FULL",
     ),
     ("500", "INTERNAL_ERROR: a fault of the proxy"),
     (
         "503",
-        "RELAY_UNREACHABLE, STORAGE_UNAVAILABLE, STOPPING or TIMEOUT, with Retry-After",
+        "RELAY_UNREACHABLE, EPOCH_PENDING, STORAGE_UNAVAILABLE, STOPPING or TIMEOUT, with Retry-After",
     ),
 ];
 const WITH_TOKEN: (&str, &str) = ("401", "UNAUTHORIZED: the bearer token is missing or wrong");
@@ -52,6 +52,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "messages", description = "Send and read messages"),
         (name = "delivery", description = "What is not settled yet"),
         (name = "conversations", description = "Who is talked with"),
+        (name = "groups", description = "Groups, their members and invites"),
         (name = "agents", description = "This agent, its peers and their identities"),
         (name = "requests", description = "Strangers who wait to be let in"),
         (name = "inbox", description = "For those who poll"),

@@ -10,12 +10,12 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use waxwire_shared::fingerprint::Address;
+use waxwire_shared::{fingerprint::Address, ids::Handle};
 
 use super::error::ApiError;
 use crate::{
     json::{self, Members},
-    model::{LocalConversation, MessageId},
+    model::{ConversationKind, InviteId, LocalConversation, MessageId, Refusal},
 };
 
 /// Largest body of a request.
@@ -228,5 +228,62 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
             Err(waxwire_shared::ids::IdError::Handle) => Err(ApiError::agent_not_found()),
             Err(error) => Err(ApiError::invalid(&["handle"], error.to_string())),
         }
+    }
+}
+
+/// The group that a path names. A direct conversation is none.
+#[derive(Debug)]
+pub(crate) struct GroupPath(pub(crate) LocalConversation);
+
+impl<S: Send + Sync> FromRequestParts<S> for GroupPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        group(&parameter(parts, state).await?).map(Self)
+    }
+}
+
+fn group(text: &str) -> Result<LocalConversation, ApiError> {
+    text.parse()
+        .ok()
+        .filter(|id: &LocalConversation| id.kind == ConversationKind::Group)
+        .ok_or_else(|| Refusal::GroupNotFound.into())
+}
+
+/// A group and somebody in it. A fingerprint is refused: the group's log says who it is.
+#[derive(Debug)]
+pub(crate) struct MemberPath {
+    pub(crate) group: LocalConversation,
+    pub(crate) handle: Handle,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((id, name)) = path.map_err(|_| ApiError::invalid(&["path"], "not two parameters"))?;
+        let group = group(&id)?;
+        match Address::from_str(&name) {
+            Ok(Address {
+                handle,
+                fingerprint: None,
+            }) => Ok(Self { group, handle }),
+            Err(waxwire_shared::ids::IdError::Handle) => Err(Refusal::NotMember.into()),
+            _ => Err(ApiError::invalid(&["handle"], "a handle without a fingerprint")),
+        }
+    }
+}
+
+/// The invite that a path names.
+#[derive(Debug)]
+pub(crate) struct InvitePath(pub(crate) InviteId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InvitePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        text.parse().map(Self).map_err(|_| Refusal::InviteNotFound.into())
     }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ApiState, agents, alerts, conversations, error::ApiError, guard::guard, health, history, inbox, messages,
-    metrics, observe::observe, openapi, requests, sync,
+    ApiState, agents, alerts, conversations, error::ApiError, group_security, groups, guard::guard, health,
+    history, inbox, invites, members, messages, metrics, observe::observe, openapi, requests, sync,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -35,6 +35,18 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(conversations::hide))
         .routes(routes!(conversations::participants))
         .routes(routes!(conversations::context))
+        .routes(routes!(groups::create))
+        .routes(routes!(groups::show, groups::update, groups::disband))
+        .routes(routes!(members::add))
+        .routes(routes!(members::remove))
+        .routes(routes!(members::promote))
+        .routes(routes!(members::demote))
+        .routes(routes!(members::leave))
+        .routes(routes!(group_security::show))
+        .routes(routes!(group_security::rekey))
+        .routes(routes!(invites::list))
+        .routes(routes!(invites::reject))
+        .routes(routes!(invites::accept))
         .routes(routes!(agents::me))
         .routes(routes!(agents::profile))
         .routes(routes!(agents::identity))

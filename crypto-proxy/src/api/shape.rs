@@ -9,10 +9,11 @@ use super::timestamp;
 use crate::{
     json::{self, Members},
     model::{ConversationKind, LocalConversation, Message, Security, Status, Trust},
+    state::SYSTEM,
 };
 
 /// Types that the SDKs' model of a message knows.
-const KNOWN_TYPES: [&str; 4] = ["text", "structured", "file", "system"];
+const KNOWN_TYPES: [&str; 4] = ["text", "structured", "file", SYSTEM];
 /// Most handles in `mentions`.
 const MENTIONS: usize = 50;
 
@@ -56,6 +57,8 @@ pub(crate) struct MessageBody {
     expires_at: Option<String>,
     /// What was verified.
     security: SecurityBody,
+    /// How it came here; null for what the proxy itself tells.
+    encryption_metadata: Option<EncryptionBody>,
     /// The delivery that carries it; in rows of sync and inbox only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -104,6 +107,25 @@ pub(crate) struct SecurityBody {
     gap: Option<GapBody>,
     /// Whether others got it too.
     broadcast: bool,
+    /// The epoch of the group under which it was sealed; in messages of groups only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    /// Who has shown it to this agent, which was no member when it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    granted_by: Option<String>,
+    /// Its author had left the group when it came. Absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
+}
+
+/// Under what a message was sealed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EncryptionMetadata)]
+struct EncryptionBody {
+    /// `nacl-sealedbox` or `xchacha20-poly1305`.
+    scheme: &'static str,
+    /// `direct` or `group`.
+    key_type: &'static str,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -140,6 +162,7 @@ impl MessageBody {
             read_at: message.read_at.map(timestamp::display),
             expires_at: message.expires_at.map(timestamp::display),
             security: security(&message.security),
+            encryption_metadata: encryption(message),
             delivery_id: None,
         }
     }
@@ -170,7 +193,7 @@ fn object(text: &str, what: &'static str) -> Box<RawValue> {
 }
 
 fn context(message: &Message, content: &RawValue) -> ContextBody {
-    let kind = if message.message_type == "system" {
+    let kind = if message.message_type == SYSTEM {
         "system"
     } else {
         "agent"
@@ -183,8 +206,8 @@ fn context(message: &Message, content: &RawValue) -> ContextBody {
         },
         conversation: ContextConversation {
             r#type: conversation_type(&message.conversation),
-            group_name: None,
-            member_count: None,
+            group_name: message.group.as_ref().and_then(|group| group.name.clone()),
+            member_count: message.group.as_ref().map(|group| group.members),
         },
         mentions: mentions_in(content),
     }
@@ -244,7 +267,21 @@ fn security(security: &Security) -> SecurityBody {
             missing: gap.missing,
         }),
         broadcast: security.broadcast,
+        epoch: security.epoch,
+        granted_by: security.granted_by.as_ref().map(ToString::to_string),
+        late: security.late,
     }
+}
+
+fn encryption(message: &Message) -> Option<EncryptionBody> {
+    let scheme = match message.conversation.kind {
+        ConversationKind::Direct => "nacl-sealedbox",
+        ConversationKind::Group => "xchacha20-poly1305",
+    };
+    (message.message_type != SYSTEM).then_some(EncryptionBody {
+        scheme,
+        key_type: conversation_type(&message.conversation),
+    })
 }
 
 /// The name of a trust.
@@ -267,3 +304,7 @@ const fn status(status: Status) -> &'static str {
         Status::Failed => "failed",
     }
 }
+
+#[cfg(test)]
+#[path = "shape_tests.rs"]
+mod tests;

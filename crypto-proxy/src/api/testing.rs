@@ -14,26 +14,25 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey};
+use waxwire_shared::ids::Handle;
 
+pub(super) use super::samples::*;
 use super::{
     ApiConfig, ApiState, ApiToken, Checks, Hosts,
     backend::{Backend, Unreadable},
     router,
 };
 use crate::{
-    engine::{Command, InboxMode, Notice, Reply},
+    engine::{Command, GroupCommand, InboxMode, Notice, Reply},
     model::{
-        Alert, ContactRequest, Conversation, ConversationKind, DeliveryId, LocalConversation, Me, Message,
-        MessageId, Peer, Refusal, Security, SendRequest, Sent, Status, Trust, UnixMs,
+        AddOutcome, Added, Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
+        Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, Refusal, SendRequest, Sent,
     },
     state::{HistoryRange, InboxFilter, InboxPage, Since},
 };
 
 pub(super) const TOKEN: &str = "wx_0123456789abcdefghijABCDEFGHIJ-_0123456789a";
 pub(super) const HOST: &str = "127.0.0.1:7700";
-/// 2026-11-22T17:39:08.007Z
-pub(super) const NOW: UnixMs = 1_795_369_148_007;
 
 type Answerer = Box<dyn Fn(&Command) -> Result<Reply, Refusal> + Send + Sync>;
 
@@ -42,6 +41,9 @@ pub(super) struct Fake {
     pub(super) commands: Mutex<Vec<Command>>,
     pub(super) messages: Mutex<Vec<Message>>,
     pub(super) conversations: Mutex<Vec<Conversation>>,
+    pub(super) groups: Mutex<Vec<GroupLookup>>,
+    pub(super) securities: Mutex<Vec<(LocalConversation, GroupSecurity)>>,
+    pub(super) invitations: Mutex<Vec<Invitation>>,
     pub(super) requests: Mutex<Vec<ContactRequest>>,
     pub(super) alerts: Mutex<Vec<Alert>>,
     pub(super) filters: Mutex<Vec<InboxFilter>>,
@@ -59,6 +61,9 @@ impl Fake {
             commands: Mutex::default(),
             messages: Mutex::default(),
             conversations: Mutex::default(),
+            groups: Mutex::default(),
+            securities: Mutex::default(),
+            invitations: Mutex::default(),
             requests: Mutex::default(),
             alerts: Mutex::default(),
             filters: Mutex::default(),
@@ -119,6 +124,13 @@ impl Fake {
         }
     }
 
+    pub(super) fn group_command(&self) -> GroupCommand {
+        match self.command() {
+            Command::Group(command) => command,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn read<'a, T>(&self, of: &'a Mutex<Vec<T>>) -> Result<MutexGuard<'a, Vec<T>>, Unreadable> {
         if self.broken.load(Ordering::Relaxed) {
             Err(Unreadable)
@@ -166,8 +178,30 @@ fn obliging(command: &Command) -> Result<Reply, Refusal> {
             handle: handle.clone(),
             ..peer()
         })),
+        Command::Group(command) => obliging_in_groups(command),
         _ => Reply::Done,
     })
+}
+
+fn obliging_in_groups(command: &GroupCommand) -> Reply {
+    let invited = |handle: &Handle| Added {
+        handle: handle.clone(),
+        outcome: AddOutcome::Invited(InviteId([5; 16])),
+    };
+    match command {
+        GroupCommand::Create(new) => {
+            let mut group = group(1);
+            group.profile = new.profile.clone();
+            let added = new.members.iter().map(|address| invited(&address.handle));
+            Reply::GroupCreated(Box::new(group), added.collect())
+        }
+        GroupCommand::Update(..) | GroupCommand::Accept(_) => Reply::Group(Box::new(group(1))),
+        GroupCommand::Disband(_) => Reply::Ended(NOW),
+        GroupCommand::Add(_, address, _) => Reply::Added(invited(&address.handle)),
+        GroupCommand::Leave(_) => Reply::Left(Some("bob".parse().unwrap())),
+        GroupCommand::Rekey(_) => Reply::Epoch(8),
+        GroupCommand::Remove(..) | GroupCommand::SetRole(..) | GroupCommand::Reject(_) => Reply::Done,
+    }
 }
 
 impl Backend for Fake {
@@ -230,6 +264,26 @@ impl Backend for Fake {
             .cloned())
     }
 
+    fn group(&self, id: &LocalConversation) -> Result<GroupLookup, Unreadable> {
+        let is_it = |group: &&GroupLookup| match group {
+            GroupLookup::Member(group) => group.id == *id,
+            GroupLookup::Ended(end) => end.id == *id,
+            GroupLookup::Unknown => false,
+        };
+        let groups = self.read(&self.groups)?;
+        Ok(groups.iter().find(is_it).cloned().unwrap_or(GroupLookup::Unknown))
+    }
+
+    fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable> {
+        let securities = self.read(&self.securities)?;
+        let found = securities.iter().find(|(group, _)| group == id);
+        Ok(found.map(|(_, security)| security.clone()))
+    }
+
+    fn invitations(&self) -> Result<Vec<Invitation>, Unreadable> {
+        Ok(self.read(&self.invitations)?.clone())
+    }
+
     fn inbox(&self, filter: &InboxFilter) -> Result<InboxPage, Unreadable> {
         self.filters.lock().unwrap().push(filter.clone());
         let since = |message: &Message| match filter.since {
@@ -280,76 +334,6 @@ impl Backend for Fake {
 
     fn health(&self) -> Result<(), Unreadable> {
         self.read(&self.messages).map(drop)
-    }
-}
-
-pub(super) fn fingerprint(key: u8) -> Fingerprint {
-    Fingerprint::of(&IdentityKey::ed25519([key; 32]))
-}
-
-pub(super) fn conversation_id(number: u8) -> LocalConversation {
-    LocalConversation {
-        kind: ConversationKind::Direct,
-        id: [number; 16],
-    }
-}
-
-pub(super) fn conversation(number: u8) -> Conversation {
-    Conversation {
-        id: conversation_id(number),
-        participants: vec!["bob".parse().unwrap()],
-        group: None,
-        updated_at: NOW,
-        last_message_at: Some(NOW),
-        unread: 0,
-    }
-}
-
-/// An inbound message from bob in conversation 1.
-pub(super) fn message(number: u8) -> Message {
-    Message {
-        id: MessageId([number; 16]),
-        conversation: conversation_id(1),
-        sender: "bob".parse().unwrap(),
-        own: false,
-        client_msg_id: format!("c-{number}"),
-        seq: u64::from(number),
-        message_type: "text".to_owned(),
-        content: r#"{"text":"hello"}"#.to_owned(),
-        metadata: None,
-        reply_to: None,
-        status: Status::Stored,
-        created_at: NOW,
-        delivered_at: None,
-        read_at: None,
-        expires_at: None,
-        delivery: Some(DeliveryId {
-            store: [9; 8],
-            position: u64::from(number),
-        }),
-        security: Security {
-            verified: true,
-            sender_fingerprint: fingerprint(2),
-            trust: Trust::Pinned,
-            gap: None,
-            broadcast: false,
-            epoch: None,
-            granted_by: None,
-            late: false,
-        },
-        group: None,
-    }
-}
-
-pub(super) fn peer() -> Peer {
-    Peer {
-        handle: "bob".parse().unwrap(),
-        fingerprint: fingerprint(2),
-        safety_number: "12345 ".repeat(12).trim_end().to_owned(),
-        trust: Trust::Pinned,
-        key_number: 7,
-        not_after: NOW,
-        first_seen: NOW,
     }
 }
 

@@ -1,0 +1,112 @@
+//! What the tests show: messages, conversations, groups, peers.
+
+use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId, wire::Role};
+
+use crate::model::{
+    Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile, LocalConversation, Message,
+    MessageId, Peer, Security, Status, Trust, UnixMs,
+};
+
+/// 2026-11-22T17:39:08.007Z
+pub(super) const NOW: UnixMs = 1_795_369_148_007;
+
+pub(super) fn fingerprint(key: u8) -> Fingerprint {
+    Fingerprint::of(&IdentityKey::ed25519([key; 32]))
+}
+
+pub(super) fn conversation_id(number: u8) -> LocalConversation {
+    LocalConversation {
+        kind: ConversationKind::Direct,
+        id: [number; 16],
+    }
+}
+
+pub(super) fn group_id(number: u8) -> LocalConversation {
+    LocalConversation::group(&GroupId::from_bytes([number; 32]))
+}
+
+fn member(handle: &str, role: Role) -> GroupMember {
+    GroupMember {
+        handle: handle.parse().unwrap(),
+        role,
+        joined_at: NOW,
+        trust: Trust::Pinned,
+        confirmed_epoch: None,
+    }
+}
+
+/// A group of alice, who is its admin, and bob.
+pub(super) fn group(number: u8) -> Group {
+    Group {
+        id: group_id(number),
+        profile: GroupProfile {
+            name: "Freight".to_owned(),
+            description: Some("who carries what".to_owned()),
+            avatar: None,
+        },
+        created_by: "alice".parse().unwrap(),
+        created_at: NOW,
+        last_message_at: Some(NOW),
+        your_role: Role::Admin,
+        members: vec![member("alice", Role::Admin), member("bob", Role::Member)],
+    }
+}
+
+pub(super) fn conversation(number: u8) -> Conversation {
+    Conversation {
+        id: conversation_id(number),
+        participants: vec!["bob".parse().unwrap()],
+        group: None,
+        updated_at: NOW,
+        last_message_at: Some(NOW),
+        unread: 0,
+    }
+}
+
+/// An inbound message from bob in conversation 1.
+pub(super) fn message(number: u8) -> Message {
+    Message {
+        id: MessageId([number; 16]),
+        conversation: conversation_id(1),
+        sender: "bob".parse().unwrap(),
+        own: false,
+        client_msg_id: format!("c-{number}"),
+        seq: u64::from(number),
+        message_type: "text".to_owned(),
+        content: r#"{"text":"hello"}"#.to_owned(),
+        metadata: None,
+        reply_to: None,
+        status: Status::Stored,
+        created_at: NOW,
+        delivered_at: None,
+        read_at: None,
+        expires_at: None,
+        delivery: Some(DeliveryId {
+            store: [9; 8],
+            position: u64::from(number),
+        }),
+        security: Security {
+            verified: true,
+            sender_fingerprint: fingerprint(2),
+            trust: Trust::Pinned,
+            gap: None,
+            broadcast: false,
+            epoch: None,
+            granted_by: None,
+            late: false,
+        },
+        group: None,
+    }
+}
+
+pub(super) fn peer() -> Peer {
+    Peer {
+        handle: "bob".parse().unwrap(),
+        fingerprint: fingerprint(2),
+        safety_number: "12345 ".repeat(12).trim_end().to_owned(),
+        trust: Trust::Pinned,
+        key_number: 7,
+        not_after: NOW,
+        first_seen: NOW,
+    }
+}

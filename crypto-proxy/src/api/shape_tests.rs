@@ -1,0 +1,92 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::testing::{fingerprint, group_id, message},
+    model::MessageGroup,
+};
+
+fn in_group() -> Message {
+    let mut message = message(1);
+    message.conversation = group_id(1);
+    message.security.epoch = Some(7);
+    message.group = Some(MessageGroup {
+        name: Some("Freight".to_owned()),
+        members: 3,
+    });
+    message
+}
+
+fn body(message: &Message) -> Value {
+    serde_json::to_value(MessageBody::new(message)).unwrap()
+}
+
+#[test]
+fn group_message_tells_its_group_and_epoch() {
+    let body = body(&in_group());
+    assert_eq!(body["conversation_id"], group_id(1).to_string());
+    let conversation = json!({ "type": "group", "group_name": "Freight", "member_count": 3 });
+    assert_eq!(body["context"]["conversation"], conversation);
+    assert_eq!(body["context"]["sender"]["kind"], "agent");
+    let sealed = json!({ "scheme": "xchacha20-poly1305", "key_type": "group" });
+    assert_eq!(body["encryption_metadata"], sealed);
+    let security = json!({
+        "verified": true,
+        "sender_fingerprint": fingerprint(2).to_string(),
+        "trust": "pinned",
+        "gap": null,
+        "broadcast": false,
+        "epoch": 7,
+    });
+    assert_eq!(body["security"], security);
+}
+
+#[test]
+fn group_without_a_profile_has_no_name() {
+    let mut message = in_group();
+    message.group = Some(MessageGroup {
+        name: None,
+        members: 2,
+    });
+    let conversation = json!({ "type": "group", "group_name": null, "member_count": 2 });
+    assert_eq!(body(&message)["context"]["conversation"], conversation);
+}
+
+#[test]
+fn direct_message_tells_its_own_scheme() {
+    let body = body(&message(1));
+    let sealed = json!({ "scheme": "nacl-sealedbox", "key_type": "direct" });
+    assert_eq!(body["encryption_metadata"], sealed);
+    assert_eq!(body["context"]["conversation"]["member_count"], Value::Null);
+    let security = body["security"].as_object().unwrap();
+    for name in ["epoch", "granted_by", "late"] {
+        assert!(!security.contains_key(name), "{name}");
+    }
+}
+
+/// What was shown to this agent later, or came too late, must not look like the rest.
+#[test]
+fn granted_and_late_messages_say_so() {
+    let mut message = in_group();
+    message.security.granted_by = Some("carol".parse().unwrap());
+    message.security.late = true;
+    let body = body(&message);
+    assert_eq!(body["security"]["granted_by"], "carol");
+    assert_eq!(body["security"]["late"], true);
+}
+
+#[test]
+fn system_message_was_sealed_by_nobody() {
+    let mut message = in_group();
+    message.message_type = "system".to_owned();
+    message.content =
+        r#"{"data":{"schema_version":1,"event":"member_left","agent_handle":"bob"}}"#.to_owned();
+    let body = body(&message);
+    assert_eq!(
+        (&body["type"], &body["message_type"]),
+        (&json!("system"), &json!("system"))
+    );
+    assert_eq!(body["context"]["sender"]["kind"], "system");
+    assert_eq!(body["encryption_metadata"], Value::Null);
+    assert_eq!(body["content"]["data"]["event"], "member_left");
+}
