@@ -98,8 +98,10 @@ impl Engine {
             hold: if stranger { Hold::Request } else { Hold::Gap },
             epoch: *epoch,
             late: *late,
+            envelope: None,
         };
         let row = self.store.insert_message(&mut *self.rng, &new, now)?;
+        self.store.found_missing(session.session_row, core.n)?;
         let session = self.advance_session(session, peer, now)?;
         fault::point("receive.before_commit");
         if stranger {
@@ -273,6 +275,10 @@ impl Engine {
                 missing: waiting.n - expected,
             });
             self.show(waiting.message_row, gap, now)?;
+            if let Some(gap) = gap {
+                let hole = (gap.after + 1, gap.after + gap.missing);
+                self.store.note_missing(session.session_row, hole, now)?;
+            }
             session.reported = session.reported.max(waiting.n);
             self.put_session(&session)?;
         }

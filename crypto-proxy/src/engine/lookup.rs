@@ -124,6 +124,7 @@ impl Engine {
         let found = matches!(verdict, Ok(()) | Err(Refusal::RecipientKeyExpired { .. }));
         self.bundle_for_groups(handle, found, now)?;
         if found {
+            self.repair_with_bundle(handle, now)?;
             self.release_held(handle, now)
         } else {
             Ok(())

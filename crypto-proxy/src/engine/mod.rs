@@ -22,6 +22,7 @@ mod outbox;
 mod own_keys;
 mod receipts;
 mod receive;
+mod repair;
 mod send;
 mod timers;
 mod trust;
@@ -83,6 +84,7 @@ struct Volatile {
     own_keys: own_keys::OwnKeys,
     tasks: HashMap<GroupId, Task>,
     founding: Vec<Founding>,
+    repair: repair::Repair,
 }
 
 /// A request that waits for the outcome of a send.
@@ -256,6 +258,34 @@ impl Engine {
     #[cfg(test)]
     pub(crate) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The own encryption keys, for tests that lose them.
+    #[cfg(test)]
+    pub(crate) const fn encryption_keys(&mut self) -> &mut Vec<EncryptionKey> {
+        &mut self.account.encryption_keys
+    }
+
+    /// The own session, for tests.
+    #[cfg(test)]
+    pub(crate) const fn own_session(&self) -> waxwire_shared::ids::SessionId {
+        self.account.session
+    }
+
+    /// Sends a control message of any kind, for tests of what peers may claim.
+    #[cfg(test)]
+    pub(crate) fn send_control(
+        &mut self,
+        to: &Handle,
+        kind: waxwire_shared::wire::Kind,
+        body: Vec<u8>,
+        now: Now,
+    ) -> Vec<Effect> {
+        self.store.begin().unwrap();
+        let peer = self.store.peer(to).unwrap().unwrap();
+        self.queue_control(&peer, kind, body, now.unix).unwrap();
+        self.store.commit().unwrap();
+        self.handle_batch(std::iter::empty(), now)
     }
 
     fn hide(&self, conversation: &LocalConversation) -> Result<Result<Reply, Refusal>, StateError> {

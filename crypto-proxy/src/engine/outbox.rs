@@ -143,6 +143,10 @@ impl Engine {
 
     fn show_stored(&mut self, token: SendToken, message_row: i64, now: UnixMs) -> Result<(), StateError> {
         self.store.raise_status(message_row, Status::Stored)?;
+        // What was sealed again has its place already.
+        if self.store.message_by_row(message_row)?.visible {
+            return Ok(());
+        }
         self.store.make_visible(message_row, None, now)?;
         let message = self.store.view(message_row)?;
         for Waiter {
@@ -221,6 +225,10 @@ impl Engine {
     }
 
     fn erase(&self, message: &MessageRow, abandoned: Option<&Hash>) -> Result<(), StateError> {
+        // What was stored once and is being repaired stays as it is.
+        if message.visible {
+            return Ok(());
+        }
         self.store.withdraw(message.conversation_id, message.n)?;
         self.store.forget_sent(message.message_row, abandoned)?;
         self.store.erase_message(message.message_row)

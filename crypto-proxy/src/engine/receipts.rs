@@ -96,6 +96,9 @@ impl Engine {
                 )
             }
             (Kind::Invite, _) => self.invited(peer, body, now),
+            (Kind::Unreadable, _) => self.take_unreadable(peer, body, now),
+            (Kind::ResendRequest, _) => self.take_resend_request(peer, body, now),
+            (Kind::Resend, _) => self.take_resend(peer, body, now),
             (Kind::HistoryGrant, _) => self.take_history(peer, body, now),
             _ => {
                 let reason = "a control message of a kind that this version does not act upon";

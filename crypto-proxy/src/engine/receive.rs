@@ -115,6 +115,9 @@ impl Engine {
             Ok(opened) => opened,
             Err(reject) => {
                 let (kind, reason) = reject.row();
+                if matches!(reject, Reject::UnknownKey | Reject::DoesNotOpen) {
+                    self.report_unreadable(bytes, now)?;
+                }
                 return self.alert(kind, Severity::Warning, None, reason, now);
             }
         };

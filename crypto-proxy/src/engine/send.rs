@@ -210,6 +210,7 @@ impl Engine {
             hold: Hold::None,
             epoch: None,
             late: false,
+            envelope: Some((header.mid, sha256(&sealed.envelope))),
         };
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store

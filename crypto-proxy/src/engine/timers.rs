@@ -27,15 +27,23 @@ impl Engine {
             .ok()
             .flatten()
             .map(|(since, _)| since + self.settings.gap_wait);
+        let missing = self.store.next_missing().ok().flatten();
         let beat = Some(volatile.own_keys.next_beat());
-        [volatile.retry_at, volatile.receipts_at, outbox, gap, beat]
-            .into_iter()
-            .flatten()
-            .chain(waiters)
-            .chain(asking)
-            .chain(again)
-            .chain(self.next_group_deadline())
-            .min()
+        [
+            volatile.retry_at,
+            volatile.receipts_at,
+            outbox,
+            gap,
+            missing,
+            beat,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(waiters)
+        .chain(asking)
+        .chain(again)
+        .chain(self.next_group_deadline())
+        .min()
     }
 
     pub(super) fn tick(&mut self, now: UnixMs) -> Result<(), StateError> {
@@ -54,6 +62,7 @@ impl Engine {
         {
             self.release_gaps(gap, now)?;
         }
+        self.ask_missing(now)?;
         self.tick_groups(now)?;
         if self.volatile.receipts_at.is_some_and(|at| at <= now) {
             self.volatile.receipts_at = None;

@@ -92,6 +92,17 @@ impl Store {
         Ok(row.filter(|row| row.local == *local))
     }
 
+    /// The conversation of a row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn conversation_by_id(&self, conversation_id: i64) -> Result<ConversationRow, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE conversation_id = ?1"))?;
+        Ok(statement.query_row([conversation_id], conversation_row)?)
+    }
+
     /// The conversation with an id as messages name it.
     ///
     /// # Errors

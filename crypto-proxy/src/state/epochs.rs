@@ -2,7 +2,7 @@
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, params};
-use waxwire_shared::ids::{AgentId, Hash};
+use waxwire_shared::{ids::AgentId, wire::GroupHeader};
 
 use super::{StateError, Store, from_sql, to_sql};
 use crate::{
@@ -412,7 +412,7 @@ impl Store {
         &self,
         group_row: i64,
         lacking: Lacking,
-        (epoch, roster_head): (u64, &Hash),
+        header: &GroupHeader,
         envelope: &[u8],
         held_at: UnixMs,
     ) -> Result<bool, StateError> {
@@ -425,15 +425,17 @@ impl Store {
         }
         self.db
             .prepare_cached(
-                "INSERT INTO grp_held(group_row, epoch, roster_head, reason, held_at, envelope) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO grp_held(group_row, epoch, roster_head, reason, held_at, mid, sender, envelope) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 group_row,
-                to_sql(epoch),
-                roster_head.as_bytes(),
+                to_sql(header.epoch),
+                header.roster_head.as_bytes(),
                 lacking.number(),
                 to_sql(held_at),
+                header.mid.as_bytes(),
+                header.sender.as_bytes(),
                 envelope
             ])?;
         Ok(true)

@@ -107,14 +107,14 @@ impl Store {
         rng: &mut dyn CryptoRng,
         row: i64,
         signed: &MessageBytes,
-        epoch: u64,
+        epoch: Option<u64>,
         now: UnixMs,
     ) -> Result<(), StateError> {
         let object = Zeroizing::new(signed.encode());
         let sealed = self.keys.seal(rng, TABLE, row, now, &object);
         self.db
             .prepare_cached("UPDATE message SET sealed = ?2, epoch = ?3 WHERE message_row = ?1")?
-            .execute(params![row, sealed, to_sql(epoch)])?;
+            .execute(params![row, sealed, epoch.map(to_sql)])?;
         Ok(())
     }
 

@@ -75,6 +75,17 @@ impl Store {
         Ok(rows.next()?.map(session_row).transpose()?)
     }
 
+    /// The session of a row.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn session_by_row(&self, row: i64) -> Result<SessionRow, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached(&format!("{SELECT} WHERE session_row = ?1"))?;
+        Ok(statement.query_row([row], session_row)?)
+    }
+
     /// The highest incarnation that a peer has shown in any conversation.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use rand_core::CryptoRng;
 use rusqlite::{Row, params};
 use waxwire_shared::{
-    ids::{Hash, SessionId},
+    ids::{Hash, Mid, SessionId},
     wire::{Core, Document as _, Kind, MessageBytes},
 };
 use zeroize::Zeroizing;
@@ -86,6 +86,8 @@ pub struct NewMessage<'a> {
     pub epoch: Option<u64>,
     /// Its author had left; it is from before the cut-off.
     pub late: bool,
+    /// Of an own one: its envelope's `mid` and hash.
+    pub envelope: Option<(Mid, Hash)>,
 }
 
 /// Whose messages wait for a hole, and where.
@@ -159,8 +161,9 @@ impl Store {
         let status = if own { Status::Queued } else { Status::Stored };
         let mut statement = self.db.prepare_cached(
             "INSERT INTO message(message_row, message_id, conversation_id, peer_id, own, session, n, \
-             core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, epoch, late, era) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
+             core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, epoch, late, mid, \
+             envelope_hash, era) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
              (SELECT era FROM conversation WHERE conversation_id = ?3))",
         )?;
         statement.execute(params![
@@ -184,6 +187,8 @@ impl Store {
             sealed,
             new.epoch.map(to_sql),
             new.late,
+            new.envelope.as_ref().map(|(mid, _)| *mid.as_bytes()),
+            new.envelope.as_ref().map(|(_, hash)| *hash.as_bytes()),
         ])?;
         Ok(row)
     }

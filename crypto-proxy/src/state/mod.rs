@@ -20,6 +20,7 @@ mod own_bundle;
 mod peers;
 mod queues;
 mod reader;
+mod repair;
 mod seal;
 mod views;
 
@@ -43,6 +44,7 @@ pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
 pub use queues::{HeldEnvelope, HeldReason};
 pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since};
+pub use repair::{MissingOf, OwnEnvelope};
 pub use seal::ColumnKeys;
 pub use views::StoredEvent;
 

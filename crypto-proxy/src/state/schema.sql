@@ -59,6 +59,9 @@ CREATE TABLE message(
   epoch           INTEGER,                 -- of the group, under which it was sealed
   late            INTEGER NOT NULL DEFAULT 0, -- its author had left, it is from before the cut-off
   granted_by      INTEGER REFERENCES peer, -- who showed it from the group's past
+  mid             BLOB,                    -- of an own one: names its envelope at the relay
+  envelope_hash   BLOB,                    -- of an own one: SHA-256 of that envelope
+  attempt         INTEGER NOT NULL DEFAULT 0, -- of an own one: how often it was sealed to another key
   gap_after       INTEGER,
   gap_missing     INTEGER,
   created_at      INTEGER NOT NULL,
@@ -72,6 +75,7 @@ CREATE TABLE message(
 CREATE UNIQUE INDEX message_by_seq ON message(conversation_id, seq) WHERE seq IS NOT NULL;
 CREATE INDEX message_undelivered ON message(delivery) WHERE delivered_at IS NULL AND delivery IS NOT NULL;
 CREATE INDEX message_unread ON message(conversation_id) WHERE read_at IS NULL AND delivery IS NOT NULL;
+CREATE INDEX message_by_mid ON message(mid) WHERE mid IS NOT NULL;
 CREATE INDEX message_held ON message(hold, visible_at) WHERE hold != 0;
 
 -- client_msg_id -> message; the id itself is a keyed hash.
@@ -261,6 +265,8 @@ CREATE TABLE grp_held(
   roster_head BLOB    NOT NULL,
   reason      INTEGER NOT NULL,             -- 1 unknown roster head, 2 missing epoch
   held_at     INTEGER NOT NULL,
+  mid         BLOB    NOT NULL,
+  sender      BLOB    NOT NULL,             -- agent id, as the header says
   told        INTEGER NOT NULL DEFAULT 0,   -- the agent knows that the relay withholds the commit
   envelope    BLOB    NOT NULL
 );
@@ -287,3 +293,14 @@ CREATE TABLE grant_due(
   after_seq INTEGER NOT NULL,
   PRIMARY KEY(group_row, identity)
 ) WITHOUT ROWID;
+
+-- Numbers of authors that did not come: asked for until they do.
+CREATE TABLE missing(
+  session_row INTEGER NOT NULL,
+  n           INTEGER NOT NULL,
+  since       INTEGER NOT NULL,
+  ask_at      INTEGER NOT NULL,
+  tries       INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY(session_row, n)
+) WITHOUT ROWID;
+CREATE INDEX missing_by_time ON missing(ask_at);

@@ -10,7 +10,7 @@ use waxwire_shared::{
 
 use super::{Engine, GroupView};
 use crate::{
-    engine::receive::is_well_formed,
+    engine::{receive::is_well_formed, repair::in_parts},
     model::{HistoryShare, Severity, UnixMs},
     state::{GrantedMessage, GroupRow, PeerRow, Standing, StateError},
 };
@@ -59,7 +59,7 @@ impl Engine {
         let items = self
             .store
             .signed_after(row.conversation_id, after_seq, MESSAGES)?;
-        let parts = in_parts(items);
+        let parts = in_parts(items, PART);
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         for (part, items) in (0..).zip(parts) {
             let grant = HistoryGrant {
@@ -166,23 +166,4 @@ impl Engine {
             None => Ok(()),
         }
     }
-}
-
-/// Signed messages in parts that fit into one direct message each.
-fn in_parts(items: Vec<Vec<u8>>) -> Vec<Vec<Vec<u8>>> {
-    let mut parts: Vec<Vec<Vec<u8>>> = Vec::new();
-    let mut room = 0;
-    for item in items {
-        match parts.last_mut() {
-            Some(part) if item.len() <= room => {
-                room -= item.len();
-                part.push(item);
-            }
-            _ => {
-                room = PART.saturating_sub(item.len());
-                parts.push(vec![item]);
-            }
-        }
-    }
-    parts
 }

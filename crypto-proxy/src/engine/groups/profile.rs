@@ -11,7 +11,7 @@ use waxwire_shared::{
 use super::{Engine, GroupView, events::Actor, goals::Step, send::Ready};
 use crate::{
     model::{GroupProfile, ProfileChange, Refusal, Severity, UnixMs},
-    state::{GroupRow, PeerRow, ProfileDue, StateError, StoredProfile},
+    state::{GroupRow, ProfileDue, StateError, StoredProfile},
 };
 
 impl Engine {
@@ -160,7 +160,6 @@ impl Engine {
     pub(super) fn take_group_resend(
         &mut self,
         row: &GroupRow,
-        _peer: &PeerRow,
         resend: &Resend,
         now: UnixMs,
     ) -> Result<(), StateError> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use waxwire_shared::{
     identity::IdentityKey,
-    ids::GroupId,
+    ids::{GroupId, Handle},
     message::{Body, UnverifiedMessage},
-    wire::{ControlBody, Document as _, Envelope, GroupHeader, Kind, MessageBytes, Resend, Role},
+    wire::{
+        Context, ControlBody, Core, Document as _, Envelope, GroupHeader, Kind, MessageBytes, Resend, Role,
+    },
 };
 
 use super::{Engine, GroupView};
@@ -103,11 +105,13 @@ impl Engine {
         since: UnixMs,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        let cites = (header.epoch, &header.roster_head);
         let held = self
             .store
-            .hold_group_envelope(row.group_row, lacking, cites, bytes, since)?;
+            .hold_group_envelope(row.group_row, lacking, header, bytes, since)?;
         self.ask_log(row);
+        if lacking == Lacking::Epoch {
+            self.report_without_epoch(row, header, bytes, now)?;
+        }
         if held {
             return Ok(());
         }
@@ -258,6 +262,7 @@ impl Engine {
             peer.pin = Pin::Tofu;
             self.store.put_peer(&peer)?;
         }
+        let missing = opened.step.as_ref().map_or(0, |step| step.skipped.len() as u64);
         match &opened.body {
             Body::Content(core) => {
                 let Some(conversation) = self.store.conversation(&row.local())? else {
@@ -269,21 +274,23 @@ impl Engine {
                     signed: &opened.signed,
                     epoch: Some(opened.header.epoch),
                     late,
-                    before: self.not_owed(row, &opened)?,
+                    before: self.not_owed(row, core, missing)?,
                 };
                 self.place(&peer, &arrived, false, now)
             }
-            Body::Control(body) => self.group_control(row, &peer, role, body, &opened.signed, now),
+            Body::Control(body) => self.group_control(row, role, body, &opened.signed, now),
         }
     }
 
     /// How many of an author's numbers are from before this agent could read. Under its first epoch
     /// here the author's chain tells: what was stepped over in it is missing, everything earlier is
     /// nobody's loss. Who joined after this agent owes it everything.
-    fn not_owed(&mut self, row: &GroupRow, opened: &Opened) -> Result<u64, StateError> {
-        let Body::Content(core) = &opened.body else {
-            return Ok(0);
-        };
+    pub(in crate::engine) fn not_owed(
+        &mut self,
+        row: &GroupRow,
+        core: &Core,
+        missing: u64,
+    ) -> Result<u64, StateError> {
         let Some(view) = self.group_view(row)? else {
             return Ok(0);
         };
@@ -292,15 +299,59 @@ impl Engine {
         if author > own {
             return Ok(0);
         }
-        let missing = opened.step.as_ref().map_or(0, |step| step.skipped.len() as u64);
         Ok((core.n - 1).saturating_sub(missing))
+    }
+
+    /// Members now, with their handles.
+    pub(in crate::engine) fn members_of(
+        &mut self,
+        row: &GroupRow,
+    ) -> Result<Vec<(IdentityKey, Handle)>, StateError> {
+        let Some(view) = self.group_view(row)? else {
+            return Ok(Vec::new());
+        };
+        let members = view.roster.members().iter();
+        Ok(members
+            .map(|member| (member.identity.clone(), member.handle.clone()))
+            .collect())
+    }
+
+    /// Whether somebody was a member at the roster head that a header cites.
+    pub(in crate::engine) fn stood_at(
+        &mut self,
+        row: &GroupRow,
+        header: &GroupHeader,
+        identity: &IdentityKey,
+    ) -> Result<bool, StateError> {
+        let Some(view) = self.group_view(row)? else {
+            return Ok(false);
+        };
+        let position = view.history.position_of(&header.roster_head);
+        Ok(position.is_some_and(|position| view.history.role_at(identity, position).is_some()))
+    }
+
+    /// Whether somebody was meant to read an own message: a member when its epoch began, and now.
+    pub(in crate::engine) fn was_reader(
+        &mut self,
+        row: &GroupRow,
+        signed: &MessageBytes,
+        identity: &IdentityKey,
+    ) -> Result<bool, StateError> {
+        let header = Context::decode(&signed.context)
+            .ok()
+            .and_then(|context| GroupHeader::decode(&context.header).ok());
+        let (Some(header), Some(view)) = (header, self.group_view(row)?) else {
+            return Ok(false);
+        };
+        let position = view.history.position_of_epoch(header.epoch);
+        let then = position.is_some_and(|position| view.history.role_at(identity, position).is_some());
+        Ok(then && view.roster.member(identity).is_some())
     }
 
     /// A control message to all members.
     fn group_control(
         &mut self,
         row: &GroupRow,
-        peer: &PeerRow,
         role: Role,
         body: &ControlBody,
         signed: &MessageBytes,
@@ -310,7 +361,7 @@ impl Engine {
             Kind::Profile if role == Role::Admin => self.take_profile(row, body, signed, now),
             Kind::Profile => self.refuse_in_group(row, Reject::NotAdmin, now),
             Kind::Resend => match Resend::decode(&body.body) {
-                Ok(resend) => self.take_group_resend(row, peer, &resend, now),
+                Ok(resend) => self.take_group_resend(row, &resend, now),
                 Err(_) => self.refuse_in_group(row, Reject::Body, now),
             },
             // Typing and presence are worth nothing later.

@@ -72,6 +72,7 @@ impl Engine {
             hold: Hold::None,
             epoch: Some(epoch.epoch),
             late: false,
+            envelope: Some((mid, sha256(&sealed.envelope))),
         };
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store
@@ -311,14 +312,21 @@ impl Engine {
                 Refusal::Invalid("the message does not fit into an envelope"),
             );
         };
-        self.store
-            .put_signed(&mut *self.rng, message_row, &sealed.message, epoch.epoch, now)?;
+        self.store.put_signed(
+            &mut *self.rng,
+            message_row,
+            &sealed.message,
+            Some(epoch.epoch),
+            now,
+        )?;
+        let hash = sha256(&sealed.envelope);
+        self.store.put_envelope(message_row, &header.mid, &hash, 0)?;
         self.store.remove_outbox(outbox.token)?;
         let token = self.store.push_outbox(
             Some(message_row),
             Some(row.group_row),
             &sealed.envelope,
-            &sha256(&sealed.envelope),
+            &hash,
             outbox.deadline,
         )?;
         if let Some(waiters) = self.volatile.waiters.remove(&outbox.token) {

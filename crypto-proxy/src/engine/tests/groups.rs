@@ -1,6 +1,7 @@
 //! Groups between engines: what flows 3 to 9 promise, and what a lying relay or member gets.
 
 use waxwire_shared::{
+    api::frames::Queue,
     hash::sha256,
     ids::GroupId,
     suite::Suite,
@@ -530,4 +531,23 @@ fn empty_leaf_is_healed_by_the_member_itself() {
     net.say(BOB, group, "healed").unwrap();
     net.say(ALICE, group, "yes").unwrap();
     assert_eq!(net.heard(BOB), ["yes"]);
+}
+
+#[test]
+fn group_message_that_the_relay_drops_for_one_member_is_sent_again_by_its_author() {
+    let (mut net, group) = Net::group_of(3);
+    net.say(ALICE, group, "one").unwrap();
+    net.disconnect(BOB);
+    net.say(ALICE, group, "two").unwrap();
+    // What bob is shown in its place is what he has: his cursor moves on without it.
+    let id = net.only_group();
+    let position = net.groups.groups[&id].messages.len() as u64;
+    net.skip(BOB, Queue::Group(id), position);
+    net.connect(BOB);
+    net.say(ALICE, group, "three").unwrap();
+    net.pass(2_000);
+    net.pass(1);
+    net.settle();
+    assert_eq!(net.heard(BOB), ["one", "three", "two"]);
+    assert_eq!(net.heard(CAROL), ["one", "two", "three"]);
 }

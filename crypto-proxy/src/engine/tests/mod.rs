@@ -7,4 +7,5 @@ mod hostile;
 mod lookup;
 mod net;
 mod own_keys;
+mod repair;
 mod sending;

@@ -17,7 +17,7 @@ use waxwire_shared::{
     hash::sha256,
     ids::{AgentId, Handle, Hash, Mid, RelayId, SessionId},
     suite::Suite,
-    wire::{Bundle, BundleKey, Document as _, Envelope, Header, Lane, VERSION},
+    wire::{Bundle, BundleKey, Document as _, Envelope, Header, Kind, Lane, VERSION},
 };
 
 use super::group_relay::GroupRelay;
@@ -262,6 +262,27 @@ impl Net {
             expires_at: None,
         };
         self.command(from, Command::Send(Box::new(request)))
+    }
+
+    /// The relay pretends that an agent has everything of a queue up to a position.
+    pub(super) fn skip(&mut self, index: usize, queue: Queue, position: u64) {
+        self.nodes[index].taken.insert(queue, position);
+    }
+
+    /// A control message of any kind and body.
+    pub(super) fn control(&mut self, from: usize, to: &str, kind: Kind, body: Vec<u8>) {
+        let now = Now {
+            unix: self.now,
+            running: self.now - START - self.away,
+        };
+        let effects = self.nodes[from]
+            .engine
+            .send_control(&to.parse().unwrap(), kind, body, now);
+        for effect in effects {
+            if let Some(event) = self.carry_out(from, effect) {
+                self.feed(from, vec![event]);
+            }
+        }
     }
 
     pub(super) fn answer(&self, index: usize, id: u64) -> Option<&Result<Reply, Refusal>> {

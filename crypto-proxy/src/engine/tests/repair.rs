@@ -1,0 +1,139 @@
+//! Repair (docs/protocol.md, 9): what is lost comes back, to whom it was meant for and nobody else.
+
+use rand_core::SeedableRng as _;
+use waxwire_shared::{
+    ids::ConversationId,
+    suite::Suite,
+    wire::{Document as _, Kind, NRange, ResendRequest},
+};
+
+use super::net::{Net, Node, START, bundle};
+use crate::{
+    crypto::secret::EncryptionSecret,
+    engine::{EncryptionKey, Settings},
+    model::Refusal,
+};
+
+const ALICE: usize = 0;
+const BOB: usize = 1;
+
+/// Bob loses his encryption keys and publishes a new one, as after a restore.
+fn lose_keys(net: &mut Net) {
+    let (identity, _) = net.nodes[BOB].keys();
+    let mut rng = rand_chacha::ChaCha20Rng::from_seed([77; 32]);
+    let secret = EncryptionSecret::generate(&mut rng);
+    let number = START + 5;
+    let handle = net.nodes[BOB].handle.clone();
+    let new = bundle(&identity, &handle, number, secret.public().as_bytes());
+    net.bundles.insert(handle, new);
+    let keys = net.nodes[BOB].engine.encryption_keys();
+    *keys = vec![EncryptionKey {
+        number,
+        suite: Suite::CLASSIC,
+        secret,
+        superseded: None,
+        emptied: None,
+    }];
+}
+
+#[test]
+fn message_to_a_lost_key_is_sealed_again_to_the_new_one() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "first");
+    net.run();
+    net.send(BOB, "alice", "back");
+    net.run();
+    lose_keys(&mut net);
+    net.send(ALICE, "bob", "second");
+    net.run();
+    net.run();
+    assert!(net.nodes[BOB].alerted("key_erased"));
+    assert_eq!(net.nodes[BOB].inbound(), ["first", "second"]);
+    // Sealed again under another mid, shown once at the sender.
+    let own = net.nodes[ALICE]
+        .shown
+        .iter()
+        .filter(|message| message.own)
+        .count();
+    assert_eq!(own, 2);
+}
+
+#[test]
+fn dropped_message_is_asked_for_and_comes_verbatim() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "one");
+    net.run();
+    net.send(ALICE, "bob", "two");
+    net.stored.pop();
+    net.send(ALICE, "bob", "three");
+    net.run();
+    net.pass(2_000);
+    net.pass(1);
+    net.run();
+    assert_eq!(net.nodes[BOB].inbound(), ["one", "three", "two"]);
+    let three = &net.nodes[BOB].shown[1];
+    assert_eq!(
+        three.security.gap.map(|gap| (gap.after, gap.missing)),
+        Some((1, 1))
+    );
+    assert!(net.nodes[BOB].shown[2].security.gap.is_none());
+    // Healed: nothing is asked for again.
+    assert_eq!(net.nodes[BOB].engine.store().next_missing().unwrap(), None);
+}
+
+#[test]
+fn request_for_what_was_meant_for_somebody_else_is_not_answered() {
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, Settings::default()),
+        Node::new("bob", 2, Settings::default()),
+        Node::new("carol", 3, Settings::default()),
+    ]);
+    net.send(ALICE, "bob", "for bob");
+    net.send(ALICE, "carol", "for carol");
+    net.send(2, "alice", "hello");
+    net.run();
+    let identities: Vec<_> = (0..3)
+        .map(|index| net.nodes[index].keys().0.public().clone())
+        .collect();
+    let request = ResendRequest {
+        conversation: ConversationId::direct(&identities[ALICE], &identities[BOB]),
+        session: net.nodes[ALICE].engine.own_session(),
+        ranges: vec![NRange { first: 1, last: 1 }],
+    };
+    let before = net.stored.len();
+    net.control(2, "alice", Kind::ResendRequest, request.encode());
+    net.run();
+    // The request itself, and no answer.
+    let after = net.stored[before..]
+        .iter()
+        .filter(|(to, ..)| *to == net.nodes[2].agent_id);
+    assert_eq!(after.count(), 0);
+}
+
+#[test]
+fn repair_ends_when_the_identity_changes() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "first");
+    net.run();
+    net.send(BOB, "alice", "back");
+    net.run();
+    // The relay shows somebody else under bob's name; what bob cannot open stays with alice.
+    let stranger = Node::new("bob", 9, Settings::default());
+    net.bundles
+        .insert(stranger.handle.clone(), stranger.bundle.clone());
+    net.nodes[BOB].engine.encryption_keys().clear();
+    net.send(ALICE, "bob", "second");
+    net.run();
+    net.run();
+    assert!(net.nodes[ALICE].alerted("identity_changed"));
+    let id = net.send(ALICE, "bob", "third");
+    assert!(matches!(
+        net.answer(ALICE, id),
+        Some(Err(Refusal::IdentityChanged { .. }))
+    ));
+    let to_bob = net
+        .stored
+        .iter()
+        .filter(|(to, lane, _)| *to == net.nodes[BOB].agent_id && *lane == waxwire_shared::wire::Lane::Mail);
+    assert_eq!(to_bob.count(), 2);
+}
