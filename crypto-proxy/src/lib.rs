@@ -14,6 +14,7 @@
 //! - [`link`]: the connection to the relay
 //! - [`api`]: the localhost face
 //! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
+//! - [`metrics`]: what link and engine counted, for `GET /metrics`
 //! - [`model`]: what the agent sees, as values
 //! - [`cli`]: the program's commands
 //! - [`vectors`]: test vectors, replayed
@@ -31,6 +32,7 @@ pub mod json;
 pub mod keeper;
 pub mod keystore;
 pub mod link;
+pub mod metrics;
 pub mod model;
 pub mod rng;
 pub mod shell;

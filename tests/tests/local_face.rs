@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use waxwire_tests::{
-    Agent, Answer, Ask, Http, Proxy,
+    Agent, Answer, Ask, Http, Proxy, eventually,
     program::{Address, run},
     scenario, text_to, unique,
 };
@@ -348,6 +348,40 @@ fn token_is_good_for_one_proxy() {
             .ask(Ask::new("GET", "/v1/agents/me").bearer(alice.token()))
             .await?;
         answer.problem(waxwire_shared::api::problem::ProblemType::Unauthorized)?;
+        Ok(())
+    });
+}
+
+/// Metrics tell what happened on link and engine, and not between whom.
+#[test]
+fn metrics_count_sends_receives_and_the_link() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "counted", "to be counted").await?;
+        bob.receive().await?;
+        let has = async |agent: &Agent, line: &str| {
+            eventually(line, Duration::from_secs(20), async || {
+                let text = agent.get("/metrics").await?.text();
+                Ok(text.lines().any(|found| found == line).then_some(text))
+            })
+            .await
+        };
+        for line in [
+            "waxwire_proxy_sends_total{outcome=\"stored\"} 1",
+            // Bob's receipt.
+            "waxwire_proxy_receives_total{outcome=\"control\"} 1",
+            "waxwire_proxy_link_up 1",
+            "waxwire_proxy_link_connections_total 1",
+            "waxwire_proxy_link_malformed_total 0",
+            "waxwire_proxy_outbox_depth 0",
+        ] {
+            has(&alice, line).await?;
+        }
+        let text = has(&bob, "waxwire_proxy_receives_total{outcome=\"accepted\"} 1").await?;
+        for name in ["alice", "bob", "conv_", "msg_"] {
+            assert!(!text.contains(name), "{name}\n{text}");
+        }
         Ok(())
     });
 }

@@ -27,6 +27,8 @@ pub struct Checks {
     pub store: bool,
     /// What is sealed for this agent's own key opens.
     pub self_seal: bool,
+    /// Senders may use this agent's bundle: it has not expired.
+    pub bundle: bool,
     /// Why the link is down.
     #[serde(skip)]
     link_fault: Option<&'static str>,
@@ -35,11 +37,12 @@ pub struct Checks {
 impl Checks {
     /// What the rest of the program knows.
     #[must_use]
-    pub const fn new(relay_up: bool, self_seal_ok: bool) -> Self {
+    pub const fn new(relay_up: bool, self_seal_ok: bool, bundle_valid: bool) -> Self {
         Self {
             relay: relay_up,
             store: false,
             self_seal: self_seal_ok,
+            bundle: bundle_valid,
             link_fault: None,
         }
     }
@@ -54,11 +57,12 @@ impl Checks {
         Self { store, ..self }
     }
 
-    pub(super) const fn named(self) -> [(&'static str, bool); 3] {
+    pub(super) const fn named(self) -> [(&'static str, bool); 4] {
         [
             ("relay", self.relay),
             ("store", self.store),
             ("self_seal", self.self_seal),
+            ("bundle", self.bundle),
         ]
     }
 }
@@ -95,7 +99,7 @@ pub(super) async fn healthz() -> Json<HealthBody> {
     Json(HealthBody { status: "ok" })
 }
 
-/// The proxy can do its work: linked to the relay, store open, a self-seal opens.
+/// The proxy can do its work: linked to the relay, store open, a self-seal opens, its bundle is valid.
 #[utoipa::path(
     get,
     path = "/readyz",

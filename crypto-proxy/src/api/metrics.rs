@@ -100,6 +100,6 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, A
             u8::from(holds)
         );
     }
-    text.push_str(&state.own_metrics());
+    text.push_str(&state.own_metrics().await?);
     Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
 }

@@ -68,7 +68,8 @@ use crate::{
     state::Reader,
 };
 
-/// More lines for `GET /metrics`, in Prometheus text, made when they are asked for.
+/// More lines for `GET /metrics`, in Prometheus text, made when they are asked for, on a thread that
+/// may block.
 pub type OwnMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What the handlers share; cheap to clone.
@@ -195,12 +196,10 @@ impl ApiState {
         &self.0.metrics
     }
 
-    fn own_metrics(&self) -> String {
-        self.0
-            .config
-            .metrics
-            .as_ref()
-            .map_or_else(String::new, |lines| lines())
+    async fn own_metrics(&self) -> Result<String, ApiError> {
+        let metrics = self.0.config.metrics.clone();
+        self.read(move |_| Ok(metrics.map_or_else(String::new, |lines| lines())))
+            .await
     }
 
     fn openapi(&self) -> &OnceLock<Bytes> {

@@ -238,11 +238,12 @@ async fn health_needs_no_token_and_readiness_tells_each_check() {
     };
     assert_eq!(api.send(open("/healthz")).await.json(), json!({ "status": "ok" }));
     let answer = api.send(open("/readyz")).await;
-    let all = json!({ "ready": true, "checks": { "relay": true, "store": true, "self_seal": true } });
+    let all = json!({ "ready": true, "checks": { "relay": true, "store": true, "self_seal": true, "bundle": true } });
     assert_eq!((answer.status, answer.json()), (200, all));
     for (checks, name) in [
-        (Checks::new(false, true), "relay"),
-        (Checks::new(true, false), "self_seal"),
+        (Checks::new(false, true, true), "relay"),
+        (Checks::new(true, false, true), "self_seal"),
+        (Checks::new(true, true, false), "bundle"),
     ] {
         *api.ready.lock().unwrap() = checks;
         let answer = api.send(open("/readyz")).await;
@@ -253,7 +254,7 @@ async fn health_needs_no_token_and_readiness_tells_each_check() {
         assert_eq!(answer.json()["checks"][name], false);
         assert_eq!(answer.header("retry-after"), "1");
     }
-    *api.ready.lock().unwrap() = Checks::new(true, true);
+    *api.ready.lock().unwrap() = Checks::new(true, true, true);
     api.backend.breaks();
     let answer = api.send(open("/readyz")).await;
     assert_eq!(

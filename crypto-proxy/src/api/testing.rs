@@ -412,7 +412,7 @@ impl Api {
     pub(super) fn with_hosts(hosts: Hosts) -> Self {
         let backend = Arc::new(Fake::new());
         let stopping = CancellationToken::new();
-        let ready = Arc::new(Mutex::new(Checks::new(true, true)));
+        let ready = Arc::new(Mutex::new(Checks::new(true, true, true)));
         let checks = Arc::clone(&ready);
         let config = ApiConfig {
             me: Me {

@@ -28,11 +28,12 @@ use crate::{
         sealed_box,
         secret::{IdentitySecret, SendIdKey},
     },
-    engine::{Account, EncryptionKey, Engine, InboxMode, Settings, TrustPolicy},
+    engine::{Account, Counters, EncryptionKey, Engine, InboxMode, Settings, TrustPolicy},
     harden,
     keeper::Keeper,
     keystore::{KeyStore, Keys, Status},
     link::{self, Client, LinkConfig, LinkFault, LinkStatus, RelayUrl},
+    metrics::Observed,
     model::Me,
     rng::OsRng,
     shell,
@@ -133,6 +134,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let self_seal = self_seal_opens(&account);
     let (client, me) = (client(keys)?, me(keys, &reader)?);
     let engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
+    let counters = engine.counters();
     let keeper = Keeper::new(key_store);
     let (commands, link_commands) = mpsc::unbounded_channel();
     let running = shell::start(engine, clock, commands, keeper.clone())?;
@@ -154,13 +156,14 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         status,
         link_cancel.clone(),
     ));
+    let (status, counted) = (link_status.clone(), Arc::clone(&counters));
     let config = ApiConfig {
         me,
         inbox_mode: args.settings().inbox_mode,
         hosts: listener.hosts(),
         token: token(folder)?,
-        readiness: Arc::new(move || checks(&link_status.borrow(), self_seal)),
-        metrics: None,
+        readiness: Arc::new(move || checks(&status.borrow(), self_seal, &counted)),
+        metrics: Some(own_metrics(link_status, counters, reader.clone())),
         stopping: api_cancel.clone(),
     };
     let router = api::router(ApiState::new(running.handle.clone(), reader, config));
@@ -179,8 +182,26 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn checks(link: &LinkStatus, self_seal: bool) -> Checks {
-    Checks::new(link.connected, self_seal).because(link.last_fault.map(LinkFault::name))
+fn checks(link: &LinkStatus, self_seal: bool, counters: &Counters) -> Checks {
+    let bundle = counters.bundle_expires() > clock::unix();
+    Checks::new(link.connected, self_seal, bundle).because(link.last_fault.map(LinkFault::name))
+}
+
+/// What link and engine counted, for `GET /metrics`.
+fn own_metrics(
+    link: watch::Receiver<LinkStatus>,
+    counters: Arc<Counters>,
+    reader: Reader,
+) -> api::OwnMetrics {
+    Arc::new(move || {
+        let link = link.borrow().clone();
+        let observed = Observed {
+            link: &link,
+            engine: &counters,
+            outbox: reader.outbox_depth().ok(),
+        };
+        observed.render()
+    })
 }
 
 /// Copies of the secrets for the engine; the key store keeps its own until the process ends. Which

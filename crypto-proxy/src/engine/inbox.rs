@@ -7,7 +7,7 @@ use waxwire_shared::{
     wire::{Core, MessageBytes},
 };
 
-use super::{Effect, Engine, InboxMode, Notice, Reply};
+use super::{Count, Effect, Engine, InboxMode, Notice, Reply};
 use crate::{
     fault,
     model::{DeliveryId, Gap, MessageId, Refusal, Severity, UnixMs},
@@ -73,11 +73,15 @@ impl Engine {
             before,
         } = arrived;
         let Some(session) = self.session(peer, conversation, core, *before, now)? else {
+            self.count(Count::Receive("refused"));
+            self.count(Count::ReceiveRefused("clone"));
             return Ok(());
         };
         if self.is_known(peer, &session, core, signed, now)? {
+            self.count(Count::Receive("repeated"));
             return Ok(());
         }
+        self.count(Count::Receive("accepted"));
         self.store.add_void(session.session_row, &core.void)?;
         if core.message_type == SYSTEM {
             let reason = "the peer signed a message as a system event; it is shown as text";

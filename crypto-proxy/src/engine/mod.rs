@@ -14,6 +14,7 @@
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
+mod counters;
 mod event;
 mod groups;
 mod inbox;
@@ -42,6 +43,7 @@ use waxwire_shared::{
 };
 
 pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
+pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
     Now, Offer, RelayCall, Reply, RequestId, SendOutcome, SendToken,
@@ -67,6 +69,9 @@ pub struct Engine {
     views: HashMap<GroupId, Arc<GroupView>>,
     effects: Vec<Effect>,
     acks: BTreeMap<Queue, u64>,
+    /// Of the batch that is being handled.
+    counts: Vec<Count>,
+    counters: Arc<Counters>,
 }
 
 /// What may be lost at any moment.
@@ -132,7 +137,15 @@ impl Engine {
             views: HashMap::new(),
             effects: Vec::new(),
             acks: BTreeMap::new(),
+            counts: Vec::new(),
+            counters: Arc::default(),
         }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
     }
 
     /// Handles events in one transaction and gives out what has to be done once it has committed.
@@ -144,6 +157,7 @@ impl Engine {
         let mut requests = Vec::new();
         match self.transact(events, &mut requests, now) {
             Ok(()) => {
+                self.publish_counts();
                 let acks = std::mem::take(&mut self.acks);
                 if !acks.is_empty() {
                     let cursors = acks
@@ -327,6 +341,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         tracing::warn!(alert = kind, reason, "alert");
+        self.count(Count::Alert(severity, kind));
         if let Some(alert) = self
             .store
             .raise_alert(kind, severity, peer, conversation, reason, now)?
@@ -341,6 +356,7 @@ impl Engine {
         self.effects.clear();
         self.acks.clear();
         self.views.clear();
+        self.counts.clear();
         let lost = std::mem::take(&mut self.volatile);
         self.volatile.own_keys = own_keys::OwnKeys::after_failure(self.running, now);
         let waiters = lost.waiters.into_values().flatten().map(|waiter| waiter.request);

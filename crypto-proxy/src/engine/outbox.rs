@@ -6,7 +6,7 @@ use waxwire_shared::{
     ids::{Handle, Hash},
 };
 
-use super::{Effect, Engine, Notice, RelayCall, Reply, SendOutcome, SendToken, Waiter};
+use super::{Count, Effect, Engine, Notice, RelayCall, Reply, SendOutcome, SendToken, Waiter};
 use crate::{
     fault,
     model::{Refusal, Sent, Severity, Status, UnixMs},
@@ -86,6 +86,7 @@ impl Engine {
             return Ok(());
         };
         fault::point("send.answered");
+        self.count(Count::Send(outcome_name(&outcome)));
         match outcome {
             SendOutcome::Stored { hash, .. } if hash == row.hash => self.stored(&row, now),
             SendOutcome::Stored { hash, .. } => self.stored_otherwise(&row, &hash, now),
@@ -96,7 +97,11 @@ impl Engine {
                 self.group_refuses_epoch(&row, now)
             }
             SendOutcome::Refused(problem) => match verdict(&problem, &self.recipient(&row)?) {
-                Verdict::Final(refusal) => self.refused(&row, refusal),
+                Verdict::Final(refusal) => {
+                    let reason = problem.problem_type().map_or("other", ProblemType::name);
+                    self.count(Count::SendRefused(reason));
+                    self.refused(&row, refusal)
+                }
                 Verdict::Later => {
                     // Go back to it: whatever follows keeps its place behind it.
                     self.volatile.sent_up_to = self.volatile.sent_up_to.min(token - 1);
@@ -211,6 +216,7 @@ impl Engine {
             return Ok(());
         };
         self.store.remove_outbox(token)?;
+        self.count(Count::Send("given_up"));
         let Some(message_row) = row.message_row else {
             return Ok(());
         };
@@ -236,6 +242,15 @@ impl Engine {
 
     fn waiters(&mut self, token: SendToken) -> Vec<Waiter> {
         self.volatile.waiters.remove(&token).unwrap_or_default()
+    }
+}
+
+const fn outcome_name(outcome: &SendOutcome) -> &'static str {
+    match outcome {
+        SendOutcome::Stored { repeated: false, .. } => "stored",
+        SendOutcome::Stored { repeated: true, .. } => "repeated",
+        SendOutcome::Refused(_) => "refused",
+        SendOutcome::Unknown => "unknown",
     }
 }
 

@@ -150,6 +150,7 @@ impl Engine {
         own.next_beat = now + interval;
         self.store.put_running_time(self.running)?;
         self.erase_old_chains()?;
+        self.note_bundle_expiry(self.bundle_expires()?);
         self.tend_keys(now)
     }
 
@@ -204,10 +205,15 @@ impl Engine {
         }
     }
 
+    /// When the own bundle expires, Unix milliseconds; 0 if none is known.
+    fn bundle_expires(&self) -> Result<UnixMs, StateError> {
+        let bundle = self.store.own_bundle()?.as_deref().and_then(body);
+        Ok(bundle.map_or(0, |bundle| bundle.not_after))
+    }
+
     /// A bundle that is not known here is renewed, too.
     fn renewal_is_due(&self, now: UnixMs) -> Result<bool, StateError> {
-        let bundle = self.store.own_bundle()?.as_deref().and_then(body);
-        Ok(bundle.is_none_or(|bundle| bundle.not_after < now + RENEWAL))
+        Ok(self.bundle_expires()? < now + RENEWAL)
     }
 
     fn note_emptied(&mut self) {
@@ -357,6 +363,7 @@ impl Engine {
             return Ok(());
         };
         let (number, hash) = (bundle.number, sha256(&signed));
+        self.note_bundle_expiry(bundle.not_after);
         let rotated = key.number != self.account.key_number;
         self.account.bundle_hash = hash;
         self.account.key_number = key.number;

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Core, DirectHeader, Document as _, Envelope, Header, Lane, MessageBytes},
 };
 
-use super::{Effect, EncryptionKey, Engine, RelayCall};
+use super::{Count, Effect, EncryptionKey, Engine, RelayCall};
 use crate::{
     crypto::message::{self, OpenMessageError},
     json,
@@ -115,6 +115,8 @@ impl Engine {
             Ok(opened) => opened,
             Err(reject) => {
                 let (kind, reason) = reject.row();
+                self.count(Count::Receive("refused"));
+                self.count(Count::ReceiveRefused(kind));
                 if matches!(reject, Reject::UnknownKey | Reject::DoesNotOpen) {
                     self.report_unreadable(bytes, now)?;
                 }
@@ -131,11 +133,15 @@ impl Engine {
 
     fn receive(&mut self, peer: PeerRow, opened: Opened, now: UnixMs) -> Result<(), StateError> {
         if peer.pin == Pin::Blocked {
+            self.count(Count::Receive("blocked"));
             return Ok(());
         }
         match opened.body {
             Body::Content(core) => self.content(peer, &core, &opened.signed, now),
-            Body::Control(body) => self.control(&peer, &body, now),
+            Body::Control(body) => {
+                self.count(Count::Receive("control"));
+                self.control(&peer, &body, now)
+            }
         }
     }
 
@@ -150,9 +156,11 @@ impl Engine {
             .store
             .hold_envelope(handle, HeldReason::UnknownKey, bytes, now)?
         {
+            self.count(Count::Receive("held"));
             self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
             return Ok(());
         }
+        self.count(Count::Receive("dropped"));
         let reason = "too many messages of agents that cannot be looked up; one was dropped";
         self.alert("held_overflow", Severity::Warning, Some(handle), reason, now)
     }
@@ -172,6 +180,7 @@ impl Engine {
         let held = self
             .store
             .hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
+        self.count(Count::Receive(if held { "held" } else { "dropped" }));
         let reason = if held {
             "a message is signed by another identity than the known one of its handle; it is held"
         } else {

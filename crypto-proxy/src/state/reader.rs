@@ -107,6 +107,16 @@ impl Reader {
         self.created_at().map(drop)
     }
 
+    /// How many envelopes wait for the relay's answer.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn outbox_depth(&self) -> Result<u64, StateError> {
+        let db = self.db();
+        let count = db.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
+        Ok(from_sql(count))
+    }
+
     /// When the state folder was made.
     ///
     /// # Errors

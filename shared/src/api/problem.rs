@@ -102,6 +102,12 @@ impl ProblemType {
         }
     }
 
+    /// The name at the end of the URI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
     /// The URI in `type`.
     #[must_use]
     pub fn uri(self) -> String {

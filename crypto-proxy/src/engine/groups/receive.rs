@@ -15,6 +15,7 @@ use super::{Engine, GroupView};
 use crate::{
     crypto::message::{self, OpenMessageError},
     engine::{
+        Count,
         inbox::Arrived,
         receive::{Reject, is_well_formed},
     },
@@ -93,6 +94,8 @@ impl Engine {
 
     fn refuse_in_group(&mut self, row: &GroupRow, reject: Reject, now: UnixMs) -> Result<(), StateError> {
         let (kind, reason) = reject.row();
+        self.count(Count::Receive("refused"));
+        self.count(Count::ReceiveRefused(kind));
         self.group_alert(row, kind, Severity::Warning, reason, now)
     }
 
@@ -111,6 +114,9 @@ impl Engine {
         self.ask_log(row);
         if lacking == Lacking::Epoch {
             self.report_without_epoch(row, header, bytes, now)?;
+        }
+        if since == now {
+            self.count(Count::Receive(if held { "held" } else { "dropped" }));
         }
         if held {
             return Ok(());

@@ -220,3 +220,33 @@ fn messages_queued_while_the_link_is_down_go_out_in_order() {
     net.run();
     assert_eq!(net.nodes[1].inbound(), ["m0", "m1", "m2", "m3", "m4"]);
 }
+
+/// What is counted is what was committed, without names.
+#[test]
+fn outcomes_are_counted() {
+    use crate::engine::Count;
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.faults.push_back(Fault::Refuse(ProblemType::Backlogged));
+    net.send(0, "bob", "m2");
+    net.run();
+    let copy = net.stored[0].clone();
+    let mut broken = copy.clone();
+    *broken.2.last_mut().unwrap() ^= 1;
+    net.stored.extend([copy, broken]);
+    net.run();
+    let counted = |index: usize, count| {
+        let all = net.nodes[index].engine.counters().all();
+        all.into_iter()
+            .find(|(found, _)| *found == count)
+            .map_or(0, |(_, n)| n)
+    };
+    assert_eq!(counted(0, Count::Send("stored")), 1);
+    assert_eq!(counted(0, Count::Send("refused")), 1);
+    assert_eq!(counted(0, Count::SendRefused("backlogged")), 1);
+    assert_eq!(counted(1, Count::Receive("accepted")), 1);
+    assert_eq!(counted(1, Count::Receive("repeated")), 1);
+    assert_eq!(counted(1, Count::ReceiveRefused("envelope_does_not_open")), 1);
+    let alert = Count::Alert(crate::model::Severity::Warning, "envelope_does_not_open");
+    assert_eq!(counted(1, alert), 1);
+}
