@@ -351,12 +351,12 @@ mod tests {
     #[test]
     fn flag_wins_over_file_and_file_over_default() {
         let folder = TempDir::new().unwrap();
-        let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\n";
+        let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\ngroup_members = 0\n";
         let config = resolve(&folder, file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(config.listen, Listen::Tcp("127.0.0.1:2".to_owned()));
         assert_eq!(config.worker.to_string(), "7");
         assert_eq!(config.log_format, LogFormat::Json);
-        assert_eq!(config.limits.sockets, 3);
+        assert_eq!((config.limits.sockets, config.limits.group_members), (3, 0));
         assert_eq!(config.database, DatabaseUrl::Sqlite("waxwire-relay.db".into()));
         let config = resolve(&folder, "", &[]).unwrap();
         assert_eq!(config.listen, Listen::Tcp(DEFAULT_LISTEN.to_owned()));

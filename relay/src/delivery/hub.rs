@@ -303,3 +303,105 @@ fn deliver_frame(stored: &Stored) -> Bytes {
     };
     RelayFrame::Deliver(delivery).encode().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use waxwire_shared::ids::GroupId;
+
+    use super::*;
+    use crate::store::{GroupRecord, test_agent, test_group, test_queue};
+
+    fn stored(queue_no: QueueNo, queue: Queue, position: u64) -> Stored {
+        Stored {
+            queue_no,
+            queue,
+            position,
+            envelope_id: position,
+            stored_at: 0,
+            bytes: Bytes::from_static(b"object"),
+        }
+    }
+
+    fn id() -> GroupId {
+        GroupId::from_bytes([1; 32])
+    }
+
+    fn commit(position: u64, changes: &[(i64, MembershipChange)]) -> Appended {
+        let group = test_group(1);
+        let changes = changes
+            .iter()
+            .map(|(agent, change)| (test_agent(*agent), *change));
+        Appended {
+            commit: stored(group.log, Queue::Log(id()), position),
+            id: id(),
+            group,
+            leaves_length: 0,
+            message_head: 7,
+            changes: changes.collect(),
+        }
+    }
+
+    fn message(group: &GroupRecord, position: u64) -> Stored {
+        stored(group.messages, Queue::Group(id()), position)
+    }
+
+    fn pushed(socket: &Attached) -> Vec<(QueueNo, u64)> {
+        let pushes = socket.inbox().take().pushes;
+        pushes.iter().map(|push| (push.queue, push.position)).collect()
+    }
+
+    #[test]
+    fn socket_watches_a_group_from_the_joining_to_the_departure() {
+        use MembershipChange::{Departed, Joined};
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let group = test_group(1);
+        let socket = hub.attach_socket(test_agent(1), [test_queue(1)], 0).unwrap();
+        let other = hub.attach_socket(test_agent(2), [], 0).unwrap();
+        hub.stored(&[commit(1, &[])], &[message(&group, 7)]);
+        assert_eq!(pushed(&socket), []);
+        hub.stored(&[commit(2, &[(1, Joined)])], &[message(&group, 8)]);
+        assert_eq!(pushed(&socket), [(group.log, 2), (group.messages, 8)]);
+        hub.stored(
+            &[commit(3, &[(1, Departed)]), commit(4, &[])],
+            &[message(&group, 9)],
+        );
+        assert_eq!(pushed(&socket), [(group.log, 3)]);
+        // Whoever leaves and joins in one commit misses nothing.
+        hub.stored(&[commit(5, &[(1, Joined)])], &[]);
+        hub.stored(
+            &[commit(6, &[(1, Departed), (1, Joined)])],
+            &[message(&group, 10)],
+        );
+        assert_eq!(
+            pushed(&socket),
+            [(group.log, 5), (group.log, 6), (group.messages, 10)]
+        );
+        assert_eq!(pushed(&other), []);
+        drop((socket, other));
+        let tables = hub.tables();
+        assert!(tables.queues.is_empty() && tables.agents.is_empty());
+    }
+
+    #[test]
+    fn news_says_from_where_and_up_to_where() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let socket = hub.attach_socket(test_agent(1), [], 0).unwrap();
+        let at = |log| Bounds { messages: 7, log };
+        hub.stored(&[commit(2, &[(1, MembershipChange::Joined)])], &[]);
+        let news = socket.inbox().take().news[0];
+        assert_eq!((news.begin, news.end), (Some(at(1)), None));
+        hub.stored(&[commit(3, &[(1, MembershipChange::Departed)])], &[]);
+        let news = socket.inbox().take().news[0];
+        assert_eq!((news.begin, news.end), (None, Some(at(3))));
+    }
+
+    #[test]
+    fn queue_that_is_watched_twice_is_pushed_once() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let group = test_group(1);
+        let socket = hub.attach_socket(test_agent(1), [group.messages], 0).unwrap();
+        socket.watch([group.messages, group.messages]);
+        hub.stored(&[], &[message(&group, 1)]);
+        assert_eq!(pushed(&socket), [(group.messages, 1)]);
+    }
+}
