@@ -9,10 +9,10 @@ use crate::{
     engine::{Command, Notice, Reply},
     model::{
         Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity, Invitation,
-        LocalConversation, Message, MessageId, Refusal,
+        LocalConversation, Message, MessageId, Refusal, UnixMs,
     },
     shell::EngineHandle,
-    state::{HistoryRange, InboxFilter, InboxPage, Reader, StateError},
+    state::{HistoryRange, InboxFilter, InboxPage, Reader, StateError, Stuck},
 };
 
 /// The state cannot be read; the reason is in the log.
@@ -67,8 +67,8 @@ pub(crate) trait Backend: Send + Sync {
     fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable>;
     /// See [`Reader::alerts`].
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable>;
-    /// See [`Reader::health`].
-    fn health(&self) -> Result<(), Unreadable>;
+    /// See [`Reader::stuck_since`].
+    fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable>;
 }
 
 /// The running engine and its state.
@@ -140,7 +140,7 @@ impl Backend for Live {
         Ok(self.reader.alerts(after, limit)?)
     }
 
-    fn health(&self) -> Result<(), Unreadable> {
-        Ok(self.reader.health()?)
+    fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable> {
+        Ok(self.reader.stuck_since(since)?)
     }
 }

@@ -13,6 +13,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
+use crate::state::Stuck;
+
+/// After how many milliseconds something that does not go on counts as stuck.
+pub(super) const STUCK_AFTER_MS: u64 = 60_000;
 
 /// Asks the rest of the program what the API cannot know. Called on a thread that may block, for
 /// every `GET /readyz` and `GET /metrics`, so it has to be cheap.
@@ -29,6 +33,10 @@ pub struct Checks {
     pub self_seal: bool,
     /// Senders may use this agent's bundle: it has not expired.
     pub bundle: bool,
+    /// No replacement of a group's key is stuck; filled in by the API.
+    pub rotation: bool,
+    /// No message of a group waits for a key or commit; filled in by the API.
+    pub readable: bool,
     /// Why the link is down.
     #[serde(skip)]
     link_fault: Option<&'static str>,
@@ -43,6 +51,8 @@ impl Checks {
             store: false,
             self_seal: self_seal_ok,
             bundle: bundle_valid,
+            rotation: false,
+            readable: false,
             link_fault: None,
         }
     }
@@ -53,16 +63,24 @@ impl Checks {
         Self { link_fault, ..self }
     }
 
-    pub(super) const fn and_store(self, store: bool) -> Self {
-        Self { store, ..self }
+    /// What the state says; nothing if it cannot be read.
+    pub(super) fn and_state(self, stuck: Option<Stuck>) -> Self {
+        Self {
+            store: stuck.is_some(),
+            rotation: stuck.is_some_and(|stuck| !stuck.rotation),
+            readable: stuck.is_some_and(|stuck| !stuck.messages),
+            ..self
+        }
     }
 
-    pub(super) const fn named(self) -> [(&'static str, bool); 4] {
+    pub(super) const fn named(self) -> [(&'static str, bool); 6] {
         [
             ("relay", self.relay),
             ("store", self.store),
             ("self_seal", self.self_seal),
             ("bundle", self.bundle),
+            ("rotation", self.rotation),
+            ("readable", self.readable),
         ]
     }
 }
@@ -99,7 +117,8 @@ pub(super) async fn healthz() -> Json<HealthBody> {
     Json(HealthBody { status: "ok" })
 }
 
-/// The proxy can do its work: linked to the relay, store open, a self-seal opens, its bundle is valid.
+/// The proxy can do its work: linked to the relay, store open, a self-seal opens, its bundle is valid, every
+/// group is readable.
 #[utoipa::path(
     get,
     path = "/readyz",

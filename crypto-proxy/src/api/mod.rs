@@ -162,8 +162,9 @@ impl ApiState {
 
     async fn checks(&self) -> Checks {
         let readiness = Arc::clone(&self.0.config.readiness);
+        let since = clock::unix().saturating_sub(health::STUCK_AFTER_MS);
         let checks = self
-            .read(move |backend| Ok(readiness().and_store(backend.health().is_ok())))
+            .read(move |backend| Ok(readiness().and_state(backend.stuck_since(since).ok())))
             .await;
         checks.unwrap_or_default()
     }

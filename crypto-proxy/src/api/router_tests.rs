@@ -11,6 +11,7 @@ use crate::{
         testing::{Api, HOST, TOKEN, message},
     },
     model::Refusal,
+    state::Stuck,
 };
 
 #[tokio::test]
@@ -238,7 +239,9 @@ async fn health_needs_no_token_and_readiness_tells_each_check() {
     };
     assert_eq!(api.send(open("/healthz")).await.json(), json!({ "status": "ok" }));
     let answer = api.send(open("/readyz")).await;
-    let all = json!({ "ready": true, "checks": { "relay": true, "store": true, "self_seal": true, "bundle": true } });
+    let all = json!({ "ready": true, "checks": {
+        "relay": true, "store": true, "self_seal": true, "bundle": true, "rotation": true, "readable": true
+    } });
     assert_eq!((answer.status, answer.json()), (200, all));
     for (checks, name) in [
         (Checks::new(false, true, true), "relay"),
@@ -255,6 +258,15 @@ async fn health_needs_no_token_and_readiness_tells_each_check() {
         assert_eq!(answer.header("retry-after"), "1");
     }
     *api.ready.lock().unwrap() = Checks::new(true, true, true);
+    for (rotation, messages, name) in [(true, false, "rotation"), (false, true, "readable")] {
+        *api.backend.stuck.lock().unwrap() = Stuck { rotation, messages };
+        let answer = api.send(open("/readyz")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["checks"][name]),
+            (503, &json!(false))
+        );
+    }
+    *api.backend.stuck.lock().unwrap() = Stuck::default();
     api.backend.breaks();
     let answer = api.send(open("/readyz")).await;
     assert_eq!(

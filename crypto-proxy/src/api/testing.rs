@@ -27,8 +27,9 @@ use crate::{
     model::{
         AddOutcome, Added, Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
         Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, Refusal, SendRequest, Sent,
+        UnixMs,
     },
-    state::{HistoryRange, InboxFilter, InboxPage, Since},
+    state::{HistoryRange, InboxFilter, InboxPage, Since, Stuck},
 };
 
 pub(super) const TOKEN: &str = "wx_0123456789abcdefghijABCDEFGHIJ-_0123456789a";
@@ -46,6 +47,7 @@ pub(super) struct Fake {
     pub(super) invitations: Mutex<Vec<Invitation>>,
     pub(super) requests: Mutex<Vec<ContactRequest>>,
     pub(super) alerts: Mutex<Vec<Alert>>,
+    pub(super) stuck: Mutex<Stuck>,
     pub(super) filters: Mutex<Vec<InboxFilter>>,
     pub(super) ranges: Mutex<Vec<(HistoryRange, usize)>>,
     pub(super) notices: broadcast::Sender<Notice>,
@@ -66,6 +68,7 @@ impl Fake {
             invitations: Mutex::default(),
             requests: Mutex::default(),
             alerts: Mutex::default(),
+            stuck: Mutex::default(),
             filters: Mutex::default(),
             ranges: Mutex::default(),
             notices: broadcast::channel(4).0,
@@ -131,7 +134,7 @@ impl Fake {
         }
     }
 
-    fn read<'a, T>(&self, of: &'a Mutex<Vec<T>>) -> Result<MutexGuard<'a, Vec<T>>, Unreadable> {
+    fn read<'a, T>(&self, of: &'a Mutex<T>) -> Result<MutexGuard<'a, T>, Unreadable> {
         if self.broken.load(Ordering::Relaxed) {
             Err(Unreadable)
         } else {
@@ -332,8 +335,8 @@ impl Backend for Fake {
             .collect())
     }
 
-    fn health(&self) -> Result<(), Unreadable> {
-        self.read(&self.messages).map(drop)
+    fn stuck_since(&self, _since: UnixMs) -> Result<Stuck, Unreadable> {
+        self.read(&self.stuck).map(|stuck| *stuck)
     }
 }
 

@@ -280,6 +280,12 @@ impl Engine {
         &mut self.account.encryption_keys
     }
 
+    /// Head of a group's log, for tests.
+    #[cfg(test)]
+    pub(crate) fn group_head(&self, group: &GroupId) -> Option<waxwire_shared::ids::Hash> {
+        self.views.get(group).map(|view| view.roster.head())
+    }
+
     /// The own session, for tests.
     #[cfg(test)]
     pub(crate) const fn own_session(&self) -> waxwire_shared::ids::SessionId {

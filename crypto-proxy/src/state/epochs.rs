@@ -132,12 +132,20 @@ impl Store {
         epoch: u64,
         position: u64,
         leaf_index: u32,
+        now: UnixMs,
     ) -> Result<(), StateError> {
         self.db
             .prepare_cached(
-                "INSERT INTO epoch(group_row, epoch, position, leaf_index, state) VALUES (?1, ?2, ?3, ?4, 1)",
+                "INSERT INTO epoch(group_row, epoch, position, leaf_index, state, noted_at) \
+                 VALUES (?1, ?2, ?3, ?4, 1, ?5)",
             )?
-            .execute(params![group_row, to_sql(epoch), to_sql(position), leaf_index])?;
+            .execute(params![
+                group_row,
+                to_sql(epoch),
+                to_sql(position),
+                leaf_index,
+                to_sql(now),
+            ])?;
         Ok(())
     }
 

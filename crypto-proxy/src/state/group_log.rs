@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::ids::Hash;
 
 use super::{StateError, Store, from_sql, to_sql};
+use crate::model::UnixMs;
 
 /// The own commit on its way into a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +82,24 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn put_pending_commit(&self, row: i64, pending: &PendingCommit) -> Result<(), StateError> {
+    pub fn put_pending_commit(
+        &self,
+        row: i64,
+        pending: &PendingCommit,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         self.db
             .prepare_cached(
-                "INSERT INTO grp_pending(group_row, hash, position, signed, leaves) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO grp_pending(group_row, hash, position, signed, leaves, made_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 row,
                 pending.hash.as_bytes(),
                 to_sql(pending.position),
                 pending.signed,
-                pending.leaves
+                pending.leaves,
+                to_sql(now)
             ])?;
         Ok(())
     }

@@ -43,7 +43,7 @@ pub use messages::{Direction, GapOf, Hold, MessageRow, NewMessage, SYSTEM};
 pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
 pub use queues::{HeldEnvelope, HeldReason};
-pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since};
+pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since, Stuck};
 pub use repair::{MissingOf, OwnEnvelope};
 pub use seal::ColumnKeys;
 pub use views::StoredEvent;

@@ -72,6 +72,15 @@ pub struct InboxPage {
     pub total: u64,
 }
 
+/// What does not go on in groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stuck {
+    /// An own commit is not in its log, or an epoch has no key.
+    pub rotation: bool,
+    /// Messages cannot be read.
+    pub messages: bool,
+}
+
 /// Reads what is visible; cheap to clone. Calls block for the time of a query.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -99,12 +108,24 @@ impl Reader {
         })
     }
 
-    /// Whether the database answers.
+    /// What has been stuck in groups since before a time.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn health(&self) -> Result<(), StateError> {
-        self.created_at().map(drop)
+    pub fn stuck_since(&self, since: UnixMs) -> Result<Stuck, StateError> {
+        let db = self.db();
+        let mut statement = db.prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM grp_pending WHERE made_at < ?1) \
+             OR EXISTS(SELECT 1 FROM epoch e JOIN grp g USING (group_row) WHERE g.standing = 2 \
+             AND e.noted_at < ?1 AND (e.state = 1 OR e.state = 3 AND e.epoch = g.epoch)), \
+             EXISTS(SELECT 1 FROM grp_held WHERE held_at < ?1)",
+        )?;
+        Ok(statement.query_row([to_sql(since)], |row| {
+            Ok(Stuck {
+                rotation: row.get(0)?,
+                messages: row.get(1)?,
+            })
+        })?)
     }
 
     /// How many envelopes wait for the relay's answer.

@@ -219,7 +219,8 @@ CREATE TABLE grp_pending(
   hash      BLOB    NOT NULL,
   position  INTEGER NOT NULL,
   signed    BLOB    NOT NULL,
-  leaves    BLOB    NOT NULL
+  leaves    BLOB    NOT NULL,
+  made_at   INTEGER NOT NULL
 );
 
 -- Epochs that have, had or should have a leaf for this agent.
@@ -230,6 +231,7 @@ CREATE TABLE epoch(
   position   INTEGER NOT NULL,              -- of its commit
   leaf_index INTEGER NOT NULL,
   state      INTEGER NOT NULL,              -- 1 leaf wanted, 2 adopted, 3 no usable leaf, 4 erased
+  noted_at   INTEGER NOT NULL,
   sealed_own INTEGER NOT NULL DEFAULT 0,    -- own ciphertexts
   opened     INTEGER NOT NULL DEFAULT 0,    -- those of others
   adopted_at INTEGER,                       -- Unix milliseconds

@@ -61,7 +61,7 @@ impl Engine {
         };
         let commit = self.sign_commit(Some(row.group_id), &plan, suite, changes, rekey, now);
         self.task(&row.group_id).lookups.clear();
-        self.put_on_its_way(row, plan.position, commit, leaves)?;
+        self.put_on_its_way(row, plan.position, commit, leaves, now)?;
         Ok(Committed::Waiting)
     }
 
@@ -109,6 +109,7 @@ impl Engine {
         position: u64,
         signed: Vec<u8>,
         leaves: Vec<u8>,
+        now: UnixMs,
     ) -> Result<(), StateError> {
         let pending = PendingCommit {
             hash: sha256(&signed),
@@ -116,7 +117,7 @@ impl Engine {
             signed,
             leaves,
         };
-        self.store.put_pending_commit(row.group_row, &pending)?;
+        self.store.put_pending_commit(row.group_row, &pending, now)?;
         fault::point("commit.before_commit");
         self.drive_append(row)
     }

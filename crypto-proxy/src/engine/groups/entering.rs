@@ -158,7 +158,7 @@ impl Engine {
             goal: Goal::Founded(invitees.iter().map(|peer| peer.handle.clone()).collect()),
             until: founding.until,
         });
-        self.put_on_its_way(&row, 0, signed, leaves)
+        self.put_on_its_way(&row, 0, signed, leaves, now)
     }
 
     /// The group stands once its first epoch is adopted and everybody is invited.

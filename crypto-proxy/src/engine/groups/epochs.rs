@@ -40,7 +40,8 @@ impl Engine {
             return Ok(());
         };
         let position = commit.body().position;
-        self.store.insert_epoch(row.group_row, epoch, position, index)?;
+        self.store
+            .insert_epoch(row.group_row, epoch, position, index, now)?;
         let proof = leaves.and_then(|leaves| group::own_leaf(leaves, index));
         match (proof, self.store.epoch(row.group_row, epoch)?) {
             (Some(proof), Some(wanted)) => self.adopt(row, &wanted, &proof, now),

@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
-const ALICE: usize = 0;
+pub(super) const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
+pub(super) const ALICE: usize = 0;
 const BOB: usize = 1;
 const CAROL: usize = 2;
 
@@ -40,7 +40,7 @@ impl Net {
     }
 
     /// Everybody gets everything that is there.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..4 {
             self.run();
         }
@@ -72,7 +72,7 @@ impl Net {
     }
 
     /// A group of the first `count` agents, all of whom have joined.
-    fn group_of(count: usize) -> (Self, LocalConversation) {
+    pub(super) fn group_of(count: usize) -> (Self, LocalConversation) {
         let mut net = net(count);
         let group = net.found(ALICE, &NAMES[1..count]).id;
         for index in 1..count {
@@ -81,7 +81,12 @@ impl Net {
         (net, group)
     }
 
-    fn say(&mut self, index: usize, group: LocalConversation, text: &str) -> Result<Message, Refusal> {
+    pub(super) fn say(
+        &mut self,
+        index: usize,
+        group: LocalConversation,
+        text: &str,
+    ) -> Result<Message, Refusal> {
         let id = self.say_later(index, group, text);
         self.settle();
         match self.answer(index, id).cloned() {
@@ -91,7 +96,7 @@ impl Net {
         }
     }
 
-    fn say_later(&mut self, index: usize, group: LocalConversation, text: &str) -> u64 {
+    pub(super) fn say_later(&mut self, index: usize, group: LocalConversation, text: &str) -> u64 {
         let request = SendRequest {
             to: Destination::Conversation(group),
             client_msg_id: text.into(),
@@ -105,7 +110,7 @@ impl Net {
     }
 
     /// What an agent has read of others, without events.
-    fn heard(&self, index: usize) -> Vec<String> {
+    pub(super) fn heard(&self, index: usize) -> Vec<String> {
         let messages = self.nodes[index].shown.iter();
         messages
             .filter(|message| !message.own && message.message_type != "system")
@@ -126,7 +131,7 @@ impl Net {
             .collect()
     }
 
-    fn only_group(&self) -> GroupId {
+    pub(super) fn only_group(&self) -> GroupId {
         *self.groups.groups.keys().next().unwrap()
     }
 
