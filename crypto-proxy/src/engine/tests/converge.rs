@@ -148,7 +148,7 @@ impl World {
             assert!(held.roster.hard_debt().is_none(), "a debt is left");
             (held.roster.head(), held.log.len() as u64)
         };
-        for index in 0..AGENTS {
+        for (index, name) in NAMES.iter().enumerate().take(AGENTS) {
             let store = self.net.nodes[index].engine.store();
             let row = store.group(&self.id).unwrap().unwrap();
             let in_group = members.contains(&index);
@@ -156,11 +156,11 @@ impl World {
                 row.standing == Standing::Member,
                 in_group,
                 "{} stands wrong",
-                NAMES[index]
+                name
             );
             assert!(store.pending_commit(row.group_row).unwrap().is_none());
             if in_group {
-                assert_eq!(row.length, length, "{} is behind", NAMES[index]);
+                assert_eq!(row.length, length, "{} is behind", name);
                 let view = self.net.nodes[index].engine.group_head(&self.id);
                 assert_eq!(view, Some(head));
             }
