@@ -15,6 +15,9 @@ pub use groups::*;
 /// Unix time in milliseconds.
 pub type UnixMs = u64;
 
+/// Names an envelope that was given to the link: a row of the outbox.
+pub type SendToken = u64;
+
 /// Text that is no id of the local API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the local API")]
@@ -250,6 +253,8 @@ pub struct Message {
     pub read_at: Option<UnixMs>,
     /// When it loses its meaning.
     pub expires_at: Option<UnixMs>,
+    /// When it became visible here; an own one when the relay had it.
+    pub visible_at: Option<UnixMs>,
     /// The delivery that carries it, for inbound ones.
     pub delivery: Option<DeliveryId>,
     /// What was verified.
@@ -265,6 +270,29 @@ pub struct MessageGroup {
     pub name: Option<String>,
     /// Members now.
     pub members: u64,
+}
+
+/// How long an own message may be at the relay without a receipt until that is shown.
+const UNCONFIRMED_AFTER_MS: u64 = 7 * 24 * 3_600 * 1_000;
+
+impl Message {
+    /// Whether it had lost its meaning before the agent got it, or has by now if it did not.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMs) -> bool {
+        let got = self.delivered_at.unwrap_or(now);
+        !self.own && self.expires_at.is_some_and(|expires| expires <= got)
+    }
+
+    /// Whether the recipient should have confirmed it long ago: it is lost, or withheld, or its
+    /// recipient is away. Members of groups confirm nothing.
+    #[must_use]
+    pub fn is_unconfirmed(&self, now: UnixMs) -> bool {
+        let direct = self.conversation.kind == ConversationKind::Direct;
+        let stored = self
+            .visible_at
+            .filter(|_| self.own && direct && self.status == Status::Stored);
+        stored.is_some_and(|at| now.saturating_sub(at) >= UNCONFIRMED_AFTER_MS)
+    }
 }
 
 /// A conversation in the agent's list.

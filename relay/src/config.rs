@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
+    io::Read as _,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -161,6 +163,14 @@ pub enum ConfigError {
     /// The master key is too short.
     #[error("the master key needs at least {MASTER_KEY_MIN} characters")]
     MasterKey,
+    /// Others may read or change the master key.
+    #[error("permissions {mode:03o} of {} are too open for a master key, at most 600 is accepted", path.display())]
+    Permissions {
+        /// Its file.
+        path: PathBuf,
+        /// The file's permission bits.
+        mode: u32,
+    },
     /// The public URL.
     #[error("the public URL must begin with http:// or https://")]
     PublicUrl,
@@ -325,8 +335,25 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     })
 }
 
+/// Reads the master key from a file that nobody else may read or change: whoever has it may suspend
+/// agents and make invites.
 fn read_master_key(path: &Path) -> Result<MasterKey, ConfigError> {
-    MasterKey::new(&Zeroizing::new(read(path)?))
+    let failed = |source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    // The permissions of the opened file, whatever happens to its name.
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(ConfigError::Permissions {
+            path: path.to_path_buf(),
+            mode,
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    MasterKey::new(&text)
 }
 
 #[cfg(test)]
@@ -427,9 +454,19 @@ mod tests {
         ));
         let key = folder.path().join("key");
         std::fs::write(&key, "short\n").unwrap();
-        let key = key.to_str().unwrap();
+        let set_mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&key, permissions).unwrap();
+        };
+        let name = key.to_str().unwrap();
+        for mode in [0o644, 0o640, 0o602, 0o601] {
+            set_mode(mode);
+            let error = refused(&["--master-key-file", name]);
+            assert!(matches!(error, ConfigError::Permissions { mode: found, .. } if found == mode));
+        }
+        set_mode(0o600);
         assert!(matches!(
-            refused(&["--master-key-file", key]),
+            refused(&["--master-key-file", name]),
             ConfigError::MasterKey
         ));
         assert!(matches!(

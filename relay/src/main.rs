@@ -82,7 +82,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     print_line(&format!("listening on {address}"))?;
     tracing::info!(%fingerprint, relay = %format!("{join}#{fingerprint}"), "ready");
     if let Some(bound) = server.metrics_bound() {
-        tracing::info!(?bound, "metrics");
+        tracing::info!(%bound, "metrics");
     }
     server.run().await;
     Ok(())

@@ -12,8 +12,8 @@ CIPHERS = {
     "x25519-dalek",
 }
 
-# Package -> what must not be in its tree of normal dependencies, however deep. The crate `chacha20` is not in the
-# list: alone, it is the generator inside `rand`.
+# Package -> what must not be in its tree of normal dependencies, however deep. `rand_chacha` is not in the list: alone,
+# it is the generator inside `rand`.
 FORBIDDEN = {
     "waxwire-relay": CIPHERS,
     "waxwire-shared": CIPHERS,

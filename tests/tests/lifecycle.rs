@@ -1,6 +1,6 @@
 //! Starting, stopping, refusing to start: both programs as an operator meets them.
 
-use std::{process::Command, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use waxwire_tests::{
@@ -112,6 +112,9 @@ fn bad_configuration_of_the_relay_is_refused() {
         let limit = file("limit.toml", "[limits]\nno_such_limit = 1\n")?;
         let broken = file("broken.toml", "listen = \n")?;
         let short = file("master", "too short")?;
+        let open = file("open-master", &"long enough ".repeat(4))?;
+        std::fs::set_permissions(&short, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o640))?;
         let database = format!("sqlite://{}", world.folder().join("x.db").display());
         let cases: &[(&[&str], &str)] = &[
             (&["--config", &unknown], "unknown.toml"),
@@ -123,6 +126,7 @@ fn bad_configuration_of_the_relay_is_refused() {
             (&["--tls-cert", &short], "--tls-key"),
             (&["--tls-cert", &short, "--tls-key", &short], "TLS"),
             (&["--master-key-file", &short], "32"),
+            (&["--master-key-file", &open], "permissions 640"),
             (&["--public-url", "ftp://relay"], "http"),
             (&["--listen", "127.0.0.1:1"], "127.0.0.1:1"),
         ];
@@ -156,7 +160,8 @@ fn bad_configuration_of_the_relay_is_refused() {
     });
 }
 
-/// interfaces.md: SIGTERM drains and exits 0 within ten seconds, whoever is connected.
+/// docs/operations/running.md, Stopping: SIGTERM ends what is in flight and exits 0 within ten seconds,
+/// whoever is connected.
 #[test]
 fn both_programs_end_in_order_while_in_use() {
     scenario(async |world| {

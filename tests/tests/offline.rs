@@ -100,7 +100,8 @@ fn unsettled_messages_survive_the_recipients_crash() {
     });
 }
 
-/// interfaces.md: 503 with `queued: true` goes on by itself, and its id asks for the outcome.
+/// docs/operations/running.md, Watching: 503 with `queued: true` goes on by itself, and its id asks for
+/// the outcome.
 #[test]
 fn send_while_the_relay_is_down_is_queued_and_stored_later_once() {
     scenario(async |world| {
@@ -390,6 +391,37 @@ fn malformed_frames_end_the_socket_and_nothing_is_lost() {
             alice.get("/v1/inbox/unread-count").await?.expect(200)?,
             json!({ "unread": 0 })
         );
+        Ok(())
+    });
+}
+
+/// A message that has lost its meaning by the time it arrives is delivered, and marked.
+#[test]
+fn message_that_arrives_after_its_time_is_marked_expired() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        pair.bob.kill()?;
+        for (id, expires_at) in [
+            ("short", "2026-01-01T00:00:00Z"),
+            ("long", "2099-01-01T00:00:00Z"),
+        ] {
+            let mut body = waxwire_tests::text_to("bob", id, "kept for bob");
+            body["expires_at"] = expires_at.into();
+            alice.send(&body).await?.expect(201)?;
+        }
+        pair.bob.start().await?;
+        let messages = bob.take_all(2, ANSWER).await?;
+        let marked: Vec<_> = messages
+            .iter()
+            .map(|message| {
+                (
+                    message.client_msg_id.as_str(),
+                    message.rest.get("expired").cloned(),
+                )
+            })
+            .collect();
+        assert_eq!(marked, [("short", Some(true.into())), ("long", None)]);
         Ok(())
     });
 }

@@ -39,8 +39,9 @@ pub(super) struct SendBody {
     /// The caller's idempotency key: the same one again answers 200 with the first message.
     #[schema(min_length = 1, max_length = 128)]
     client_msg_id: String,
-    /// An object with at least one of `text` (at most 10,000 Unicode scalar values), `data` (an
-    /// object) and `attachment_id`; at most 48 KiB as compact JSON. A bare string means `{"text": ...}`.
+    /// An object with at least one of `text` (at most 10,000 Unicode scalar values) and `data` (an
+    /// object); at most 48 KiB as compact JSON. A bare string means `{"text": ...}`. There are no
+    /// attachments yet: `attachment_id` is refused.
     content: Value,
     /// An object of at most 4,096 bytes as compact JSON.
     metadata: Option<Value>,
@@ -204,7 +205,8 @@ fn check_content(content: &str) -> Result<(), ApiError> {
         let (right, expected) = match name.as_ref() {
             "text" => (value.starts_with('"'), "not a string"),
             "data" => (value.starts_with('{'), "not an object"),
-            "attachment_id" => (value.starts_with('"'), "not a string"),
+            // Taken again with attachments themselves: a reader could not fetch it.
+            "attachment_id" => (false, "attachments are not in this version"),
             _ => continue,
         };
         // The SDKs leave fields out, other clients write null.
@@ -222,10 +224,7 @@ fn check_content(content: &str) -> Result<(), ApiError> {
     if known {
         Ok(())
     } else {
-        Err(ApiError::invalid(
-            &["content"],
-            "at least one of text, data and attachment_id",
-        ))
+        Err(ApiError::invalid(&["content"], "at least one of text and data"))
     }
 }
 

@@ -145,6 +145,10 @@ async fn send_refuses_wrong_fields_by_name() {
             json!({ "content": { "attachment_id": {} } }),
             vec!["content", "attachment_id"],
         ),
+        (
+            json!({ "content": { "text": "a", "attachment_id": "att_1" } }),
+            vec!["content", "attachment_id"],
+        ),
         (json!({ "metadata": "a" }), vec!["metadata"]),
         (json!({ "metadata": [] }), vec!["metadata"]),
         (json!({ "reply_to": "1" }), vec!["reply_to"]),

@@ -46,7 +46,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
 #[openapi(
     info(
         title = "Waxwire proxy, local API",
-        description = "Plaintext REST on localhost for the agent beside the proxy. End-to-end encryption, verification and key rotation happen behind it.",
+        description = "Plaintext REST on localhost for the agent beside the proxy. End-to-end encryption, verification and the replacement of keys happen behind it.",
     ),
     tags(
         (name = "messages", description = "Send and read messages"),

@@ -81,6 +81,7 @@ pub(super) fn message(number: u8) -> Message {
         delivered_at: None,
         read_at: None,
         expires_at: None,
+        visible_at: None,
         delivery: Some(DeliveryId {
             store: [9; 8],
             position: u64::from(number),

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::timestamp;
 use crate::{
+    clock,
     json::{self, Members},
     model::{ConversationKind, LocalConversation, Message, Security, Status, Trust},
     state::SYSTEM,
@@ -55,6 +56,13 @@ pub(crate) struct MessageBody {
     read_at: Option<String>,
     /// When it loses its meaning.
     expires_at: Option<String>,
+    /// That was before this agent got it, or is past while it has not. Absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    expired: bool,
+    /// An own message that the relay has had for a week and its recipient has not confirmed. Absent if
+    /// not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unconfirmed: bool,
     /// What was verified.
     security: SecurityBody,
     /// How it came here; null for what the proxy itself tells.
@@ -144,6 +152,7 @@ impl MessageBody {
             .into_iter()
             .find(|known| *known == message.message_type);
         let content = object(&message.content, "content");
+        let now = clock::unix();
         Self {
             id: message.id.to_string(),
             conversation_id: message.conversation.to_string(),
@@ -161,6 +170,8 @@ impl MessageBody {
             delivered_at: message.delivered_at.map(timestamp::display),
             read_at: message.read_at.map(timestamp::display),
             expires_at: message.expires_at.map(timestamp::display),
+            expired: message.is_expired(now),
+            unconfirmed: message.is_unconfirmed(now),
             security: security(&message.security),
             encryption_metadata: encryption(message),
             delivery_id: None,

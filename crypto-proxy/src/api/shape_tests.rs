@@ -90,3 +90,63 @@ fn system_message_was_sealed_by_nobody() {
     assert_eq!(body["encryption_metadata"], Value::Null);
     assert_eq!(body["content"]["data"]["event"], "member_left");
 }
+
+#[test]
+fn message_that_came_too_late_is_marked_expired() {
+    const NOW: u64 = 1_795_369_148_000;
+    let expired = |expires_at, delivered_at, own| {
+        let message = Message {
+            expires_at,
+            delivered_at,
+            own,
+            ..message(1)
+        };
+        message.is_expired(NOW)
+    };
+    assert!(!expired(None, None, false));
+    assert!(expired(Some(NOW), None, false));
+    assert!(!expired(Some(NOW + 1), None, false));
+    // Got in time, and read again later.
+    assert!(!expired(Some(NOW - 5), Some(NOW - 6), false));
+    assert!(expired(Some(NOW - 5), Some(NOW - 4), false));
+    assert!(!expired(Some(NOW - 5), None, true));
+    let long_ago = Message {
+        expires_at: Some(1),
+        ..message(1)
+    };
+    assert_eq!(body(&long_ago)["expired"], true);
+    assert_eq!(body(&message(1)).get("expired"), None);
+}
+
+#[test]
+fn own_message_without_a_receipt_for_a_week_is_marked_unconfirmed() {
+    const STORED: u64 = 1_795_369_148_000;
+    const WEEK: u64 = 7 * 24 * 3_600 * 1_000;
+    let own = Message {
+        own: true,
+        status: Status::Stored,
+        visible_at: Some(STORED),
+        ..message(1)
+    };
+    assert!(!own.is_unconfirmed(STORED + WEEK - 1));
+    assert!(own.is_unconfirmed(STORED + WEEK));
+    let after_a_week = |message: Message| message.is_unconfirmed(STORED + WEEK);
+    assert!(!after_a_week(Message {
+        status: Status::Delivered,
+        ..own.clone()
+    }));
+    assert!(!after_a_week(Message {
+        own: false,
+        ..own.clone()
+    }));
+    assert!(!after_a_week(Message {
+        conversation: group_id(1),
+        ..own.clone()
+    }));
+    let forgotten = Message {
+        visible_at: Some(1),
+        ..own
+    };
+    assert_eq!(body(&forgotten)["unconfirmed"], true);
+    assert_eq!(body(&message(1)).get("unconfirmed"), None);
+}

@@ -11,13 +11,11 @@ use waxwire_shared::{
 use super::EncryptionKey;
 use crate::model::{
     Added, DeliveryId, Group, HistoryShare, Invitation, InviteId, LocalConversation, MessageId, NewGroup,
-    Peer, ProfileChange, Refusal, SendRequest, Sent, TrustDecision, UnixMs,
+    Peer, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs,
 };
 
 /// Names a request of the agent until it is answered.
 pub type RequestId = u64;
-/// Names an envelope that was given to the link: a row of the outbox.
-pub type SendToken = u64;
 
 /// Now, by the machine's clock; the engine asks nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

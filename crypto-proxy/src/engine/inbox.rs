@@ -1,5 +1,5 @@
 //! A verified message gets its place: numbering by its author, local number, settlement
-//! (docs/protocol.md, 5; the rules on holes are those of docs/delivery).
+//! (docs/protocol.md, 5.4 and 5.7).
 
 use waxwire_shared::{
     api::frames::{Cursor, Queue},

@@ -46,13 +46,13 @@ pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
 pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
-    Now, Offer, RelayCall, Reply, RequestId, SendOutcome, SendToken,
+    Now, Offer, RelayCall, Reply, RequestId, SendOutcome,
 };
 pub use own_keys::{BundleDraft, sign_bundle};
 
 use crate::{
     engine::groups::{Founding, GroupView, Task},
-    model::{LocalConversation, Refusal, Severity, UnixMs},
+    model::{LocalConversation, Refusal, SendToken, Severity, UnixMs},
     state::{StateError, Store},
 };
 

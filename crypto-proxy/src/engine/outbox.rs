@@ -6,10 +6,10 @@ use waxwire_shared::{
     ids::{Handle, Hash},
 };
 
-use super::{Count, Effect, Engine, Notice, RelayCall, Reply, SendOutcome, SendToken, Waiter};
+use super::{Count, Effect, Engine, Notice, RelayCall, Reply, SendOutcome, Waiter};
 use crate::{
     fault,
-    model::{Refusal, Sent, Severity, Status, UnixMs},
+    model::{Refusal, SendToken, Sent, Severity, Status, UnixMs},
     state::{MessageRow, OutboxRow, StateError},
 };
 

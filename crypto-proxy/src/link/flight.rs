@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::engine::SendToken;
+use crate::model::SendToken;
 
 /// Most sends without an answer on the wire.
 const SENDS: usize = 1_024;

@@ -41,7 +41,10 @@ pub use self::{
     status::{LinkFault, LinkStatus},
     url::{RelayUrl, RelayUrlError},
 };
-use crate::engine::{LinkEvent, RelayCall, SendToken};
+use crate::{
+    engine::{LinkEvent, RelayCall},
+    model::SendToken,
+};
 
 /// What the engine wants of the link.
 #[derive(Debug)]

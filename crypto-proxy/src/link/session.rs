@@ -34,7 +34,10 @@ use super::{
     socket::{Heard, STEP, Socket, fault_of, heard},
     status::LinkFault,
 };
-use crate::engine::{LinkEvent, RelayCall, SendOutcome, SendToken};
+use crate::{
+    engine::{LinkEvent, RelayCall, SendOutcome},
+    model::SendToken,
+};
 
 /// How far apart frames with acks are: what comes in between shares the next one.
 const ACKS: Duration = Duration::from_millis(5);

@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 use waxwire_shared::{ids::Hash, wire::NRange};
 
 use super::{StateError, Store, from_sql, to_sql};
-use crate::{engine::SendToken, model::UnixMs};
+use crate::model::{SendToken, UnixMs};
 
 /// An envelope that waits for the relay's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

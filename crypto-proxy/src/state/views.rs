@@ -58,7 +58,7 @@ impl StoredEvent {
 pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m.status, m.broadcast, \
      m.gap_after, m.gap_missing, m.delivered_at, m.read_at, m.sealed, c.local, c.kind, p.trust, p.changed, \
      p.identity, m.form, m.epoch, m.late, gb.handle, g.members, g.group_row, g.sealed, m.message_id, \
-     m.created_at \
+     m.created_at, m.visible_at \
      FROM message m JOIN conversation c USING (conversation_id) LEFT JOIN peer p ON p.peer_id = m.peer_id \
      LEFT JOIN peer gb ON gb.peer_id = m.granted_by LEFT JOIN grp g ON g.conversation_id = m.conversation_id";
 
@@ -115,6 +115,7 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
         delivered_at: row.get::<_, Option<i64>>(8)?.map(from_sql),
         read_at: row.get::<_, Option<i64>>(9)?.map(from_sql),
         expires_at: said.expires_at,
+        visible_at: row.get::<_, Option<i64>>(25)?.map(from_sql),
         delivery: delivery.map(|position| DeliveryId {
             store: tag,
             position: from_sql(position),

@@ -1,7 +1,7 @@
 //! Listening and accepting.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
@@ -25,6 +25,15 @@ pub enum Bound {
     Tcp(SocketAddr),
     /// The socket file.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl Bound {

@@ -50,7 +50,7 @@ fn first_contact_arrives_verified_and_settles() {
     });
 }
 
-/// delivery.md, Numbers: own sends take numbers, and nobody waits for them.
+/// docs/proxy-api.md: own sends take local numbers, and nobody waits for them.
 #[test]
 fn alternate_turns_do_not_stall() {
     scenario(async |world| {

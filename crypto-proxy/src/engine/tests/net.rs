@@ -25,9 +25,9 @@ use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
         Account, AppendOutcome, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent,
-        LookupError, Notice, Now, RelayCall, Reply, SendOutcome, SendToken, Settings,
+        LookupError, Notice, Now, RelayCall, Reply, SendOutcome, Settings,
     },
-    model::{Alert, Destination, Invitation, Message, Refusal, SendRequest},
+    model::{Alert, Destination, Invitation, Message, Refusal, SendRequest, SendToken},
     state::{ColumnKeys, Store},
 };
 

@@ -22,7 +22,8 @@ use self::fake::{API_KEY, FakeRelay, Peer, relay_id};
 use super::{Client, Credentials, LinkCommand, LinkConfig, LinkStatus, run};
 use crate::{
     credential::ApiKey,
-    engine::{LinkEvent, SendOutcome, SendToken},
+    engine::{LinkEvent, SendOutcome},
+    model::SendToken,
 };
 
 /// A running link between a fake relay and a test in the role of the engine.
