@@ -77,6 +77,9 @@ impl Engine {
             self.count(Count::ReceiveRefused("clone"));
             return Ok(());
         };
+        // What was granted from the past and comes by itself now has its place already.
+        self.store
+            .adopt_granted(&Core::message_id(&signed.core).into(), peer.peer_id, *epoch)?;
         if self.is_known(peer, &session, core, signed, now)? {
             self.count(Count::Receive("repeated"));
             return Ok(());
@@ -143,13 +146,13 @@ impl Engine {
             let reason = "the peer began to number anew, as after a restore";
             self.alert("session_reset", Severity::Info, Some(&peer.handle), reason, now)?;
         }
-        let mut session =
-            self.store
-                .insert_session(conversation_id, peer.peer_id, &core.session, core.incarnation)?;
-        if before > 0 {
-            (session.contiguous, session.reported) = (before, before);
-            self.put_session(&session)?;
-        }
+        let session = self.store.insert_session(
+            conversation_id,
+            peer.peer_id,
+            &core.session,
+            core.incarnation,
+            before,
+        )?;
         Ok(Some(session))
     }
 
@@ -172,7 +175,7 @@ impl Engine {
         )?;
         let Some(known) = known else {
             let withdrawn = self.store.void_end(session.session_row, core.n)?.is_some();
-            return Ok(core.n <= session.contiguous && !withdrawn);
+            return Ok(core.n <= session.contiguous && core.n > session.before && !withdrawn);
         };
         if known.core_hash != sha256(&signed.core) {
             let reason = "the peer signed two messages with one number; the second was refused";

@@ -32,7 +32,7 @@ mod trust;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -69,6 +69,10 @@ pub struct Engine {
     views: HashMap<GroupId, Arc<GroupView>>,
     effects: Vec<Effect>,
     acks: BTreeMap<Queue, u64>,
+    /// How many events are still handled one at a time.
+    careful: u32,
+    /// Objects of the relay that cannot be handled.
+    poison: HashSet<Cursor>,
     /// Of the batch that is being handled.
     counts: Vec<Count>,
     counters: Arc<Counters>,
@@ -90,6 +94,8 @@ struct Volatile {
     tasks: HashMap<GroupId, Task>,
     founding: Vec<Founding>,
     repair: repair::Repair,
+    /// Groups whose outbox has become shorter: somebody may wait to leave.
+    outbox_moved: BTreeSet<i64>,
 }
 
 /// A request that waits for the outcome of a send.
@@ -117,6 +123,25 @@ struct Asking {
     until: UnixMs,
 }
 
+/// How many events are handled one at a time after one could not be.
+const CAREFUL: u32 = 2_048;
+
+/// A batch of which nothing has happened.
+struct Failed {
+    error: StateError,
+    /// Who waits for an answer to it.
+    requests: Vec<RequestId>,
+    /// Its first event, if that is an object of the relay.
+    delivered: Option<Cursor>,
+}
+
+fn request_of(event: &Event) -> Option<RequestId> {
+    match event {
+        Event::Command(id, _) => Some(*id),
+        _ => None,
+    }
+}
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Engine")
@@ -137,6 +162,8 @@ impl Engine {
             views: HashMap::new(),
             effects: Vec::new(),
             acks: BTreeMap::new(),
+            careful: 0,
+            poison: HashSet::new(),
             counts: Vec::new(),
             counters: Arc::default(),
         }
@@ -152,49 +179,87 @@ impl Engine {
     ///
     /// If the state cannot be written, nothing of the batch has happened: every request that waits
     /// is refused and the link starts over from what was acknowledged.
+    ///
+    /// Should an object of the relay be what cannot be written, however often it comes, it is found by
+    /// handling events one at a time for a while, and passed over with an alert: nothing blocks a queue.
     pub fn handle_batch(&mut self, events: impl Iterator<Item = Event>, now: Now) -> Vec<Effect> {
         self.running = now.running;
-        let mut requests = Vec::new();
-        match self.transact(events, &mut requests, now) {
-            Ok(()) => {
-                self.publish_counts();
-                let acks = std::mem::take(&mut self.acks);
-                if !acks.is_empty() {
-                    let cursors = acks
-                        .into_iter()
-                        .map(|(queue, position)| Cursor { queue, position });
-                    self.effects.push(Effect::Ack(cursors.collect()));
+        if self.careful == 0 {
+            return match self.transact(events.collect(), now) {
+                Ok(effects) => effects,
+                Err(failed) => self.failed(failed, now),
+            };
+        }
+        let mut effects = Vec::new();
+        let mut events = events.peekable();
+        while let Some(event) = events.next() {
+            self.careful = self.careful.saturating_sub(1);
+            match self.transact(vec![event], now) {
+                Ok(done) => effects.extend(done),
+                Err(mut failed) => {
+                    failed
+                        .requests
+                        .extend(events.filter_map(|event| request_of(&event)));
+                    effects.extend(self.failed(failed, now));
+                    break;
                 }
-                std::mem::take(&mut self.effects)
-            }
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the state cannot be written"
-                );
-                self.store.rollback();
-                self.start_over(requests, now.unix)
             }
         }
+        effects
     }
 
-    fn transact(
-        &mut self,
-        events: impl Iterator<Item = Event>,
-        requests: &mut Vec<RequestId>,
-        now: Now,
-    ) -> Result<(), StateError> {
-        // All ids first: a request must be answered even if an event before it fails.
-        let events: Vec<Event> = events
-            .inspect(|event| {
-                if let Event::Command(id, _) = event {
-                    requests.push(*id);
-                }
-            })
-            .collect();
+    fn failed(&mut self, failed: Failed, now: Now) -> Vec<Effect> {
+        let Failed {
+            error,
+            requests,
+            delivered,
+        } = failed;
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the state cannot be written"
+        );
+        self.store.rollback();
+        if !error.is_of_the_database() {
+            if self.careful > 0 {
+                self.poison.extend(delivered);
+            }
+            self.careful = CAREFUL;
+        }
+        self.start_over(requests, now.unix)
+    }
+
+    fn transact(&mut self, events: Vec<Event>, now: Now) -> Result<Vec<Effect>, Failed> {
+        // Beforehand: a request must be answered even if an event before it fails.
+        let requests = events.iter().filter_map(request_of).collect();
+        let delivered = match events.first() {
+            Some(Event::Link(LinkEvent::Delivered { cursor, .. })) => Some(*cursor),
+            _ => None,
+        };
+        let handled = self.handle_all(events, now).map_err(|error| Failed {
+            error,
+            requests,
+            delivered,
+        });
+        handled?;
+        self.publish_counts();
+        let acks = std::mem::take(&mut self.acks);
+        if !acks.is_empty() {
+            let cursors = acks
+                .into_iter()
+                .map(|(queue, position)| Cursor { queue, position });
+            self.effects.push(Effect::Ack(cursors.collect()));
+        }
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    fn handle_all(&mut self, events: Vec<Event>, now: Now) -> Result<(), StateError> {
         self.store.begin()?;
         for event in events {
             self.handle(event, now.unix)?;
+        }
+        for group_row in std::mem::take(&mut self.volatile.outbox_moved) {
+            let group = self.store.group_by_row(group_row)?.group_id;
+            self.advance(&group, now.unix)?;
         }
         self.beat(now.unix)?;
         self.pump()?;

@@ -135,6 +135,7 @@ impl Engine {
 
     fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
         self.store.remove_outbox(row.token)?;
+        self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
             return Ok(());
         };
@@ -200,6 +201,7 @@ impl Engine {
     /// Refused for good: the message is erased, its number withdrawn, its id free.
     pub(super) fn refused(&mut self, row: &OutboxRow, refusal: Refusal) -> Result<(), StateError> {
         self.store.remove_outbox(row.token)?;
+        self.volatile.outbox_moved.extend(row.group_row);
         if let Some(message_row) = row.message_row {
             self.erase(&self.store.message_by_row(message_row)?, None)?;
         }
@@ -216,6 +218,7 @@ impl Engine {
             return Ok(());
         };
         self.store.remove_outbox(token)?;
+        self.volatile.outbox_moved.extend(row.group_row);
         self.count(Count::Send("given_up"));
         let Some(message_row) = row.message_row else {
             return Ok(());

@@ -17,6 +17,8 @@ use crate::{
     state::{HeldReason, PeerRow, Pin, StateError},
 };
 
+/// No honest author comes anywhere near it, and it can be stored and counted on from.
+const NUMBER_MAX: u64 = 1 << 62;
 /// A known peer is not looked up more often than this because of what strangers sign.
 const LOOKUP_AGAIN_MS: u64 = 60_000;
 
@@ -82,7 +84,12 @@ impl Engine {
     /// An object of one of the own queues.
     pub(super) fn delivered(&mut self, cursor: Cursor, object: &[u8], now: UnixMs) -> Result<(), StateError> {
         if cursor.position > self.store.cursor(&cursor.queue)? {
+            let passed_over = self.poison.contains(&cursor);
             match cursor.queue {
+                _ if passed_over => {
+                    let reason = "an object of the relay cannot be handled; it was passed over, see the log";
+                    self.alert("poison", Severity::Critical, None, reason, now)?;
+                }
                 Queue::Mail => self.envelope(Lane::Mail, object, now)?,
                 Queue::Control => self.envelope(Lane::Control, object, now)?,
                 Queue::Group(group) => self.pushed_group_envelope(&group, object, now)?,
@@ -246,7 +253,8 @@ pub(super) fn is_well_formed(core: &Core) -> bool {
     let object = |bytes: &[u8], max: usize| {
         bytes.len() <= max && json::compact(bytes).is_ok_and(|text| text.starts_with('{'))
     };
-    object(&core.content, limits::CONTENT)
+    core.n <= NUMBER_MAX
+        && object(&core.content, limits::CONTENT)
         && core
             .metadata
             .as_ref()

@@ -449,7 +449,20 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes out what waits in a group for a commit, or for the key of an epoch; oldest first.
+    /// Whether the key of an earlier epoch is on its way since no longer than `since`: messages under
+    /// later ones wait for it, so that each author is read in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn wants_before(&self, group_row: i64, epoch: u64, since: UnixMs) -> Result<bool, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT 1 FROM epoch WHERE group_row = ?1 AND state = 1 AND epoch < ?2 AND noted_at > ?3 LIMIT 1",
+        )?;
+        Ok(statement.exists([group_row, to_sql(epoch), to_sql(since)])?)
+    }
+
+    /// Takes out what waits in a group for a commit, or what waits for epochs that are adopted now;
+    /// oldest first.
     ///
     /// # Errors
     /// [`StateError`].
@@ -457,14 +470,13 @@ impl Store {
         &self,
         group_row: i64,
         lacking: Lacking,
-        epoch: Option<u64>,
     ) -> Result<Vec<HeldGroupEnvelope>, StateError> {
-        let epoch = epoch.map(to_sql);
-        let condition = "group_row = ?1 AND reason = ?2 AND (?3 IS NULL OR epoch = ?3)";
+        let condition = "group_row = ?1 AND reason = ?2 AND (?2 = 1 OR EXISTS(SELECT 1 FROM epoch e \
+                         WHERE e.group_row = ?1 AND e.epoch = grp_held.epoch AND e.state != 1 AND e.state != 3))";
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT held_id, held_at, envelope FROM grp_held WHERE {condition} ORDER BY held_id"
         ))?;
-        let rows = statement.query_map(params![group_row, lacking.number(), epoch], |row| {
+        let rows = statement.query_map([group_row, lacking.number()], |row| {
             Ok(HeldGroupEnvelope {
                 held_id: row.get(0)?,
                 held_at: from_sql(row.get(1)?),
@@ -474,7 +486,7 @@ impl Store {
         let held: Vec<_> = rows.collect::<Result<_, _>>()?;
         self.db
             .prepare_cached(&format!("DELETE FROM grp_held WHERE {condition}"))?
-            .execute(params![group_row, lacking.number(), epoch])?;
+            .execute([group_row, lacking.number()])?;
         Ok(held)
     }
 

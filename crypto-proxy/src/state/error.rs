@@ -42,3 +42,29 @@ pub enum StateError {
     #[error("the state database does not belong to this key store")]
     Foreign,
 }
+
+impl StateError {
+    /// Whether the database as a whole does not take writes now, whatever is written.
+    #[must_use]
+    pub fn is_of_the_database(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => matches!(
+                failure.code,
+                Code::DatabaseBusy
+                    | Code::DatabaseLocked
+                    | Code::OutOfMemory
+                    | Code::ReadOnly
+                    | Code::PermissionDenied
+                    | Code::SystemIoFailure
+                    | Code::DatabaseCorrupt
+                    | Code::DiskFull
+                    | Code::CannotOpen
+                    | Code::FileLockingProtocolFailed
+                    | Code::NotADatabase
+            ),
+            Self::Database(_) | Self::Damaged { .. } => false,
+            _ => true,
+        }
+    }
+}

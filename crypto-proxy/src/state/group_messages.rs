@@ -98,6 +98,21 @@ impl Store {
         Ok((made == 1).then_some(row))
     }
 
+    /// A granted message has come from its author itself: it takes its place in the author's numbering.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn adopt_granted(&self, id: &MessageId, author: i64, epoch: Option<u64>) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "UPDATE message SET peer_id = ?2, granted_by = NULL, epoch = ?3, \
+                 era = (SELECT era FROM conversation c WHERE c.conversation_id = message.conversation_id) \
+                 WHERE message_id = ?1 AND granted_by IS NOT NULL",
+            )?
+            .execute(params![id.0, author, epoch.map(to_sql)])?;
+        Ok(())
+    }
+
     /// Replaces context and signature of a message that was sealed again; its core stays.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub struct SessionRow {
     pub contiguous_hash: Option<Hash>,
     /// Highest number that became visible.
     pub reported: u64,
+    /// Up to here nothing is owed: this agent could not read the group then.
+    pub before: u64,
 }
 
 /// What [`Store::put_session`] changes.
@@ -41,7 +43,7 @@ pub struct SessionUpdate {
 }
 
 const SELECT: &str = "SELECT session_row, conversation_id, peer_id, session, incarnation, contiguous, \
-                      contiguous_hash, reported FROM inbound_session";
+                      contiguous_hash, reported, before FROM inbound_session";
 
 fn session_row(row: &Row<'_>) -> Result<SessionRow, rusqlite::Error> {
     let hash: Option<[u8; 32]> = row.get(6)?;
@@ -54,6 +56,7 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow, rusqlite::Error> {
         contiguous: from_sql(row.get(5)?),
         contiguous_hash: hash.map(Hash::from_bytes),
         reported: from_sql(row.get(7)?),
+        before: from_sql(row.get(8)?),
     })
 }
 
@@ -99,7 +102,7 @@ impl Store {
         Ok(highest.map(from_sql))
     }
 
-    /// Begins a session.
+    /// Begins a session of which nothing is owed up to `before`.
     ///
     /// # Errors
     /// [`StateError`].
@@ -109,16 +112,18 @@ impl Store {
         peer_id: i64,
         session: &SessionId,
         incarnation: u64,
+        before: u64,
     ) -> Result<SessionRow, StateError> {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO inbound_session(conversation_id, peer_id, session, incarnation, contiguous, \
-             reported) VALUES (?1, ?2, ?3, ?4, 0, 0)",
+             reported, before) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?5)",
         )?;
         let session_row = statement.insert(params![
             conversation_id,
             peer_id,
             session.as_bytes(),
-            to_sql(incarnation)
+            to_sql(incarnation),
+            to_sql(before)
         ])?;
         Ok(SessionRow {
             session_row,
@@ -126,9 +131,10 @@ impl Store {
             peer_id,
             session: *session,
             incarnation,
-            contiguous: 0,
+            contiguous: before,
             contiguous_hash: None,
-            reported: 0,
+            reported: before,
+            before,
         })
     }
 

@@ -30,6 +30,8 @@ pub struct InvitationRow {
 
 /// Most invites that wait.
 const INVITATIONS: i64 = 1_000;
+/// Most invites of one inviter that wait.
+const INVITATIONS_OF_PEER: i64 = 100;
 
 impl Store {
     /// Keeps an invite; false if it is known or too many wait.
@@ -42,11 +44,14 @@ impl Store {
         new: &InvitationRow,
         position: u64,
     ) -> Result<bool, StateError> {
-        let (next, waiting): (i64, i64) = self
+        let (next, waiting, of_peer): (i64, i64, i64) = self
             .db
-            .prepare_cached("SELECT coalesce(max(invite_row), 0) + 1, count(*) FROM invitation")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if waiting >= INVITATIONS {
+            .prepare_cached(
+                "SELECT coalesce(max(invite_row), 0) + 1, count(*), count(*) FILTER (WHERE peer_id = ?1) \
+                 FROM invitation",
+            )?
+            .query_row([new.peer_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if waiting >= INVITATIONS || of_peer >= INVITATIONS_OF_PEER {
             return Ok(false);
         }
         let sealed = self

@@ -157,6 +157,12 @@ impl Store {
         }
     }
 
+    /// Damages the state, for tests.
+    #[cfg(test)]
+    pub(crate) fn execute(&self, sql: &str) {
+        self.db.execute_batch(sql).unwrap();
+    }
+
     /// The random name of this store in delivery ids.
     #[must_use]
     pub const fn tag(&self) -> [u8; 8] {

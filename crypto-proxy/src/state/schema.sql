@@ -119,6 +119,7 @@ CREATE TABLE inbound_session(
   contiguous      INTEGER NOT NULL,      -- everything up to here arrived or was withdrawn
   contiguous_hash BLOB,                  -- hash of the core with that number; NULL if withdrawn
   reported        INTEGER NOT NULL,      -- highest number that became visible
+  before          INTEGER NOT NULL DEFAULT 0, -- up to here nothing is owed: this agent could not read then
   receipt_due     INTEGER NOT NULL DEFAULT 0, -- a state that the peer does not know yet
   UNIQUE(conversation_id, peer_id, session)
 );

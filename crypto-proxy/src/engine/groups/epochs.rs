@@ -127,7 +127,7 @@ impl Engine {
                 self.store
                     .close_epochs(row.group_row, view.roster.epoch(), self.running)?;
                 fault::point("epoch.before_commit");
-                self.release_group_held(row, Lacking::Epoch, Some(wanted.epoch), now)
+                self.release_group_held(row, Lacking::Epoch, now)
             }
             Err(AdoptError::Proof) => self.leaf_of_relay(row, now),
             Err(AdoptError::Empty(_) | AdoptError::KeyErased { .. }) => {

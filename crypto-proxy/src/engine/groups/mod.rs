@@ -41,7 +41,7 @@ use waxwire_shared::{
 use super::{Engine, RequestId};
 use crate::{
     model::{HistoryShare, InviteId, NewGroup, ProfileChange, SendRequest, UnixMs},
-    state::{GroupRow, StateError},
+    state::{GroupRow, Lacking, StateError},
 };
 
 /// Milliseconds until the relay is asked again after it did not answer.
@@ -123,6 +123,8 @@ pub(super) struct Task {
     again_at: Option<UnixMs>,
     /// When this agent pays for a rekey that is due, unless somebody else does.
     pay_at: Option<UnixMs>,
+    /// When messages that waited for earlier epochs are read without them.
+    release_at: Option<UnixMs>,
     /// Who became admin when this agent left.
     promoted: Option<Handle>,
     /// The relay says that the epoch of queued messages is closed: they have to be sealed again.
@@ -214,6 +216,12 @@ impl Engine {
         let groups: Vec<GroupId> = self.volatile.tasks.keys().copied().collect();
         for group in groups {
             self.expire_goals(&group, now);
+            if self.task(&group).release_at.is_some_and(|at| at <= now) {
+                self.task(&group).release_at = None;
+                if let Some(row) = self.store.group(&group)? {
+                    self.release_group_held(&row, Lacking::Epoch, now)?;
+                }
+            }
             let task = self.task(&group);
             let due = task.again_at.is_some_and(|at| at <= now) || task.pay_at.is_some_and(|at| at <= now);
             if task.again_at.is_some_and(|at| at <= now) {
@@ -235,7 +243,10 @@ impl Engine {
         let tasks = self.volatile.tasks.values();
         let times = tasks.flat_map(|task| {
             let goals = task.goals.iter().map(|goal| goal.until);
-            goals.chain(task.again_at).chain(task.pay_at)
+            goals
+                .chain(task.again_at)
+                .chain(task.pay_at)
+                .chain(task.release_at)
         });
         let founding = self.volatile.founding.iter().map(|founding| founding.until);
         let head = self.unknown_head_deadline();

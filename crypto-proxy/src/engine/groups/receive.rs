@@ -27,6 +27,9 @@ use crate::{
 /// How long the relay may take to show a commit that a message cites.
 const HEAD_WITHIN_MS: u64 = 60_000;
 
+/// How long messages wait for the keys of earlier epochs.
+const TURN_MS: u64 = 5_000;
+
 /// A group message that opened under its author's chain and whose signature and audience hold.
 struct Opened {
     header: GroupHeader,
@@ -82,6 +85,9 @@ impl Engine {
             return Ok(());
         };
         match self.open_in_group(row, &view, bytes)? {
+            Seen::Opened(opened) if self.waits_its_turn(row, opened.header.epoch, now)? => {
+                self.hold(row, &opened.header, Lacking::Epoch, bytes, since, now)
+            }
             Seen::Opened(opened) => match view.history.position_of(&opened.header.roster_head) {
                 Some(position) => self.admit(row, &view, *opened, position, bytes, now),
                 None => self.hold(row, &opened.header, Lacking::Head, bytes, since, now),
@@ -90,6 +96,18 @@ impl Engine {
             Seen::Refused(reject) => self.refuse_in_group(row, reject, now),
             Seen::Ignored => Ok(()),
         }
+    }
+
+    /// Whether the key of an earlier epoch is on its way, as after an absence: what is read now would
+    /// be read before what came before it. It is not waited for long, for epochs do not need one
+    /// another.
+    fn waits_its_turn(&mut self, row: &GroupRow, epoch: u64, now: UnixMs) -> Result<bool, StateError> {
+        let since = now.saturating_sub(TURN_MS);
+        let waits = self.store.wants_before(row.group_row, epoch, since)?;
+        if waits {
+            self.task(&row.group_id).release_at.get_or_insert(now + TURN_MS);
+        }
+        Ok(waits)
     }
 
     fn refuse_in_group(&mut self, row: &GroupRow, reject: Reject, now: UnixMs) -> Result<(), StateError> {
@@ -380,10 +398,9 @@ impl Engine {
         &mut self,
         row: &GroupRow,
         lacking: Lacking,
-        epoch: Option<u64>,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        for held in self.store.take_group_held(row.group_row, lacking, epoch)? {
+        for held in self.store.take_group_held(row.group_row, lacking)? {
             let HeldGroupEnvelope {
                 held_at, envelope, ..
             } = held;
@@ -399,7 +416,7 @@ impl Engine {
         if row.standing != Standing::Member {
             return Ok(());
         }
-        self.release_group_held(&row, Lacking::Head, None, now)?;
+        self.release_group_held(&row, Lacking::Head, now)?;
         if row.stop == Some(Stop::Withheld) && !self.store.waits_for_head(row.group_row)? {
             self.store.put_stop(row.group_row, None)?;
         }

@@ -556,3 +556,64 @@ fn group_message_that_the_relay_drops_for_one_member_is_sent_again_by_its_author
     assert_eq!(net.heard(BOB), ["one", "three", "two"]);
     assert_eq!(net.heard(CAROL), ["one", "two", "three"]);
 }
+
+#[test]
+fn object_that_cannot_be_handled_is_passed_over_and_blocks_nothing() {
+    let (mut net, group) = Net::group_of(3);
+    net.nodes[BOB].may_fail = true;
+    // Bob's state is damaged where alice's next message needs it.
+    let agent: String = net.nodes[ALICE]
+        .agent_id
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let damage = format!("UPDATE chain SET sealed = x'00' WHERE agent = x'{agent}'");
+    net.nodes[BOB].engine.store().execute(&damage);
+    net.say(ALICE, group, "poison").unwrap();
+    net.say(CAROL, group, "cure").unwrap();
+    for _ in 0..3 {
+        net.settle();
+    }
+    assert!(net.nodes[BOB].alerted("poison"));
+    assert_eq!(net.heard(BOB), ["cure"]);
+    assert_eq!(net.heard(CAROL), ["poison"]);
+}
+
+#[test]
+fn granted_message_that_comes_by_itself_takes_its_place() {
+    let (mut net, group) = Net::group_of(3);
+    // Bob has not got it yet when carol grants it to him.
+    net.disconnect(BOB);
+    net.say(ALICE, group, "once").unwrap();
+    net.connect(BOB);
+    net.settle();
+    let id = net.only_group();
+    let store = net.nodes[CAROL].engine.store();
+    let row = store.group(&id).unwrap().unwrap();
+    let items = store.signed_after(row.conversation_id, 0, 10).unwrap();
+    let joined = net.groups.groups[&id].log.iter().find(|commit| {
+        let commit =
+            waxwire_shared::sign::Verified::<Commit>::from_bytes(commit, |commit| &commit.signer).unwrap();
+        *commit.signer() == *net.nodes[BOB].keys().0.public()
+    });
+    let grant = waxwire_shared::wire::HistoryGrant {
+        group: id,
+        part: 0,
+        parts: 1,
+        items,
+        joined: sha256(joined.unwrap()),
+    };
+    // A peer that bob knows: they have written to one another.
+    net.send(CAROL, "bob", "hello");
+    net.settle();
+    net.control(
+        CAROL,
+        "bob",
+        waxwire_shared::wire::Kind::HistoryGrant,
+        grant.encode(),
+    );
+    net.settle();
+    net.say(ALICE, group, "twice").unwrap();
+    assert_eq!(net.heard(BOB), ["once", "hello", "twice"]);
+}
