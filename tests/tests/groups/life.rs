@@ -145,6 +145,17 @@ fn last_admin_hands_over_by_leaving() {
     });
 }
 
+/// A leave waits for what is under way, and goes on once that is stored.
+#[test]
+fn founder_may_leave_at_once() {
+    scenario(async |world| {
+        let trio = Trio::gather(world).await?;
+        let promoted = trio.alice.leave(&trio.group.id).await?;
+        assert_eq!(promoted.as_deref(), Some("bob"));
+        Ok(())
+    });
+}
+
 #[test]
 fn ended_group_tells_who_ended_it() {
     scenario(async |world| {

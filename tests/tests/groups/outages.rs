@@ -7,6 +7,32 @@ use waxwire_tests::{eventually, scenario, unique};
 
 use crate::Trio;
 
+/// A member that was away reads all of it, over every change of the key.
+#[test]
+fn member_that_was_away_catches_up() {
+    scenario(async |world| {
+        let mut trio = Trio::gather(world).await?;
+        let id = trio.group.id.clone();
+        trio.proxies[2].terminate().await?;
+        let mut said = Vec::new();
+        for turn in 0..4 {
+            let who = if turn % 2 == 0 { &trio.alice } else { &trio.bob };
+            said.push(trio.says(who, &[&trio.alice, &trio.bob]).await?);
+            trio.alice.rekey(&id).await?;
+        }
+        trio.proxies[2].start().await?;
+        trio.carol.until_ready().await?;
+        for text in &said {
+            trio.carol.until_text(&id, text).await?;
+        }
+        assert_eq!(trio.carol.texts_in(&id).await?, said);
+        trio.says(&trio.carol, &trio.agents()).await?;
+        let alerts = trio.carol.alerts().await?;
+        ensure!(alerts.is_empty(), "carol has alerts: {alerts:?}");
+        Ok(())
+    });
+}
+
 /// docs/protocol.md, 6.6: the leaver and the only one who could pay are gone; the next sender pays.
 #[test]
 fn next_sender_pays_for_a_leave() {
