@@ -187,7 +187,7 @@ impl Engine {
         if self.careful == 0 {
             return match self.transact(events.collect(), now) {
                 Ok(effects) => effects,
-                Err(failed) => self.failed(failed, now),
+                Err(failed) => self.failed(*failed, now),
             };
         }
         let mut effects = Vec::new();
@@ -200,7 +200,7 @@ impl Engine {
                     failed
                         .requests
                         .extend(events.filter_map(|event| request_of(&event)));
-                    effects.extend(self.failed(failed, now));
+                    effects.extend(self.failed(*failed, now));
                     break;
                 }
             }
@@ -228,19 +228,20 @@ impl Engine {
         self.start_over(requests, now.unix)
     }
 
-    fn transact(&mut self, events: Vec<Event>, now: Now) -> Result<Vec<Effect>, Failed> {
+    fn transact(&mut self, events: Vec<Event>, now: Now) -> Result<Vec<Effect>, Box<Failed>> {
         // Beforehand: a request must be answered even if an event before it fails.
         let requests = events.iter().filter_map(request_of).collect();
         let delivered = match events.first() {
             Some(Event::Link(LinkEvent::Delivered { cursor, .. })) => Some(*cursor),
             _ => None,
         };
-        let handled = self.handle_all(events, now).map_err(|error| Failed {
-            error,
-            requests,
-            delivered,
-        });
-        handled?;
+        if let Err(error) = self.handle_all(events, now) {
+            return Err(Box::new(Failed {
+                error,
+                requests,
+                delivered,
+            }));
+        }
         self.publish_counts();
         let acks = std::mem::take(&mut self.acks);
         if !acks.is_empty() {
