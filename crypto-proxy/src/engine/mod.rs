@@ -3,7 +3,7 @@
 //! The engine owns the state and the keys, and is told time, randomness and what the network did.
 //! A batch of events is handled inside one transaction; its effects are given out only after the
 //! commit. What it keeps in memory can be lost at any moment: requests that wait, what is in
-//! flight. docs/protocol.md, 4 and 5; the flows are named in each module.
+//! flight. docs/protocol.md, 4 to 9; the flows are named in each module.
 //!
 //! - `send`: an agent's message becomes an envelope in the outbox
 //! - `outbox`: envelopes go to the link, outcomes come back

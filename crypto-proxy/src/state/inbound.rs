@@ -89,7 +89,7 @@ impl Store {
         Ok(statement.query_row([row], session_row)?)
     }
 
-    /// The highest incarnation that a peer has shown in any conversation.
+    /// The highest incarnation that a peer has shown in a conversation.
     ///
     /// # Errors
     /// [`StateError`].

@@ -218,7 +218,7 @@ impl Store {
         Ok(())
     }
 
-    /// Peers that may have sent something that does not open: pinned, accepted, latest first.
+    /// Peers that may have sent something that does not open: pinned, with a direct conversation; latest first.
     ///
     /// # Errors
     /// [`StateError`].
