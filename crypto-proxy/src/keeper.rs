@@ -93,7 +93,11 @@ impl Keeper {
     /// # Errors
     /// [`KeyStoreError`]; [`Self::retry`] tries again.
     pub fn apply(&self, change: KeyChange) -> Result<(), KeyStoreError> {
-        self.change(|keys| apply(keys, change))
+        self.change(|keys| apply(keys, change))?;
+        if let KeyChange::Erased { key_number } = change {
+            tracing::info!(key_number, "an encryption key is erased");
+        }
+        Ok(())
     }
 
     /// Saves what could not be saved before.

@@ -58,8 +58,14 @@ fn certificate_that_is_not_trusted_is_named_and_gets_nothing() {
         })
         .await?;
         assert_eq!(body["checks"]["relay"], false);
-        let alerts = agent.alerts().await?;
-        assert!(alerts.iter().any(|alert| alert["type"] == "relay_untrusted"));
+        eventually("the operator is told", SOON, async || {
+            let alerts = agent.alerts().await?;
+            Ok(alerts
+                .iter()
+                .any(|alert| alert["type"] == "relay_untrusted")
+                .then_some(()))
+        })
+        .await?;
         let log = std::fs::read_to_string(&log)?;
         assert!(log.contains("no authority that this machine trusts has signed it"));
         Ok(())

@@ -237,7 +237,6 @@ impl Engine {
                 .is_some_and(|emptied| running.saturating_sub(emptied) >= retention);
             if erase {
                 let key_number = key.number;
-                tracing::info!(key_number, "an encryption key is erased");
                 effects.push(Effect::Keys(KeyChange::Erased { key_number }));
             }
             !erase
