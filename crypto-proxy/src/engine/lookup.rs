@@ -20,6 +20,9 @@ use crate::{
 /// Milliseconds until the relay is asked again after it did not answer.
 const ASK_AGAIN_MS: u64 = 1_000;
 
+/// The relay has not answered.
+const UNREACHED: Refusal = Refusal::RelayUnreachable { queued: false };
+
 impl Engine {
     /// A request waits until the peer's bundle is here.
     pub(super) fn wait_for_bundle(
@@ -105,12 +108,12 @@ impl Engine {
                 401 | 403 => Err(Refusal::Forbidden),
                 _ => {
                     self.ask_again(handle, now);
-                    return self.bundle_for_groups(handle, false, now);
+                    return self.bundle_for_groups(handle, &Err(UNREACHED), now);
                 }
             },
             Err(LookupError::Unreachable) => {
                 self.ask_again(handle, now);
-                return self.bundle_for_groups(handle, false, now);
+                return self.bundle_for_groups(handle, &Err(UNREACHED), now);
             }
         };
         let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
@@ -121,9 +124,12 @@ impl Engine {
             }
         }
         // Expiry binds senders; whose key it is, is known all the same.
-        let found = matches!(verdict, Ok(()) | Err(Refusal::RecipientKeyExpired { .. }));
-        self.bundle_for_groups(handle, found, now)?;
-        if found {
+        let verdict = match verdict {
+            Err(Refusal::RecipientKeyExpired { .. }) => Ok(()),
+            verdict => verdict,
+        };
+        self.bundle_for_groups(handle, &verdict, now)?;
+        if verdict.is_ok() {
             self.repair_with_bundle(handle, now)?;
             self.release_held(handle, now)
         } else {

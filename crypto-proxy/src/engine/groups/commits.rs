@@ -17,7 +17,7 @@ use crate::{
     engine::{AppendOutcome, Effect, RelayCall, send},
     fault,
     group::{LeafKey, rekey},
-    model::{Refusal, UnixMs},
+    model::{Refusal, Severity, UnixMs},
     state::{GroupRow, PendingCommit, Standing, StateError},
 };
 
@@ -183,13 +183,7 @@ impl Engine {
                     _ => Refusal::Forbidden,
                 };
                 let reason = "the relay refuses a commit of this agent";
-                self.group_alert(
-                    &row,
-                    "commit_refused",
-                    crate::model::Severity::Warning,
-                    reason,
-                    now,
-                )?;
+                self.group_alert(&row, "commit_refused", Severity::Warning, reason, now)?;
                 return self.commit_refused(&row, &refusal, now);
             }
         }
@@ -253,7 +247,7 @@ impl Engine {
     ) -> Result<Option<LeafKey>, StateError> {
         let peer = self.store.peer(&member.handle)?;
         let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
-        if !fresh && !self.looked_up(group, &member.handle) {
+        if !fresh && self.failed_lookup(group, &member.handle).is_none() {
             return Ok(None);
         }
         let key = match peer {
@@ -269,19 +263,19 @@ impl Engine {
         Ok(Some(LeafKey { key }))
     }
 
-    /// Whether a lookup for this group has failed; begins one if there was none.
-    pub(super) fn looked_up(&mut self, group: &GroupId, handle: &Handle) -> bool {
+    /// Why a lookup for this group has failed, if it has; begins one if there was none.
+    pub(super) fn failed_lookup(&mut self, group: &GroupId, handle: &Handle) -> Option<Refusal> {
         let up = self.volatile.link_up;
         let task = self.task(group);
         match task.lookups.get(handle) {
-            Some(Lookup::Failed) => true,
-            Some(Lookup::Asked) => false,
+            Some(Lookup::Failed(refusal)) => Some(refusal.clone()),
+            Some(Lookup::Asked) => None,
             None => {
                 if up {
                     task.lookups.insert(handle.clone(), Lookup::Asked);
                     self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
                 }
-                false
+                None
             }
         }
     }

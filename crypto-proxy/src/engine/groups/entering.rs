@@ -30,8 +30,10 @@ const FIRST_INVITES: usize = limits::COMMIT_CHANGES - 1;
 enum Invitee {
     Found(Box<PeerRow>),
     LookedUp,
-    /// Not to be had, or not trusted: left out.
+    /// There is no such agent, or none that is trusted: left out.
     Out,
+    /// The relay did not answer: nobody is left out for that.
+    Unreached(Refusal),
 }
 
 impl Engine {
@@ -55,14 +57,18 @@ impl Engine {
         for mut founding in std::mem::take(&mut self.volatile.founding) {
             let mut invitees = Vec::new();
             let mut complete = true;
+            let mut unreached = None;
             for address in &founding.new.members {
                 match self.invitee(address, &mut founding.lookups, now)? {
                     Invitee::Found(peer) => invitees.push(peer),
                     Invitee::LookedUp => complete = false,
                     Invitee::Out => {}
+                    Invitee::Unreached(refusal) => unreached = Some(refusal),
                 }
             }
-            if complete {
+            if let Some(refusal) = unreached {
+                self.reply(founding.request, Err(refusal));
+            } else if complete {
                 self.make_group(&founding, &invitees, now)?;
             } else {
                 self.volatile.founding.push(founding);
@@ -89,11 +95,14 @@ impl Engine {
         }
         let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
         match (peer, lookups.get(&address.handle)) {
-            (Some(mut peer), looked_up) if fresh || looked_up == Some(&Lookup::Failed) => {
+            (Some(mut peer), looked_up) if fresh || matches!(looked_up, Some(Lookup::Failed(_))) => {
                 self.pin_invitee(&mut peer, address)?;
                 Ok(Invitee::Found(Box::new(peer)))
             }
-            (None, Some(Lookup::Failed)) => Ok(Invitee::Out),
+            (None, Some(Lookup::Failed(refusal @ Refusal::RelayUnreachable { .. }))) => {
+                Ok(Invitee::Unreached(refusal.clone()))
+            }
+            (None, Some(Lookup::Failed(_))) => Ok(Invitee::Out),
             (_, Some(_)) => Ok(Invitee::LookedUp),
             (_, None) => {
                 lookups.insert(address.handle.clone(), Lookup::Asked);
@@ -206,7 +215,7 @@ impl Engine {
         })
     }
 
-    /// Members that were not found in time are left out no more: the request is refused.
+    /// Members were not looked up in time: the request is refused.
     pub(super) fn expire_founding(&mut self, now: UnixMs) {
         let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.volatile.founding)
             .into_iter()

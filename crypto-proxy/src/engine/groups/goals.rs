@@ -6,7 +6,7 @@ use waxwire_shared::{
     wire::{Change, CutOff, Role},
 };
 
-use super::{Engine, Goal, GroupView, Wanted, commits::Committed};
+use super::{Engine, Goal, GroupView, Lookup, Wanted, commits::Committed};
 use crate::{
     engine::{GroupCommand, Reply, RequestId},
     model::{AddOutcome, Added, HistoryShare, InviteId, LocalConversation, Refusal, SendRequest, UnixMs},
@@ -105,7 +105,10 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let until = now + self.settings.answer_within;
-        self.task(group).goals.push(Wanted { request, goal, until });
+        let task = self.task(group);
+        // What failed for an earlier request may be there by now.
+        task.lookups.retain(|_, lookup| *lookup == Lookup::Asked);
+        task.goals.push(Wanted { request, goal, until });
         self.advance(group, now)
     }
 
@@ -251,11 +254,16 @@ impl Engine {
             return Ok(Err(refusal));
         }
         let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
-        if !fresh && !self.looked_up(group, &address.handle) {
-            return Ok(Ok(None));
-        }
+        let failed = if fresh {
+            None
+        } else {
+            match self.failed_lookup(group, &address.handle) {
+                None => return Ok(Ok(None)),
+                failed => failed,
+            }
+        };
         let Some(mut peer) = peer else {
-            return Ok(Err(Refusal::AgentNotFound));
+            return Ok(Err(failed.unwrap_or(Refusal::AgentNotFound)));
         };
         self.pin_invitee(&mut peer, address)?;
         Ok(Ok(Some(peer)))

@@ -212,7 +212,7 @@ impl Engine {
             self.store.drop_pending_commit(row.group_row)?;
             self.task(&row.group_id).appending = false;
         }
-        self.own_standing(row, commit, &next, applied, now)?;
+        self.own_standing(row, commit, &next, applied)?;
         self.tell_events(row, before.as_deref(), commit, &next, applied, now)?;
         if let Some(epoch) = applied.epoch {
             let leaves = pending.filter(|_| won).map(|pending| pending.leaves);
@@ -299,7 +299,6 @@ impl Engine {
         commit: &Verified<Commit>,
         next: &GroupView,
         applied: &Applied,
-        now: UnixMs,
     ) -> Result<(), StateError> {
         let me = self.account.identity.public().clone();
         let promoted = applied
@@ -319,23 +318,23 @@ impl Engine {
         };
         if let Some(standing) = standing {
             self.task(&row.group_id).promoted = promoted;
-            self.depart(row, standing, now)?;
+            self.depart(row, standing)?;
         }
         if applied.ended && standing.is_none() {
             let by = signer_handle(next, commit).unwrap_or_else(|| self.account.handle.clone());
-            self.depart(row, Standing::Ended, now)?;
+            self.depart(row, Standing::Ended)?;
             self.store.put_end(row.group_row, &by, commit.body().time)?;
         }
         Ok(())
     }
 
     /// Nothing more is sealed or opened in a group.
-    fn depart(&mut self, row: &GroupRow, standing: Standing, now: UnixMs) -> Result<(), StateError> {
+    fn depart(&mut self, row: &GroupRow, standing: Standing) -> Result<(), StateError> {
         self.store.put_standing(row.group_row, standing)?;
         self.store.erase_epochs(row.group_row)?;
         self.store.drop_pending_commit(row.group_row)?;
         self.store.put_profile_due(row.group_row, ProfileDue::No)?;
-        self.refuse_group_outbox(row, now)
+        self.refuse_group_outbox(row)
     }
 
     /// What this agent's own commit asks of it: invitees are told, members who joined get the profile.

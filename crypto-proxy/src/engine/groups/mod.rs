@@ -40,7 +40,7 @@ use waxwire_shared::{
 
 use super::{Engine, RequestId};
 use crate::{
-    model::{HistoryShare, InviteId, NewGroup, ProfileChange, SendRequest, UnixMs},
+    model::{HistoryShare, InviteId, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
     state::{GroupRow, Lacking, StateError},
 };
 
@@ -97,10 +97,10 @@ pub(super) struct Founding {
 }
 
 /// A bundle that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Lookup {
     Asked,
-    Failed,
+    Failed(Refusal),
 }
 
 /// What goes on in a group and may be lost at any moment.
@@ -257,15 +257,17 @@ impl Engine {
     pub(super) fn bundle_for_groups(
         &mut self,
         handle: &Handle,
-        found: bool,
+        verdict: &Result<(), Refusal>,
         now: UnixMs,
     ) -> Result<(), StateError> {
         let settle = |lookups: &mut HashMap<Handle, Lookup>| {
             let asked = lookups.get(handle) == Some(&Lookup::Asked);
-            if asked && found {
-                lookups.remove(handle);
-            } else if asked {
-                lookups.insert(handle.clone(), Lookup::Failed);
+            match verdict {
+                Ok(()) if asked => drop(lookups.remove(handle)),
+                Err(refusal) if asked => {
+                    drop(lookups.insert(handle.clone(), Lookup::Failed(refusal.clone())))
+                }
+                _ => {}
             }
             asked && !lookups.values().any(|lookup| *lookup == Lookup::Asked)
         };

@@ -337,7 +337,7 @@ impl Engine {
     }
 
     /// Nothing that waits for a group can be sent any more.
-    pub(super) fn refuse_group_outbox(&mut self, row: &GroupRow, _now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn refuse_group_outbox(&mut self, row: &GroupRow) -> Result<(), StateError> {
         for outbox in self.store.outbox_of_group(row.group_row)? {
             self.volatile.in_flight.remove(&outbox.token);
             self.refused(&outbox, Refusal::GroupNotFound)?;

@@ -617,3 +617,24 @@ fn granted_message_that_comes_by_itself_takes_its_place() {
     net.say(ALICE, group, "twice").unwrap();
     assert_eq!(net.heard(BOB), ["once", "hello", "twice"]);
 }
+
+#[test]
+fn nobody_is_left_out_because_the_relay_did_not_answer() {
+    let mut net = net(2);
+    net.relay_down = true;
+    let new = NewGroup {
+        profile: GroupProfile::default(),
+        members: vec!["bob".parse().unwrap()],
+    };
+    let refusal = net.ask(ALICE, GroupCommand::Create(Box::new(new))).unwrap_err();
+    assert_eq!(refusal, Refusal::RelayUnreachable { queued: false });
+    net.relay_down = false;
+    let group = net.found(ALICE, &["bob"]).id;
+    net.relay_down = true;
+    let added = net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None));
+    assert_eq!(added.unwrap_err(), Refusal::RelayUnreachable { queued: false });
+    net.relay_down = false;
+    net.pass(1_000);
+    let added = net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None));
+    assert_eq!(added.unwrap_err(), Refusal::AgentNotFound);
+}
