@@ -19,8 +19,8 @@ use crate::{
 
 pub(super) const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 pub(super) const ALICE: usize = 0;
-const BOB: usize = 1;
-const CAROL: usize = 2;
+pub(super) const BOB: usize = 1;
+pub(super) const CAROL: usize = 2;
 
 fn net(count: usize) -> Net {
     let nodes = NAMES[..count].iter().zip(1..);
@@ -32,7 +32,7 @@ fn net(count: usize) -> Net {
 }
 
 impl Net {
-    fn ask(&mut self, index: usize, command: GroupCommand) -> Result<Reply, Refusal> {
+    pub(super) fn ask(&mut self, index: usize, command: GroupCommand) -> Result<Reply, Refusal> {
         let id = self.command(index, Command::Group(command));
         self.settle();
         let answer = self.answer(index, id).cloned();
@@ -135,7 +135,7 @@ impl Net {
         *self.groups.groups.keys().next().unwrap()
     }
 
-    fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.groups.groups[&self.only_group()].roster.epoch()
     }
 }

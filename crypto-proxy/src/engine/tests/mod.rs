@@ -2,6 +2,7 @@
 //! or peer gets.
 
 mod converge;
+mod group_attacks;
 mod group_relay;
 mod groups;
 mod hostile;
