@@ -96,44 +96,50 @@ impl Engine {
             envelope_hash: sha256(bytes),
             mid: header.mid,
         };
-        for peer_id in self.store.correspondents(CORRESPONDENTS)? {
+        let strangers = self.settings.inbox_mode == InboxMode::Open;
+        for peer_id in self.store.correspondents(strangers, CORRESPONDENTS)? {
             let peer = self.store.peer_by_id(peer_id)?;
             self.queue_control(&peer, Kind::Unreadable, report.encode(), now)?;
         }
         Ok(())
     }
 
-    /// A group envelope under an epoch without a key for this agent: its author is asked for the message.
-    pub(super) fn report_without_epoch(
-        &mut self,
-        row: &GroupRow,
-        header: &GroupHeader,
-        bytes: &[u8],
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let unusable = self.store.epoch(row.group_row, header.epoch)?;
-        let unusable = unusable.is_some_and(|epoch| epoch.state == crate::state::EpochState::Unusable);
-        if !unusable || !self.volatile.repair.budget.report(now) {
-            return Ok(());
+    /// Epochs have no key for this agent: the authors of what waits for them are asked for it, each
+    /// envelope once, as soon as the author is known.
+    pub(super) fn report_without_epoch(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
+        for held in self.store.unreported(row.group_row, REPORTS)? {
+            let header = Envelope::split(&held.envelope).map(|envelope| GroupHeader::decode(envelope.header));
+            let Ok(Ok(header)) = header else {
+                continue;
+            };
+            let Some(author) = self.author_of(row, &header)? else {
+                continue;
+            };
+            if !self.volatile.repair.budget.report(now) {
+                return Ok(());
+            }
+            let report = Unreadable {
+                envelope_hash: sha256(&held.envelope),
+                mid: header.mid,
+            };
+            self.queue_control(&author, Kind::Unreadable, report.encode(), now)?;
+            self.store.reported(held.held_id)?;
         }
+        Ok(())
+    }
+
+    /// Whoever a group header names as its sender, if they are a member and known here.
+    fn author_of(&mut self, row: &GroupRow, header: &GroupHeader) -> Result<Option<PeerRow>, StateError> {
         let relay = self.account.relay;
         let members = self.members_of(row)?;
         let author = members
-            .iter()
+            .into_iter()
             .find(|(identity, _)| AgentId::of(&relay, identity) == header.sender);
         let Some((identity, handle)) = author else {
-            return Ok(());
+            return Ok(None);
         };
-        if let Some(peer) = self.store.peer(handle)?
-            && peer.identity == *identity
-        {
-            let report = Unreadable {
-                envelope_hash: sha256(bytes),
-                mid: header.mid,
-            };
-            self.queue_control(&peer, Kind::Unreadable, report.encode(), now)?;
-        }
-        Ok(())
+        let peer = self.store.peer(&handle)?;
+        Ok(peer.filter(|peer| peer.identity == identity))
     }
 
     /// Asks for numbers that did not come.
@@ -420,6 +426,14 @@ impl Engine {
         if !is_well_formed(&core) {
             return Ok(false);
         }
+        // docs/protocol.md, 6.8, step 7, holds for what is sent again, too.
+        let departed = !self
+            .members_of(row)?
+            .iter()
+            .any(|(identity, _)| *identity == core.identity);
+        if departed && !self.is_before_cut_off(row, &core)? {
+            return Ok(false);
+        }
         self.store.drop_group_held(row.group_row, &header.mid)?;
         let before = self.not_owed(row, &core, 0)?;
         let arrived = Arrived {
@@ -427,7 +441,7 @@ impl Engine {
             core: &core,
             signed: &signed,
             epoch: Some(header.epoch),
-            late: false,
+            late: departed,
             before,
         };
         self.place(peer, &arrived, false, now)?;

@@ -102,7 +102,7 @@ pub struct HeldGroupEnvelope {
 }
 
 /// Most group envelopes that wait for one group.
-const HELD: i64 = 20_000;
+const HELD: i64 = 10_000;
 /// Most keys that were stepped over, of all chains.
 const SKIPPED: i64 = 65_536;
 
@@ -394,9 +394,12 @@ impl Store {
     /// [`StateError`].
     pub fn erase_epochs(&self, group_row: i64) -> Result<(), StateError> {
         self.erase_chains("SELECT epoch_row FROM epoch WHERE group_row = ?1", group_row)?;
-        self.db
-            .prepare_cached("UPDATE epoch SET state = 4 WHERE group_row = ?1")?
-            .execute([group_row])?;
+        for erase in [
+            "UPDATE epoch SET state = 4 WHERE group_row = ?1",
+            "DELETE FROM grp_held WHERE group_row = ?1",
+        ] {
+            self.db.prepare_cached(erase)?.execute([group_row])?;
+        }
         Ok(())
     }
 

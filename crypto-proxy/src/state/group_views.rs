@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{
     DebtKind, Group, GroupEnd, GroupLookup, GroupMember, GroupSecurity, Invitation, InviteId,
-    LocalConversation,
+    LocalConversation, Trust,
 };
 
 const GROUP: &str = "SELECT g.group_row, g.group_id, g.standing, g.created_by, g.created_at, g.role, \
@@ -78,7 +78,8 @@ fn handle(row: &Row<'_>, column: usize, group_row: i64) -> Result<Handle, StateE
 
 fn members(db: &Connection, group_row: i64) -> Result<Vec<GroupMember>, StateError> {
     let mut statement = db.prepare_cached(
-        "SELECT m.handle, m.role, m.joined_at, m.confirmed, p.trust, p.changed, p.identity = m.identity \
+        "SELECT m.handle, m.role, m.joined_at, m.confirmed, p.trust, p.changed, p.identity = m.identity, \
+         m.own \
          FROM grp_member m LEFT JOIN peer p ON p.handle = m.handle \
          WHERE m.group_row = ?1 ORDER BY m.place, m.handle",
     )?;
@@ -87,8 +88,9 @@ fn members(db: &Connection, group_row: i64) -> Result<Vec<GroupMember>, StateErr
     while let Some(row) = rows.next()? {
         let pinned: Option<bool> = row.get(6)?;
         let trust = match pinned {
-            None => crate::model::Trust::New,
-            Some(false) => crate::model::Trust::Changed,
+            _ if row.get(7)? => Trust::Verified,
+            None => Trust::New,
+            Some(false) => Trust::Changed,
             Some(true) => Pin::from_number(row.get(4)?).trust(row.get::<_, Option<Vec<u8>>>(5)?.is_some()),
         };
         members.push(GroupMember {

@@ -118,7 +118,8 @@ impl Reader {
             "SELECT EXISTS(SELECT 1 FROM grp_pending WHERE made_at < ?1) \
              OR EXISTS(SELECT 1 FROM epoch e JOIN grp g USING (group_row) WHERE g.standing = 2 \
              AND e.noted_at < ?1 AND (e.state = 1 OR e.state = 3 AND e.epoch = g.epoch)), \
-             EXISTS(SELECT 1 FROM grp_held WHERE held_at < ?1)",
+             EXISTS(SELECT 1 FROM grp WHERE standing = 2 AND stop != 0) \
+             OR EXISTS(SELECT 1 FROM grp_held WHERE held_at < ?1 AND reason = 2)",
         )?;
         Ok(statement.query_row([to_sql(since)], |row| {
             Ok(Stuck {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::ids::{Hash, Mid};
 
-use super::{StateError, Store, from_sql, to_sql};
+use super::{HeldGroupEnvelope, StateError, Store, from_sql, to_sql};
 use crate::model::UnixMs;
 
 /// An own message and the envelope that it travelled in last.
@@ -222,12 +222,45 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn correspondents(&self, limit: usize) -> Result<Vec<i64>, StateError> {
+    pub fn correspondents(&self, strangers: bool, limit: usize) -> Result<Vec<i64>, StateError> {
         let mut statement = self.db.prepare_cached(
             "SELECT p.peer_id FROM peer p JOIN conversation c ON c.peer_id = p.peer_id AND c.kind = 1 \
-             WHERE p.trust BETWEEN 1 AND 3 AND p.changed IS NULL ORDER BY c.updated_at DESC LIMIT ?1",
+             WHERE p.trust BETWEEN 1 AND 3 AND p.changed IS NULL AND (p.accepted != 0 OR ?1) \
+             ORDER BY c.updated_at DESC LIMIT ?2",
         )?;
-        let rows = statement.query_map([to_sql(limit as u64)], |row| row.get(0))?;
+        let rows = statement.query_map(params![strangers, to_sql(limit as u64)], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Envelopes that wait for epochs without a key for this agent and whose authors were not asked yet,
+    /// oldest first.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn unreported(&self, group_row: i64, limit: u32) -> Result<Vec<HeldGroupEnvelope>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT held_id, held_at, envelope FROM grp_held h WHERE group_row = ?1 AND reason = 2 AND told = 0 \
+             AND EXISTS(SELECT 1 FROM epoch e WHERE e.group_row = ?1 AND e.epoch = h.epoch AND e.state = 3) \
+             ORDER BY held_id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![group_row, limit], |row| {
+            Ok(HeldGroupEnvelope {
+                held_id: row.get(0)?,
+                held_at: from_sql(row.get(1)?),
+                envelope: row.get(2)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that the author of a held envelope was asked for it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn reported(&self, held_id: i64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE grp_held SET told = 1 WHERE held_id = ?1")?
+            .execute([held_id])?;
+        Ok(())
     }
 }

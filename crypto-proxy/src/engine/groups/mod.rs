@@ -190,6 +190,7 @@ impl Engine {
         };
         self.drive_append(&row)?;
         self.drive_leaves(&row)?;
+        self.report_without_epoch(&row, now)?;
         self.drive_rekey(&row, now)?;
         self.drive_profile(group, now)?;
         self.drive_reseal(group, now)?;

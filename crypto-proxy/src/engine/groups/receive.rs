@@ -131,7 +131,7 @@ impl Engine {
             .hold_group_envelope(row.group_row, lacking, header, bytes, since)?;
         self.ask_log(row);
         if lacking == Lacking::Epoch {
-            self.report_without_epoch(row, header, bytes, now)?;
+            self.report_without_epoch(row, now)?;
         }
         if since == now {
             self.count(Count::Receive(if held { "held" } else { "dropped" }));
@@ -326,6 +326,16 @@ impl Engine {
         Ok((core.n - 1).saturating_sub(missing))
     }
 
+    /// Whether a departed member's message is one that its cut-off admits.
+    pub(in crate::engine) fn is_before_cut_off(
+        &mut self,
+        row: &GroupRow,
+        core: &Core,
+    ) -> Result<bool, StateError> {
+        let view = self.group_view(row)?;
+        Ok(view.is_some_and(|view| admits_late(&view, core)))
+    }
+
     /// Members now, with their handles.
     pub(in crate::engine) fn members_of(
         &mut self,
@@ -466,9 +476,10 @@ impl Engine {
 
 /// docs/protocol.md, 6.8, step 7: what the departed said before their cut-off.
 fn admitted_late(view: &GroupView, body: &Body) -> bool {
-    let Body::Content(core) = body else {
-        return false;
-    };
+    matches!(body, Body::Content(core) if admits_late(view, core))
+}
+
+fn admits_late(view: &GroupView, core: &Core) -> bool {
     let departure = view.roster.departure(&core.identity);
     let cut_off = departure.and_then(|departure| departure.cut_off.as_ref());
     cut_off.is_some_and(|cut_off| cut_off.admits(core.incarnation, &core.session, core.n))

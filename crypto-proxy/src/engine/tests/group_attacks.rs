@@ -1,15 +1,19 @@
 //! What members and former members cannot do, also together with the relay (docs/protocol.md, 6).
 
+use rand_core::SeedableRng as _;
 use waxwire_shared::{
     api::append::Append,
     hash::sha256,
+    ids::ConversationId,
     roster::Plan,
     suite::Suite,
-    wire::{Commit, Document as _, LeafProof, VERSION},
+    wire::{Commit, Document as _, Kind, LeafProof, Resend, VERSION},
 };
 
-use super::groups::{ALICE, BOB, CAROL};
-use super::net::{Net, START};
+use super::{
+    groups::{ALICE, BOB, CAROL},
+    net::{Net, START},
+};
 use crate::{
     engine::{AppendOutcome, GroupCommand},
     group::{self, LeafKey},
@@ -51,8 +55,6 @@ impl Net {
     }
 }
 
-use rand_core::SeedableRng as _;
-
 /// docs/protocol.md, 6.5: a proof that holds over a box that does not open is the rekeyer's fault.
 #[test]
 fn false_leaf_names_the_rekeyer_and_is_healed() {
@@ -87,6 +89,15 @@ fn message_under_a_key_that_one_member_lacks_reaches_it_by_repair() {
     net.settle();
     net.pass(2_000);
     net.settle();
+    for node in &net.nodes {
+            "{} {:?}",
+            node.handle,
+            node.alerts
+                .iter()
+                .map(|a| (a.kind.clone(), a.reason.clone()))
+                .collect::<Vec<_>>()
+        );
+    }
     assert_eq!(net.heard(BOB), ["meanwhile"]);
 }
 
@@ -133,11 +144,10 @@ fn removed_member_opens_nothing_with_every_byte_that_the_relay_holds() {
         assert!(adopted.is_err());
     }
     // And what carol says now, under the epoch that she believes in, nobody takes.
-    let refused = net.say(CAROL, group, "still here?");
-    assert!(
-        matches!(refused, Err(Refusal::GroupNotFound | Refusal::AgentNotFound)),
-        "{refused:?}"
-    );
+    let said = net.say_later(CAROL, group, "still here?");
+    net.pass(10_001);
+    assert!(matches!(net.answer(CAROL, said), Some(Err(_))));
+    assert_eq!(net.heard(BOB), Vec::<String>::new());
 }
 
 /// docs/protocol.md, 6.8, step 7: what a departed member says beyond its cut-off is refused.
@@ -203,4 +213,31 @@ fn withheld_commits_are_told_and_stop_sends_when_an_admin_cites_them() {
         .iter()
         .find(|message| !message.own && message.message_type != "system");
     assert_eq!(shown.unwrap().security.trust, Trust::Pinned);
+}
+
+/// docs/protocol.md, 6.8, step 7, and 9: what was removed does not come back as something sent again.
+#[test]
+fn removed_member_cannot_speak_by_sending_again() {
+    let (mut net, group) = Net::group_of(3);
+    let id = net.only_group();
+    net.send(CAROL, "bob", "we know one another");
+    net.settle();
+    net.disconnect(CAROL);
+    net.say_later(CAROL, group, "made up later");
+    net.ask(ALICE, GroupCommand::Remove(group, "carol".parse().unwrap()))
+        .unwrap();
+    let store = net.nodes[CAROL].engine.store();
+    let row = store.group(&id).unwrap().unwrap();
+    let message_row = store.outbox_of_group(row.group_row).unwrap()[0]
+        .message_row
+        .unwrap();
+    let resend = Resend {
+        conversation: ConversationId::group(&id),
+        items: vec![store.signed(message_row).unwrap().encode()],
+    };
+    net.connect(CAROL);
+    net.control(CAROL, "bob", Kind::Resend, resend.encode());
+    net.settle();
+    assert_eq!(net.heard(BOB), ["we know one another"]);
+    assert!(net.nodes[BOB].alerted("resend_refused"));
 }
