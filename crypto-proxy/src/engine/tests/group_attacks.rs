@@ -89,15 +89,6 @@ fn message_under_a_key_that_one_member_lacks_reaches_it_by_repair() {
     net.settle();
     net.pass(2_000);
     net.settle();
-    for node in &net.nodes {
-            "{} {:?}",
-            node.handle,
-            node.alerts
-                .iter()
-                .map(|a| (a.kind.clone(), a.reason.clone()))
-                .collect::<Vec<_>>()
-        );
-    }
     assert_eq!(net.heard(BOB), ["meanwhile"]);
 }
 
