@@ -4,6 +4,7 @@
 //! Each part of the transcript is a module with a function `show`; `main` puts them in order.
 
 mod direct;
+mod group;
 mod search;
 mod stage;
 mod transcript;
@@ -59,17 +60,20 @@ async fn show(options: &Options, transcript: &Transcript) -> anyhow::Result<()> 
     let mut stage = Stage::set(transcript).await?;
     let shown = async {
         direct::show(&mut stage, transcript).await?;
-        search::show(&stage, transcript)
+        let group = group::show(&stage, transcript).await?;
+        search::show(&stage, transcript)?;
+        Ok(group)
     };
-    if let Err(error) = shown.await {
-        return Err(error.context(stage.keep_logs()?));
-    }
+    let group: String = match shown.await {
+        Ok(group) => group,
+        Err(error) => return Err(anyhow::Error::context(error, stage.keep_logs()?)),
+    };
     if options.once {
         stage.strike().await?;
         transcript.line("")?;
         return transcript.line("Every step did what it should.");
     }
-    stage.invite(transcript)?;
+    stage.invite(&group, transcript)?;
     // Until Ctrl-C, which `run` waits for.
     std::future::pending().await
 }

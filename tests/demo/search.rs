@@ -26,7 +26,10 @@ pub(crate) fn show(stage: &Stage, transcript: &Transcript) -> anyhow::Result<()>
         "searched",
         &format!("{bytes} bytes in {}", stage.relay.folder().display()),
     )?;
-    transcript.fact("looked for", "every text, metadata, client_msg_id and token")?;
+    transcript.fact(
+        "looked for",
+        "every text, metadata, group name, client_msg_id and token",
+    )?;
     // A search that finds nothing at all would prove nothing: handles are what the relay may know.
     ensure!(
         handles > 0,

@@ -77,7 +77,7 @@ impl Stage {
     }
 
     /// Tells how to go on by hand.
-    pub(crate) fn invite(&self, transcript: &Transcript) -> anyhow::Result<()> {
+    pub(crate) fn invite(&self, group: &str, transcript: &Transcript) -> anyhow::Result<()> {
         transcript.step("Your turn: everything stays up until Ctrl-C")?;
         for proxy in &self.proxies {
             let token = proxy.token_file();
@@ -102,7 +102,7 @@ impl Stage {
         ))?;
         transcript.line(&format!("curl -s {} {}/v1/inbox", bearer(bob), url(bob)?))?;
         transcript.line(&format!(
-            "curl -s {} {}/v1/agents/alice/identity",
+            "curl -s {} {}/v1/groups/{group}/security",
             bearer(bob),
             url(bob)?
         ))?;
