@@ -122,6 +122,7 @@ mod tests {
         (IdentityKey::ed25519([1; 32]), IdentityKey::ed25519([2; 32]))
     }
 
+    /// docs/protocol.md, 4.1: the safety number is the same at both ends.
     #[test]
     fn safety_number_is_symmetric_and_sixty_digits() {
         let (a, b) = keys();
@@ -132,6 +133,7 @@ mod tests {
         assert_ne!(number, safety_number(&a, &a));
     }
 
+    /// docs/protocol.md, 4.1: an address, with or without a fingerprint, however it is typed.
     #[test]
     fn address_parses_handle_and_fingerprint() {
         let fingerprint = Fingerprint::of(&keys().0);

@@ -206,7 +206,7 @@ impl Wire for Signature {
 mod tests {
     use super::*;
 
-    /// docs/protocol.md, 2: small-order and non-canonical identity keys are refused.
+    /// docs/protocol.md, 2.3, step 1: small-order and non-canonical identity keys are refused.
     #[test]
     fn check_refuses_weak_and_non_canonical_keys() {
         let mut identity_point = [0; 32];
@@ -228,6 +228,7 @@ mod tests {
         }
     }
 
+    /// docs/protocol.md, 2.3: other algorithms and lengths are refused by name.
     #[test]
     fn check_refuses_unknown_algorithm_and_wrong_length() {
         let unknown = IdentityKey {

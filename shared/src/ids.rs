@@ -267,6 +267,7 @@ impl Wire for Handle {
 mod tests {
     use super::*;
 
+    /// docs/protocol.md, 1: the grammar of handles.
     #[test]
     fn handle_accepts_the_grammar_and_nothing_else() {
         for good in ["abc", "a-1", "alice", "billing-bot-2", &"a".repeat(30)] {
@@ -305,6 +306,7 @@ mod tests {
         );
     }
 
+    /// docs/protocol.md, 5.2: one conversation whoever of the two asks.
     #[test]
     fn direct_conversation_is_symmetric() {
         let a = IdentityKey::ed25519([1; 32]);

@@ -176,7 +176,7 @@ impl Label {
 mod tests {
     use super::Label;
 
-    /// docs/protocol.md, 3: labels are distinct and prefix-free.
+    /// docs/protocol.md, 3.1 and 14.1: labels are distinct and prefix-free.
     #[test]
     fn labels_are_distinct_and_prefix_free() {
         for (i, a) in Label::ALL.iter().enumerate() {

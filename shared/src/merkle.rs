@@ -212,6 +212,7 @@ const fn split(length: usize) -> usize {
 mod tests {
     use super::*;
 
+    /// docs/protocol.md, 2.6: a proof with a hash too many, too few or another is refused.
     #[test]
     fn inclusion_proofs_verify_for_every_leaf_and_nothing_else() {
         for size in 1..40_u64 {
@@ -246,7 +247,7 @@ mod tests {
         }
     }
 
-    /// docs/protocol.md, 10: a later head continues an earlier one, or it is a fork.
+    /// docs/protocol.md, 2.6 and 10: a later head continues an earlier one, or it is a fork.
     #[test]
     fn consistency_proofs_verify_for_every_prefix_and_nothing_else() {
         let leaves: Vec<Hash> = (0..40_u64).map(|i| leaf_hash(&i.to_be_bytes())).collect();
@@ -271,6 +272,7 @@ mod tests {
         }
     }
 
+    /// docs/protocol.md, 2.6: the root of no leaves.
     #[test]
     fn empty_tree_has_the_hash_of_nothing() {
         assert!(root(&[]).to_string().starts_with("e3b0c44298fc1c14"));

@@ -109,7 +109,7 @@ fn check(change: impl FnOnce(&mut DirectHeader, &mut Context, &mut Core)) -> Res
         .map(drop)
 }
 
-/// docs/protocol.md, 5: a message is accepted by the recipient, key, lane and conversation it was
+/// docs/protocol.md, 5.7, step 6: a message is accepted by the recipient, key, lane and conversation it was
 /// made for and nowhere else.
 #[test]
 fn direct_audience_is_compared_field_by_field() {
@@ -151,7 +151,7 @@ fn direct_audience_is_compared_field_by_field() {
     }
 }
 
-/// docs/protocol.md, 5: neither a moved signature nor an echo is accepted.
+/// docs/protocol.md, 5.7, steps 4 to 6: neither a moved signature nor an echo is accepted.
 #[test]
 fn envelope_header_kind_and_author_are_bound() {
     let (alice, bob) = agents();
@@ -201,7 +201,7 @@ fn envelope_header_kind_and_author_are_bound() {
     assert_eq!(forged.verify(), Err(VerifyError::Signature));
 }
 
-/// docs/protocol.md, 5: header sender, author, group and conversation agree.
+/// docs/protocol.md, 6.8, step 5: header sender, author, group and conversation agree.
 #[test]
 fn group_audience_is_compared_field_by_field() {
     let (alice, bob) = agents();

@@ -298,18 +298,21 @@ fn sender_dies_at(fault: &'static str, status: u16) {
     });
 }
 
+/// docs/protocol.md, 5.6, step 4: nothing is there before the transaction.
 /// Flow 1 before step 4: nothing was queued, the repeat starts afresh.
 #[test]
 fn sender_dies_before_the_message_is_queued() {
     sender_dies_at("send.before_commit", 201);
 }
 
+/// docs/protocol.md, 5.6, steps 4 and 5: retries repeat the stored bytes.
 /// Flow 1 after steps 4 and 5: the message goes out by itself.
 #[test]
 fn sender_dies_after_the_message_is_queued() {
     sender_dies_at("send.committed", 200);
 }
 
+/// docs/protocol.md, 5.6, step 6: the outcome is recorded before the agent is told.
 /// Flow 1 before the transaction of step 6: the same bytes are offered again.
 #[test]
 fn sender_dies_before_the_outcome_is_recorded() {
@@ -370,12 +373,14 @@ fn recipient_dies_at(fault: &'static str) {
     });
 }
 
+/// docs/protocol.md, 5.7, step 9: stored first, acknowledged then.
 /// Flow 1 before the transaction of step 7: the relay delivers again.
 #[test]
 fn recipient_dies_before_the_message_is_stored() {
     recipient_dies_at("receive.before_commit");
 }
 
+/// docs/protocol.md, 5.7, step 9, and 5.4: what comes again is shown once.
 /// Flow 1 after the transaction of step 7, before the relay is acked: delivered again, shown once.
 #[test]
 fn recipient_dies_before_the_relay_is_acked() {

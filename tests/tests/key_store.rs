@@ -182,6 +182,7 @@ fn foreign_or_missing_state_database_is_refused() {
     });
 }
 
+/// docs/protocol.md, 4.6: the private half is shown once and not stored.
 /// flow 7.8: the recovery key is shown once and never stored.
 #[test]
 fn recovery_key_is_shown_once_and_stored_nowhere() {

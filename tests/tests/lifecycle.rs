@@ -317,6 +317,7 @@ fn relay_keeps_identity_agents_and_mail_over_restarts() {
     });
 }
 
+/// docs/protocol.md, 4.2: `RELAY_CHANGED`.
 /// A relay that answers with another identity gets nothing and says nothing.
 #[test]
 fn replaced_relay_is_not_trusted() {

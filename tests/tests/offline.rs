@@ -163,6 +163,7 @@ fn is_stored(frame: Frame<'_>) -> bool {
     matches!(frame.relay(), Some(RelayFrame::Stored { .. }))
 }
 
+/// docs/protocol.md, 5.5: the relay answers a repeated `mid` with the first outcome.
 /// The 503 was in truth a 201: the relay stored it, its answer got lost.
 #[test]
 fn lost_answer_is_found_again_and_nothing_is_delivered_twice() {
@@ -395,6 +396,7 @@ fn malformed_frames_end_the_socket_and_nothing_is_lost() {
     });
 }
 
+/// docs/protocol.md, 5.8: after `expires` a message is delivered as expired.
 /// A message that has lost its meaning by the time it arrives is delivered, and marked.
 #[test]
 fn message_that_arrives_after_its_time_is_marked_expired() {

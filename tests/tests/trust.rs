@@ -22,6 +22,7 @@ async fn decide(
     agent.put_json(&format!("/v1/agents/{peer}/trust"), &body).await
 }
 
+/// docs/protocol.md, 4.1 and 4.4: safety numbers agree; a lookup alone is no pin.
 /// D7: both ends show the same safety number, and a lookup alone pins nothing.
 #[test]
 fn safety_numbers_are_equal_and_a_lookup_pins_nothing() {
@@ -174,6 +175,7 @@ fn open_inbox_has_no_requests() {
     });
 }
 
+/// docs/protocol.md, 4.5: strangers wait, and learn nothing meanwhile.
 /// Flow 2, step 3: a stranger waits in the requests and learns nothing until it is let in.
 #[test]
 fn strangers_wait_in_requests_when_only_contacts_may_write() {
@@ -252,6 +254,7 @@ fn rejected_strangers_are_dropped_and_may_knock_again() {
     });
 }
 
+/// docs/protocol.md, 4.4: the policy `pinned`.
 /// protocol.md 4: the policy `pinned` wants a fingerprint at first contact.
 #[test]
 fn pinned_policy_refuses_first_contact_without_fingerprint() {

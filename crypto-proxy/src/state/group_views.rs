@@ -176,6 +176,14 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// What the agent is told about the security of a group, uncommitted changes included.
+    pub(crate) fn group_security(&self, id: &LocalConversation) -> Option<GroupSecurity> {
+        security(&self.db, id).unwrap()
+    }
+}
+
 impl Reader {
     /// What a group id names.
     ///

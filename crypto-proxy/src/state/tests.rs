@@ -152,6 +152,7 @@ fn open_refuses_what_is_missing_foreign_or_too_new() {
     ));
 }
 
+/// docs/protocol.md, 8.2: content columns are boxes.
 /// Attack 98: nothing that an agent wrote is in the files in clear, the write-ahead log included.
 #[test]
 fn files_hold_no_content_in_clear() {
@@ -290,7 +291,7 @@ fn inbox_filters_by_sender_type_read_and_time() {
     );
 }
 
-/// docs/protocol.md, 8: a sealed column is bound to its row.
+/// docs/protocol.md, 8.2: a sealed column is bound to its row.
 #[test]
 fn sealed_column_moved_to_another_row_does_not_open() {
     let folder = tempfile::tempdir().unwrap();

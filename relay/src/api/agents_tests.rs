@@ -67,6 +67,7 @@ async fn handle_and_identity_are_bound_to_each_other() {
     assert!(problem.detail.unwrap().contains("another handle"));
 }
 
+/// docs/protocol.md, 4.7, step 4: purpose and age of the challenge.
 #[tokio::test]
 async fn challenge_works_once_in_time_and_for_its_purpose() {
     let relay = TestRelay::start().await;
@@ -88,6 +89,7 @@ async fn challenge_works_once_in_time_and_for_its_purpose() {
     replayed.assert_problem(ProblemType::ChallengeRefused);
 }
 
+/// docs/protocol.md, 4.7, step 4: the challenge is the relay's own.
 /// An attacker relays a proof to another relay, or makes challenges itself.
 #[tokio::test]
 async fn challenge_of_another_signer_or_relay_is_refused() {
@@ -114,6 +116,7 @@ async fn challenge_of_another_signer_or_relay_is_refused() {
     answer.assert_problem(ProblemType::ChallengeRefused);
 }
 
+/// docs/protocol.md, 4.7, step 4: the proof holds under the identity in the challenge.
 #[tokio::test]
 async fn proof_must_be_the_identitys_under_its_own_label() {
     let relay = TestRelay::start().await;
@@ -141,7 +144,7 @@ async fn proof_must_be_the_identitys_under_its_own_label() {
     assert_eq!(post(&relay, &genuine).await.status, StatusCode::CREATED);
 }
 
-/// docs/protocol.md, 4: what a relay refuses of a bundle.
+/// docs/protocol.md, 4.3, steps 1 to 4: what a relay refuses of a bundle.
 #[tokio::test]
 async fn bundle_must_be_the_agents_own_and_usable() {
     let relay = TestRelay::start().await;
@@ -206,6 +209,7 @@ async fn bundle_must_be_the_agents_own_and_usable() {
     assert_eq!(post(&relay, &request).await.status, StatusCode::CREATED);
 }
 
+/// docs/protocol.md, 2.3: a weak key is refused at registration.
 #[tokio::test]
 async fn weak_identity_gets_no_challenge() {
     let relay = TestRelay::start().await;
@@ -309,6 +313,7 @@ async fn new_api_key_needs_the_identity_and_ends_the_old_keys_sockets() {
     replayed.assert_problem(ProblemType::ChallengeRefused);
 }
 
+/// docs/protocol.md, 4.3, step 5: numbers go up only.
 #[tokio::test]
 async fn bundle_is_published_in_order_and_looked_up_by_anybody_registered() {
     let relay = TestRelay::start().await;

@@ -93,6 +93,7 @@ async fn group_is_made_by_its_first_commit_and_grows_by_the_next() {
     }
 }
 
+/// docs/protocol.md, 6.9: an append is idempotent by the commit's hash.
 #[tokio::test]
 async fn repeated_commit_is_found_at_its_place_also_by_who_has_left() {
     let relay = TestRelay::start().await;
@@ -115,6 +116,7 @@ async fn repeated_commit_is_found_at_its_place_also_by_who_has_left() {
         .assert_problem(ProblemType::Forbidden);
 }
 
+/// docs/protocol.md, 6.9: a commit that does not continue the head is refused.
 #[tokio::test]
 async fn commit_that_does_not_continue_the_head_conflicts() {
     let relay = TestRelay::start().await;
@@ -140,6 +142,7 @@ async fn commit_that_does_not_continue_the_head_conflicts() {
     group.append(&relay, &bob, Vec::new(), true).await;
 }
 
+/// docs/protocol.md, 6.1 and 6.2: the relay reaches the verdict of the proxies.
 #[tokio::test]
 async fn invalid_commits_are_refused_with_their_reason() {
     let relay = TestRelay::start().await;
@@ -387,6 +390,7 @@ async fn queues_of_groups_are_listed_and_acknowledged() {
     assert_eq!(list().await, []);
 }
 
+/// docs/protocol.md, 6.6, hard debt: the relay refuses messages under a closed epoch.
 #[tokio::test]
 async fn send_is_refused_by_epoch_membership_and_end() {
     let relay = TestRelay::start().await;
@@ -506,6 +510,7 @@ async fn departed_member_learns_of_a_conflict_only_up_to_its_end() {
     answer.assert_problem(ProblemType::NotFound);
 }
 
+/// docs/protocol.md, 6.1: limits of a relay are no rules of validity.
 #[tokio::test]
 async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
     let relay = TestRelay::start_with(Setup {
@@ -538,6 +543,7 @@ async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
     assert_eq!(group.roster.members().len(), 2);
 }
 
+/// docs/protocol.md, 6.1: the verdict is a function of the log before.
 /// The rosters in memory are no truth of their own: a relay that starts again judges the same.
 #[tokio::test]
 async fn log_is_judged_alike_after_a_restart() {
@@ -573,6 +579,7 @@ async fn log_is_judged_alike_after_a_restart() {
     group.say(&relay, &carol, 1).await;
 }
 
+/// docs/protocol.md, 6.9: one commit continues a head.
 /// Of commits on one head that arrive at the same time, one is taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_rekeys_have_one_winner() {

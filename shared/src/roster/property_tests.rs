@@ -137,6 +137,7 @@ fn damaged(commit: &Commit, damage: u8) -> Commit {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// docs/protocol.md, 6.1 and 6.3: validity is a function of the log; nobody moves in roster order.
     #[test]
     fn random_logs_keep_the_invariants(steps in steps()) {
         let mut roster = found();

@@ -73,7 +73,7 @@ pub const fn sealed_length(length: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// docs/protocol.md, 7: sizes of attachments fall into few classes.
+    /// docs/protocol.md, 7.2: sizes of attachments fall into few classes.
     #[test]
     fn padme_is_monotonic_idempotent_and_cheap() {
         assert_eq!(padme(0), Some(512));
@@ -90,6 +90,7 @@ mod tests {
         }
     }
 
+    /// docs/protocol.md, 7.2: the length of the ciphertext.
     #[test]
     fn sealed_length_counts_one_tag_a_chunk() {
         assert_eq!(sealed_length(0), Some(528));

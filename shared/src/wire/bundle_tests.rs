@@ -48,7 +48,7 @@ fn bundle() -> Bundle {
     }
 }
 
-/// docs/protocol.md, 4: rules of a bundle that need neither a clock nor earlier bundles.
+/// docs/protocol.md, 4.3, step 3: rules of a bundle that need neither a clock nor earlier bundles.
 #[test]
 fn bundle_rules() {
     assert_eq!(bundle().check(), Ok(()));
@@ -80,7 +80,7 @@ fn bundle_rules() {
     assert_eq!(later.best_key(), Some(&later.keys[0]));
 }
 
-/// docs/protocol.md, 4: senders use the highest known suite at or above the minimum, in it the
+/// docs/protocol.md, 2.1 and 4.3, using one: senders use the highest known suite at or above the minimum, in it the
 /// highest number.
 #[test]
 fn best_key_is_the_highest_number_of_the_highest_known_suite() {
@@ -96,7 +96,7 @@ fn best_key_is_the_highest_number_of_the_highest_known_suite() {
     assert_eq!(bundle.best_key(), None);
 }
 
-/// docs/protocol.md, 2: every small-order and non-canonical encoding of a public key is refused.
+/// docs/protocol.md, 2.4: every small-order and non-canonical encoding of a public key is refused.
 #[test]
 fn weak_encryption_keys_are_refused() {
     // Orders 1, 2, 4 and 8 on the curve and the twist, then encodings at or above 2^255 - 19.
@@ -125,7 +125,7 @@ fn weak_encryption_keys_are_refused() {
     assert!(is_contributory_x25519(&highest), "p - 2 is a point of the twist");
 }
 
-/// docs/protocol.md, 3: a signature holds for its label, its body and its key only.
+/// docs/protocol.md, 3.1 and 3.3: a signature holds for its label, its body and its key only.
 #[test]
 fn signed_documents_are_bound_to_label_body_and_key() {
     let body = bundle().encode();
@@ -183,7 +183,7 @@ fn succession_body() -> Vec<u8> {
     .encode()
 }
 
-/// docs/protocol.md, 4: a succession is proven by the new identity and the old one or the recovery
+/// docs/protocol.md, 4.6: a succession is proven by the new identity and the old one or the recovery
 /// key; every signature that is there must hold.
 #[test]
 fn succession_needs_the_new_identity_and_one_that_it_follows() {

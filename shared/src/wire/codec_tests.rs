@@ -8,6 +8,7 @@ fn hex(text: &str) -> Vec<u8> {
     hex::decode(text.replace(' ', "")).unwrap()
 }
 
+/// docs/protocol.md, 3.2: every head is written in its shortest form.
 /// RFC 8949, appendix A: the encodings of our types, byte for byte.
 #[test]
 fn writer_makes_the_shortest_heads() {
@@ -44,7 +45,7 @@ fn writer_makes_the_shortest_heads() {
     );
 }
 
-/// docs/protocol.md, 3: what deterministic encoding forbids, one fault each.
+/// docs/protocol.md, 3.2: what deterministic encoding forbids, one fault each.
 #[test]
 fn reader_refuses_whatever_is_not_deterministic() {
     use DecodeError::{Forbidden, KeyOrder, NotShortest, Trailing, Truncated, Utf8};
@@ -121,7 +122,7 @@ fn reader_refuses_whatever_is_not_deterministic() {
     }
 }
 
-/// docs/protocol.md, 3: nesting ends at eight levels.
+/// docs/protocol.md, 3.2: nesting ends at eight levels.
 #[test]
 fn reader_refuses_the_ninth_level() {
     for (head, leaf) in [("81", "80"), ("a101", "a0"), ("a120", "80")] {
@@ -146,7 +147,7 @@ wire_map! {
     }
 }
 
-/// docs/protocol.md, 3: unknown positive keys are refused, negative ones are skipped but checked.
+/// docs/protocol.md, 3.2: unknown positive keys are refused, negative ones are skipped but checked.
 #[test]
 fn unknown_fields() {
     let decode = |bytes: &str| Sample::decode(&hex(bytes));

@@ -82,7 +82,7 @@ fn bucket_of(length: usize) -> Result<usize, PaddingError> {
 mod tests {
     use super::*;
 
-    /// docs/protocol.md, 3: only bucket sizes appear, zeros and bucket are checked.
+    /// docs/protocol.md, 3.4: only bucket sizes appear, zeros and bucket are checked.
     #[test]
     fn padding_round_trips_and_only_buckets_appear() {
         for length in [0, 1, 500, 501, 1_012, 1_013, 65_524] {
@@ -98,6 +98,7 @@ mod tests {
         );
     }
 
+    /// docs/protocol.md, 3.4: another magic, kind, length, bucket or rest is refused.
     #[test]
     fn unpad_refuses_any_other_form() {
         let good = pad(Kind::Direct, b"object").unwrap();

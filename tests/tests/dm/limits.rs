@@ -46,6 +46,7 @@ fn metadata(length: usize) -> Value {
     json!({ "k": "m".repeat(length - r#"{"k":""}"#.len()) })
 }
 
+/// docs/protocol.md, 5.8: the limit of metadata.
 #[test]
 fn metadata_of_4096_bytes_is_accepted_and_one_more_refused_by_name() {
     scenario(async |world| {
@@ -74,6 +75,7 @@ fn metadata_of_4096_bytes_is_accepted_and_one_more_refused_by_name() {
     });
 }
 
+/// docs/protocol.md, 5.8: the limit of content.
 #[test]
 fn content_of_48_kib_is_accepted_and_more_refused_by_name() {
     scenario(async |world| {

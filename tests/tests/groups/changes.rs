@@ -37,6 +37,7 @@ fn nobody_joins_without_accepting() {
     });
 }
 
+/// docs/protocol.md, 6.4: a withdrawn invite is not open.
 #[test]
 fn withdrawn_invite_cannot_be_accepted() {
     scenario(async |world| {

@@ -47,7 +47,7 @@ fn seal_gives_pinned_bytes_for_a_place() {
     assert_eq!(sealed, expected);
 }
 
-/// docs/protocol.md, 8.2: a sealed column opens in its own table, row and column only.
+/// docs/protocol.md, 2.5 and 8.2: a sealed column opens in its own table, row and column only.
 #[test]
 fn open_rejects_another_place() {
     let sealed = seal(&mut rng(1), &key(), Label::AadStateColumn, &PLACE, b"content");
@@ -116,6 +116,7 @@ fn open_rejects_every_flipped_bit_and_every_other_length() {
 }
 
 proptest! {
+    /// docs/protocol.md, 2.5: a box has the length that the formula gives.
     #[test]
     fn sealing_round_trips(seed: u64, part in vec(any::<u8>(), 0..40), content in vec(any::<u8>(), 0..2_000)) {
         let sealed = seal(&mut rng(seed), &key(), Label::AadStoreSlot, &[&part], &content);

@@ -122,7 +122,7 @@ fn mid_depends_on_every_field() {
     }
 }
 
-/// docs/protocol.md, 2.2.
+/// docs/protocol.md, 2.2 and 6.7: the first chain is that of group, epoch, rekey commit and sender.
 #[test]
 fn first_chain_key_depends_on_every_field() {
     let chain = |key: u8, group: u8, epoch: u64, commit: u8, sender: u8| {

@@ -18,6 +18,7 @@ fn leaf_round_trips_in_96_bytes() {
     assert_eq!(opened.expose_bytes(), key.expose_bytes());
 }
 
+/// docs/protocol.md, 6.5, adopting, step 2: the commitment is checked.
 /// Attack 14: a rekeyer that gives one member another key is found out by that member.
 #[test]
 fn open_rejects_key_that_misses_the_commitment() {
@@ -30,6 +31,7 @@ fn open_rejects_key_that_misses_the_commitment() {
     );
 }
 
+/// docs/protocol.md, 6.5, adopting, step 2: the epoch in the box is checked.
 #[test]
 fn open_rejects_another_epoch() {
     let (member, key, commitment) = setup();
@@ -41,6 +43,7 @@ fn open_rejects_another_epoch() {
     assert_eq!(open(&member, 7, &commitment, &sealed).unwrap_err(), refusal);
 }
 
+/// docs/protocol.md, 6.5, adopting, step 2: an epoch key of zeros is refused.
 /// Attack 15: an all-zero key is refused although it meets its commitment.
 #[test]
 fn open_rejects_zero_key() {
@@ -54,6 +57,7 @@ fn open_rejects_zero_key() {
     );
 }
 
+/// docs/protocol.md, 6.5, adopting, step 2: magic and kind in the box are checked.
 /// Attack 54: a box with something else in it, even of the same length, is no leaf.
 #[test]
 fn open_rejects_other_plaintexts() {

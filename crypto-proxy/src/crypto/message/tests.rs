@@ -41,7 +41,7 @@ fn signed(kind: Kind) -> MessageBytes {
     sign_message(&identity(), kind, &context(), b"core")
 }
 
-/// docs/protocol.md, 5.
+/// docs/protocol.md, 5.3
 #[test]
 fn signed_message_verifies_for_its_kind_and_signer_only() {
     let message = signed(Kind::Direct);
@@ -53,6 +53,7 @@ fn signed_message_verifies_for_its_kind_and_signer_only() {
     assert!(message.verify(Kind::Direct, other.public()).is_err());
 }
 
+/// docs/protocol.md, 5.3: the signature is over the hashes of context and core.
 /// Attack 40: what was signed for one audience is nothing for another.
 #[test]
 fn signature_covers_context_and_core() {
@@ -164,6 +165,7 @@ fn open_rejects_every_flipped_bit() {
     }
 }
 
+/// docs/protocol.md, 5.7, step 3, and 6.8, step 4: kinds have their lanes and forms.
 /// Attack 54: kinds stay in the form of envelope that they belong to, on both sides.
 #[test]
 fn kinds_are_refused_where_they_have_no_place() {

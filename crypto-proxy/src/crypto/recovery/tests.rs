@@ -10,6 +10,7 @@ fn secret() -> RecoverySecret {
     RecoverySecret::generate(&mut Fixed(&counting::<32>(0)))
 }
 
+/// docs/protocol.md, 4.6: the text of a recovery key, byte for byte.
 #[test]
 fn text_is_pinned_and_parses() {
     assert_eq!(secret().expose_text().as_str(), TEXT);
@@ -18,6 +19,7 @@ fn text_is_pinned_and_parses() {
     assert_eq!(parsed.hash(), Bundle::recovery_hash(secret().public()));
 }
 
+/// docs/protocol.md, 4.6: case, spaces, hyphens, `o`, `i` and `l`.
 #[test]
 fn parse_takes_what_people_type() {
     let typed = [
@@ -37,6 +39,7 @@ fn parse_takes_what_people_type() {
     }
 }
 
+/// docs/protocol.md, 4.6: the checksum.
 #[test]
 fn parse_refuses_every_single_wrong_character() {
     for (position, right) in TEXT.char_indices().skip(PREFIX.len()).filter(|(_, c)| *c != '-') {

@@ -41,6 +41,7 @@ impl crypto_box::aead::rand_core::RngCore for Old {
 
 impl crypto_box::aead::rand_core::CryptoRng for Old {}
 
+/// docs/protocol.md, 2.4: the formula, byte for byte.
 /// Made by libsodium 1.0.18: `crypto_box_easy` under a fixed ephemeral key, opened by
 /// `crypto_box_seal_open`.
 #[test]
@@ -153,6 +154,7 @@ fn open_rejects_another_recipient() {
     );
 }
 
+/// docs/protocol.md, 2.1: random bytes are drawn anew for every use.
 #[test]
 fn seal_takes_a_fresh_ephemeral_key_each_time() {
     let (mut rng, secret) = (rng(3), recipient());

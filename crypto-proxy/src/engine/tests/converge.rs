@@ -209,6 +209,7 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(config())]
 
+    /// docs/protocol.md, 6.1, 6.5 and 6.9: one log, one head, one key.
     #[test]
     fn members_converge_whatever_happened(acts in proptest::collection::vec(act(), 1..40)) {
         let mut world = World::new();

@@ -140,6 +140,7 @@ impl Net {
     }
 }
 
+/// docs/protocol.md, 6.4 and 6.8: an invite is told, accepted, and all read one another.
 #[test]
 fn founding_inviting_and_accepting_makes_one_conversation() {
     let (mut net, group) = Net::group_of(3);
@@ -165,6 +166,7 @@ fn founding_inviting_and_accepting_makes_one_conversation() {
     assert!(net.nodes.iter().all(|node| node.alerts.is_empty()));
 }
 
+/// docs/protocol.md, 6.10: whoever pays a rekey that added members sends the profile again.
 #[test]
 fn profile_reaches_members_and_those_who_join_later() {
     let (mut net, group) = Net::group_of(2);
@@ -193,6 +195,7 @@ fn profile_reaches_members_and_those_who_join_later() {
     assert_eq!(name(&net, CAROL).description.as_deref(), Some("for spring"));
 }
 
+/// docs/protocol.md, 6.10: joiners read nothing older than their first epoch.
 #[test]
 fn joiner_reads_nothing_older() {
     let (mut net, group) = Net::group_of(3);
@@ -208,6 +211,7 @@ fn joiner_reads_nothing_older() {
     assert_eq!(net.heard(3), ["after"]);
 }
 
+/// docs/protocol.md, 6.10: granted messages are shown as granted.
 #[test]
 fn shared_history_is_shown_as_granted_and_only_the_range() {
     let (mut net, group) = Net::group_of(3);
@@ -246,6 +250,7 @@ fn shared_history_is_shown_as_granted_and_only_the_range() {
     assert!(shown.contains(&("four".into(), None)));
 }
 
+/// docs/protocol.md, 6.6, hard debt: the next sender rekeys.
 #[test]
 fn first_sender_pays_for_a_leave_inside_the_call() {
     let (mut net, group) = Net::group_of(3);
@@ -264,6 +269,7 @@ fn first_sender_pays_for_a_leave_inside_the_call() {
     assert_eq!(net.events(ALICE).last().unwrap(), "member_left carol");
 }
 
+/// docs/protocol.md, 6.6, hard debt: somebody rekeys within 30 s.
 #[test]
 fn debt_is_paid_by_somebody_when_nobody_sends() {
     let (mut net, group) = Net::group_of(3);
@@ -275,6 +281,7 @@ fn debt_is_paid_by_somebody_when_nobody_sends() {
     assert!(net.groups.groups[&net.only_group()].roster.hard_debt().is_none());
 }
 
+/// docs/protocol.md, 6.2, step 5: a removal is a rekey without the removed.
 #[test]
 fn removed_member_learns_it_and_opens_nothing_that_follows() {
     let (mut net, group) = Net::group_of(3);
@@ -345,6 +352,7 @@ fn only_admins_remove_promote_and_rename() {
     );
 }
 
+/// docs/protocol.md, 6.3, leave: the first in roster order becomes admin.
 #[test]
 fn last_admin_leaving_makes_the_earliest_member_admin() {
     let (mut net, group) = Net::group_of(3);
@@ -366,6 +374,7 @@ fn disbanded_group_is_gone_for_everybody() {
     assert_eq!(net.events(BOB), ["group_deleted -"]);
 }
 
+/// docs/protocol.md, 6.9: the loser verifies the winner; 6.5: nobody seals before.
 #[test]
 fn loser_of_a_race_to_rekey_adopts_the_winner_and_both_read_on() {
     let (mut net, group) = Net::group_of(3);
@@ -386,6 +395,7 @@ fn loser_of_a_race_to_rekey_adopts_the_winner_and_both_read_on() {
     assert_eq!(net.epoch(), 4);
 }
 
+/// docs/protocol.md, 6.9: an append is idempotent.
 #[test]
 fn lost_answer_to_an_append_is_repeated_not_doubled() {
     let mut net = net(2);
@@ -403,6 +413,7 @@ fn lost_answer_to_an_append_is_repeated_not_doubled() {
     assert_eq!(net.groups.groups[&net.only_group()].log.len(), 1);
 }
 
+/// docs/protocol.md, 5.3 and 6.6: sealed again, a message has a new context and its old core.
 #[test]
 fn message_under_a_closed_epoch_is_sealed_again_with_the_same_number() {
     let (mut net, group) = Net::group_of(3);
@@ -445,6 +456,7 @@ fn away_for_thirty_epochs_everything_is_read_in_order() {
     );
 }
 
+/// docs/protocol.md, 6.5, adopting, step 1: the relay's fault.
 #[test]
 fn leaf_that_is_not_under_the_root_blames_the_relay_and_is_asked_again() {
     let (mut net, group) = Net::group_of(2);
@@ -461,6 +473,7 @@ fn leaf_that_is_not_under_the_root_blames_the_relay_and_is_asked_again() {
     assert_eq!(net.epoch(), before);
 }
 
+/// docs/protocol.md, 6.9: `ROSTER_FORK` is sticky and stops sending.
 #[test]
 fn second_log_of_the_relay_stops_the_group_for_good() {
     let (mut net, group) = Net::group_of(2);
@@ -498,6 +511,7 @@ fn second_log_of_the_relay_stops_the_group_for_good() {
     );
 }
 
+/// docs/protocol.md, 6.2: a commit that fails changes nothing.
 #[test]
 fn invalid_commit_is_told_and_does_not_move_the_log() {
     let (mut net, group) = Net::group_of(2);
@@ -538,6 +552,7 @@ fn empty_leaf_is_healed_by_the_member_itself() {
     assert_eq!(net.heard(BOB), ["yes"]);
 }
 
+/// docs/protocol.md, 9: a resend in a group.
 #[test]
 fn group_message_that_the_relay_drops_for_one_member_is_sent_again_by_its_author() {
     let (mut net, group) = Net::group_of(3);

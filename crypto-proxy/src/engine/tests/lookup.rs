@@ -40,6 +40,7 @@ fn agent_cannot_write_to_itself() {
     assert!(matches!(net.answer(0, id), Some(Err(Refusal::Invalid(_)))));
 }
 
+/// docs/protocol.md, 4.4: a fingerprint that is given must match.
 /// Attack 22: with a fingerprint given out of band, a substituted key is refused before use.
 #[test]
 fn wrong_fingerprint_at_first_contact_is_refused() {
@@ -54,6 +55,7 @@ fn wrong_fingerprint_at_first_contact_is_refused() {
     assert!(net.stored.is_empty());
 }
 
+/// docs/protocol.md, 4.4: `IDENTITY_CHANGED` before any plaintext is sealed.
 /// Attack 23: a key that changes after first contact stops sends before any plaintext leaves.
 #[test]
 fn changed_identity_stops_sends_until_decided() {
@@ -81,6 +83,7 @@ fn changed_identity_stops_sends_until_decided() {
     assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
 }
 
+/// docs/protocol.md, 4.3, step 5: the number is not below the highest seen.
 /// Attack 31: an older bundle than one seen before is refused.
 #[test]
 fn older_bundle_is_refused() {
@@ -100,6 +103,7 @@ fn older_bundle_is_refused() {
     assert!(net.nodes[0].alerted("stale_bundle"));
 }
 
+/// docs/protocol.md, 4.3: `RECIPIENT_KEY_EXPIRED` after `not_after`.
 /// Attack 33: a bundle past its end stops sends.
 #[test]
 fn expired_bundle_stops_sends() {
@@ -112,6 +116,7 @@ fn expired_bundle_stops_sends() {
     ));
 }
 
+/// docs/protocol.md, 4.4: the policy `pinned`.
 #[test]
 fn pinned_policy_needs_a_fingerprint_at_first_contact() {
     let settings = Settings {
@@ -150,6 +155,7 @@ fn lookup_without_answer_is_unreachable() {
     assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
 }
 
+/// docs/protocol.md, 5.7, step 7: an unknown handle is looked up, the envelope is held.
 /// A message whose sender cannot be looked up waits and appears when the relay answers.
 #[test]
 fn message_of_an_unknown_sender_waits_for_the_lookup() {
@@ -164,6 +170,7 @@ fn message_of_an_unknown_sender_waits_for_the_lookup() {
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
 }
 
+/// docs/protocol.md, 4.5: a stranger's messages wait in the requests until it is let in.
 #[test]
 fn strangers_wait_for_acceptance_where_only_contacts_may_write() {
     let settings = Settings {

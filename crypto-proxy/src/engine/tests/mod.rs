@@ -1,9 +1,11 @@
 //! The engine against a relay of a few lines: what flows 1 and 2 promise, and what a lying relay
 //! or peer gets.
 
+mod bundles;
 mod converge;
 mod group_attacks;
 mod group_relay;
+mod group_rules;
 mod groups;
 mod hostile;
 mod lookup;

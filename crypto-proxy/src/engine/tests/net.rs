@@ -272,6 +272,11 @@ impl Net {
         self.nodes[index].taken.insert(queue, position);
     }
 
+    /// How far an agent has acknowledged a queue.
+    pub(super) fn acked(&self, index: usize, queue: Queue) -> u64 {
+        self.nodes[index].taken.get(&queue).copied().unwrap_or(0)
+    }
+
     /// A control message of any kind and body.
     pub(super) fn control(&mut self, from: usize, to: &str, kind: Kind, body: Vec<u8>) {
         let now = Now {

@@ -74,6 +74,7 @@ fn rotated() -> Net {
     net
 }
 
+/// docs/protocol.md, 4.3: a new key every 7 days of running time; `previous` is the bundle before.
 #[test]
 fn key_is_replaced_after_a_week_of_running_and_the_bundle_names_its_predecessor() {
     let mut net = Net::pair();
@@ -129,6 +130,7 @@ fn what_was_sealed_to_the_old_key_opens_until_that_is_erased() {
     assert!(net.nodes[1].alerted("key_erased"));
 }
 
+/// docs/protocol.md, 4.3: (a) published, (b) queues emptied, (c) 48 h of running.
 #[test]
 fn erasure_waits_for_empty_queues_after_the_publication_and_then_48_hours() {
     let mut net = rotated();
@@ -155,6 +157,7 @@ fn erasure_waits_for_empty_queues_after_the_publication_and_then_48_hours() {
     );
 }
 
+/// docs/protocol.md, 4.3: the 48 h are of running time.
 #[test]
 fn time_in_which_the_proxy_did_not_run_erases_nothing() {
     let mut net = rotated();
@@ -168,6 +171,7 @@ fn time_in_which_the_proxy_did_not_run_erases_nothing() {
     assert_eq!(held(&net, 1), before);
 }
 
+/// docs/protocol.md, 4.3: nothing that a relay says postpones erasure past the next successor.
 #[test]
 fn relay_that_never_empties_the_queues_holds_up_neither_rotation_nor_erasure_for_ever() {
     let mut net = Net::pair();
@@ -206,6 +210,7 @@ fn bundle_is_renewed_with_the_same_key_when_half_of_its_life_is_over() {
     assert_eq!(net.nodes[1].offered.len(), 1);
 }
 
+/// docs/protocol.md, 4.3: an agent that was away empties its queues first.
 /// An agent that was away empties its queues first: what waits there is sealed to the old key.
 #[test]
 fn expired_bundle_is_replaced_after_the_queues_were_emptied() {
@@ -271,6 +276,7 @@ fn bundle_whose_key_is_not_held_is_never_offered() {
     assert_eq!(net.nodes[1].engine.account.encryption_keys.len(), 2);
 }
 
+/// docs/protocol.md, 4.3: a number is above the highest that the agent knows of itself.
 #[test]
 fn newer_bundle_at_the_relay_is_told_and_the_next_one_has_another_number() {
     let mut net = Net::pair();

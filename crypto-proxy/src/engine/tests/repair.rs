@@ -36,6 +36,7 @@ fn lose_keys(net: &mut Net) {
     }];
 }
 
+/// docs/protocol.md, 9: an `unreadable` is answered by the same core under `attempt + 1`.
 #[test]
 fn message_to_a_lost_key_is_sealed_again_to_the_new_one() {
     let mut net = Net::pair();
@@ -58,6 +59,7 @@ fn message_to_a_lost_key_is_sealed_again_to_the_new_one() {
     assert_eq!(own, 2);
 }
 
+/// docs/protocol.md, 9: a resend request is answered verbatim.
 #[test]
 fn dropped_message_is_asked_for_and_comes_verbatim() {
     let mut net = Net::pair();
@@ -81,6 +83,7 @@ fn dropped_message_is_asked_for_and_comes_verbatim() {
     assert_eq!(net.nodes[BOB].engine.store().next_missing().unwrap(), None);
 }
 
+/// docs/protocol.md, 9: only to the identity that the message was for.
 #[test]
 fn request_for_what_was_meant_for_somebody_else_is_not_answered() {
     let mut net = Net::new(vec![
@@ -110,6 +113,7 @@ fn request_for_what_was_meant_for_somebody_else_is_not_answered() {
     assert_eq!(after.count(), 0);
 }
 
+/// docs/protocol.md, 9: never to a changed key.
 #[test]
 fn repair_ends_when_the_identity_changes() {
     let mut net = Net::pair();

@@ -15,7 +15,7 @@ fn sent_status(net: &Net, index: usize, id: u64) -> (Status, bool) {
     }
 }
 
-/// docs/protocol.md, 5: a message arrives once, with the same id at both ends.
+/// docs/protocol.md, 5.3: a message arrives once, with the same id at both ends.
 #[test]
 fn message_arrives_with_one_id_at_both_ends() {
     let mut net = Net::pair();
@@ -29,7 +29,7 @@ fn message_arrives_with_one_id_at_both_ends() {
     assert!(net.nodes[1].shown[0].security.verified);
 }
 
-/// docs/protocol.md, 5: the agent's id makes a send idempotent.
+/// docs/protocol.md, 5.6, step 1: the agent's id makes a send idempotent.
 #[test]
 fn same_client_msg_id_gives_the_first_message() {
     let mut net = Net::pair();
@@ -40,6 +40,7 @@ fn same_client_msg_id_gives_the_first_message() {
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
 }
 
+/// docs/protocol.md, 5.6, steps 1 and 6: no answer means unknown, and the same bytes are sent again.
 /// An answer that was lost: 503 queued, then the same id finds the outcome.
 #[test]
 fn lost_answer_is_found_by_the_same_id() {
@@ -60,6 +61,7 @@ fn lost_answer_is_found_by_the_same_id() {
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
 }
 
+/// docs/protocol.md, 5.6, steps 2 and 6: what is refused for good withdraws its number.
 /// Only success is sticky: a refused send retried later with the same id passes, and the number
 /// that was withdrawn leaves no hole.
 #[test]
@@ -84,6 +86,7 @@ fn refused_send_passes_later_without_a_gap() {
     );
 }
 
+/// docs/protocol.md, 5.4 and 5.5: a withdrawn number that was stored is a message like any other, under one `mid`.
 /// A send whose fate is unknown for too long is given up; when the relay had it all along, the
 /// repeat under the same id finds out.
 #[test]
@@ -121,6 +124,7 @@ fn foreign_hash_is_refused_and_alerted() {
     assert!(net.nodes[0].alerted("relay_hash_mismatch"));
 }
 
+/// docs/protocol.md, 5.4: a hole is waited for at most 2 s, then shown.
 /// Attack 45: a message dropped in the middle shows as a gap, later ones are not held up for long,
 /// and it heals when it comes late.
 #[test]
@@ -168,6 +172,7 @@ fn reordered_messages_are_shown_in_order() {
     );
 }
 
+/// docs/protocol.md, 5.4: a repeat is ignored.
 /// Attack 42: the same envelope under another position is delivered once.
 #[test]
 fn repeated_envelope_is_shown_once() {
@@ -182,7 +187,7 @@ fn repeated_envelope_is_shown_once() {
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
 }
 
-/// docs/protocol.md, 7: settled here is delivered there, read is read, and never back.
+/// docs/protocol.md, 7.3: settled here is delivered there, read is read, and never back.
 #[test]
 fn receipts_raise_the_status_of_own_messages() {
     let mut net = Net::pair();

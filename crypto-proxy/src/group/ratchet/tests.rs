@@ -118,6 +118,7 @@ fn chain_ends_after_65_536_messages() {
     assert_eq!(chain(u64::MAX).take().unwrap_err(), ChainExhausted);
 }
 
+/// docs/protocol.md, 6.7: a chain that has stepped forward gives no earlier key.
 #[test]
 fn walk_never_goes_back() {
     let behind = chain(5).walk(4).unwrap_err();
@@ -220,6 +221,7 @@ proptest! {
         prop_assert_eq!(reader.chain.next(), 24);
     }
 
+    /// docs/protocol.md, 6.7: a receiver steps forward on a copy.
     /// What does not open changes nothing, and no key opens another's message.
     #[test]
     fn key_of_an_index_opens_its_own_message_only(at in 0..12_u64, other in 0..12_u64) {

@@ -121,6 +121,7 @@ fn plaintext(epoch: u64, key: [u8; 32]) -> Vec<u8> {
     [b"waxwire\x20".as_slice(), &epoch.to_be_bytes(), &key].concat()
 }
 
+/// docs/protocol.md, 6.5: one leaf for each member, the rekeyer included.
 #[test]
 fn every_member_adopts_one_key_from_its_own_leaf() {
     for count in [1, 2, 3, 63, 64, 65, 130] {
@@ -207,6 +208,7 @@ fn leaves_are_a_function_of_the_generator() {
     assert_ne!(first.leaves, prepared(2, &people).leaves);
 }
 
+/// docs/protocol.md, 6.5: an epoch key is independent of every other.
 #[test]
 fn two_rekeys_of_one_roster_share_nothing() {
     let people = people(3);
@@ -217,6 +219,7 @@ fn two_rekeys_of_one_roster_share_nothing() {
     assert_ne!(first.rekey.root, second.rekey.root);
 }
 
+/// docs/protocol.md, 6.5: a leaf is sealed, or empty with a reason.
 #[test]
 fn member_without_a_key_gets_an_empty_leaf() {
     let people = people(3);
@@ -354,6 +357,7 @@ fn bad_leaf_under_the_root_is_the_rekeyers_fault() {
     );
 }
 
+/// docs/protocol.md, 6.5, adopting, step 2: the box is to the member's own key.
 /// A box to somebody else in one's own place, under one's own name.
 #[test]
 fn box_to_another_key_is_the_rekeyers_fault() {
@@ -372,6 +376,7 @@ fn box_to_another_key_is_the_rekeyers_fault() {
     assert_eq!(refusal, AdoptError::Rekeyer(fault));
 }
 
+/// docs/protocol.md, 6.5, healing: a leaf to a key that was erased is not usable.
 #[test]
 fn leaf_to_an_erased_key_is_nobodys_fault() {
     let people = people(2);
@@ -394,6 +399,7 @@ fn own_leaf_is_none_for_what_is_not_there() {
     assert_eq!(own_leaf(b"", 0), None);
 }
 
+/// docs/protocol.md, 6.5, adopting, step 3, and 6.7: a chain for each member.
 #[test]
 fn each_member_has_a_chain_of_its_own_in_roster_order() {
     let people = people(4);

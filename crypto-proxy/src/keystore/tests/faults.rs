@@ -6,6 +6,7 @@ use crate::{crypto::testing::flips, keystore::format::HEADER};
 const GENERATION: usize = 56;
 const COMMITMENT: usize = 64;
 
+/// docs/protocol.md, 8.1: a missing store never leads to a new identity.
 #[test]
 fn open_refuses_missing_store_and_makes_nothing() {
     let place = Place::with_key_file();
@@ -32,6 +33,7 @@ fn open_refuses_truncated_store_at_every_length() {
     assert!(matches!(place.refusal(), KeyStoreError::Trailing { length: 2 }));
 }
 
+/// docs/protocol.md, 8.1: a damaged store is reported as such.
 /// Attack 99: a flipped bit is refused, with the reason that belongs to its place.
 #[test]
 fn open_refuses_flipped_bits_everywhere() {
@@ -109,6 +111,7 @@ fn open_refuses_other_files_and_versions() {
     ));
 }
 
+/// docs/protocol.md, 8.1: the parameters' bounds.
 /// A header that asks for too little or too much work is refused before anything is computed.
 #[test]
 fn open_refuses_cost_out_of_bounds() {
@@ -140,6 +143,7 @@ fn open_refuses_cost_out_of_bounds() {
     assert!(matches!(place.refusal(), KeyStoreError::WrongSecret));
 }
 
+/// docs/protocol.md, 8.1: slots are bound to the header.
 /// Attack 99: slots of another generation or of another store under the same key are refused.
 #[test]
 fn open_refuses_slots_from_elsewhere() {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// docs/protocol.md, 8.1: mode 0600.
 #[test]
 fn folder_and_files_are_closed_to_others() {
     let place = Place::with_key_file();
@@ -53,6 +54,7 @@ fn open_refuses_store_in_use() {
     assert!(place.open().is_ok());
 }
 
+/// docs/protocol.md, 8.1: the file is replaced atomically.
 /// A crash while the new file was written leaves part of it beside the old one, which holds.
 #[test]
 fn replacement_survives_a_crash() {

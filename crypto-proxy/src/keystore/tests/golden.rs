@@ -26,6 +26,7 @@ const FILE: &str = "\
     b52e93fba103ed882badcf2668d97faec12e8b38f6592303b3c49d5b908e645c50eca9ba6f02e9dbceb4f87cbdd4c222\
     cd2cb401e144773f1685da2f";
 
+/// docs/protocol.md, 8.1: the format, byte for byte.
 #[test]
 fn open_reads_what_another_implementation_wrote() {
     let place = Place::with_key_file();

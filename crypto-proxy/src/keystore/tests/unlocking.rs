@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::testing::counting;
 
+/// docs/protocol.md, 8.1: the commitment is compared before anything is opened.
 #[test]
 fn open_refuses_wrong_passphrase() {
     let place = Place::new(|_| passphrase("correct horse"));
@@ -183,6 +184,7 @@ fn stretching_is_pinned() {
     );
 }
 
+/// docs/protocol.md, 8.1: the parameters' bounds.
 #[test]
 fn cost_has_floors_and_ceilings() {
     assert_eq!(Argon2Cost::new(64 * 1024, 3, 1), Ok(Argon2Cost::default()));

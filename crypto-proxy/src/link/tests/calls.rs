@@ -87,6 +87,7 @@ async fn failures_are_told_apart() {
     assert_eq!(before.elapsed(), Duration::from_secs(10));
 }
 
+/// docs/protocol.md, 4.2: every connection that is to see a credential is checked first.
 #[tokio::test(start_paused = true)]
 async fn every_connection_is_checked_before_it_sees_the_key() {
     let relay = FakeRelay::start();

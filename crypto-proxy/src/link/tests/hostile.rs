@@ -188,6 +188,7 @@ async fn an_upgrade_that_was_not_asked_for_like_this_is_malformed() {
     }
 }
 
+/// docs/protocol.md, 4.2: nonce, signature and pinned identity of the relay's description.
 #[test]
 fn a_relay_is_known_by_a_fresh_signature_of_its_identity() {
     let (ours, other) = (Nonce32::from_bytes([1; 32]), Nonce32::from_bytes([2; 32]));

@@ -149,6 +149,7 @@ async fn a_reset_breaks_a_wait_off_but_not_after_a_refusal() {
     assert_eq!(dials(), before);
 }
 
+/// docs/protocol.md, 4.2: another identity gets nothing.
 #[tokio::test(start_paused = true)]
 async fn another_relay_gets_nothing_and_the_engine_is_told_once() {
     let (mut world, peer) = World::up().await;

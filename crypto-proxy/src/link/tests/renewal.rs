@@ -53,6 +53,7 @@ async fn key_that_is_taken_again_is_replaced_minutes_later_only() {
     assert_eq!(world.relay.credentials.kept.lock().unwrap().len(), 2);
 }
 
+/// docs/protocol.md, 4.7, step 3: what a challenge says is checked before it is signed.
 /// Nothing is signed that this relay did not make for this agent, this purpose and this request.
 #[tokio::test(start_paused = true)]
 async fn challenge_for_something_else_is_not_answered() {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// docs/protocol.md, 6: removal, roles, policy and disbanding are for admins.
+/// docs/protocol.md, 6.3, remove, role, policy, disband: removal, roles, policy and disbanding are for admins.
 #[test]
 fn admin_changes_need_an_admin() {
     let mut group = Group::with(&[(2, Plain), (3, Plain)]);
@@ -34,7 +34,7 @@ fn admin_changes_need_an_admin() {
     }
 }
 
-/// docs/protocol.md, 6: who may invite says the policy, and nobody invites above their own role.
+/// docs/protocol.md, 6.3, invite: who may invite says the policy, and nobody invites above their own role.
 #[test]
 fn invite_follows_the_policy() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -63,7 +63,7 @@ fn invite_follows_the_policy() {
     assert_eq!(group.apply(&twice), Err(CommitError::AlreadyInvited { index: 1 }));
 }
 
-/// docs/protocol.md, 6: an invite is used once, by the identity that it names.
+/// docs/protocol.md, 6.3, accept, and 6.4: an invite is used once, by the identity that it names.
 #[test]
 fn accept_is_for_the_invited_identity_and_once() {
     let mut group = Group::by_invite();
@@ -94,7 +94,7 @@ fn accept_is_for_the_invited_identity_and_once() {
     );
 }
 
-/// docs/protocol.md, 6: an invite is withdrawn by its inviter or an admin.
+/// docs/protocol.md, 6.3, uninvite: an invite is withdrawn by its inviter or an admin.
 #[test]
 fn uninvite_is_for_the_inviter_and_admins() {
     let mut group = Group::with(&[(2, Plain), (3, Plain)]);
@@ -131,7 +131,7 @@ fn uninvite_is_for_the_inviter_and_admins() {
     }
 }
 
-/// docs/protocol.md, 6: an invite dies with the removal, leave or demotion of its inviter.
+/// docs/protocol.md, 6.4: an invite dies with the removal, leave or demotion of its inviter.
 #[test]
 fn invite_dies_with_its_inviter() {
     let removed = |group: &mut Group| {
@@ -160,7 +160,7 @@ fn invite_dies_with_its_inviter() {
     group.accept(3, invite).unwrap();
 }
 
-/// docs/protocol.md, 6: an invite can be used at the next 1,000 positions.
+/// docs/protocol.md, 6.4: an invite can be used at the next 1,000 positions.
 #[test]
 fn invite_dies_of_age() {
     let mut group = Group::by_invite();
@@ -194,7 +194,7 @@ impl Group {
     }
 }
 
-/// docs/protocol.md, 6: join only where the policy is open; an invite of the joiner is used up.
+/// docs/protocol.md, 6.3, join, and 6.4: join only where the policy is open; an invite of the joiner is used up.
 #[test]
 fn join_needs_an_open_group() {
     let mut group = Group::by_invite();
@@ -215,7 +215,22 @@ fn join_needs_an_open_group() {
     );
 }
 
-/// docs/protocol.md, 6: a removal carries a rekey without the removed.
+/// docs/protocol.md, 6.3, accept and join: a group has at most 10,000 members.
+#[test]
+fn member_ten_thousand_and_one_cannot_enter() {
+    let mut group = Group::new(policy(JoinPolicy::Open, Admin));
+    let invite = group.invite(1, 3, Plain).unwrap();
+    let one = group.roster.parts.members[0].clone();
+    group.roster.parts.members.resize(9_999, one.clone());
+    group.clone_accept(3, invite.clone()).unwrap();
+    let join = group.commit(2, vec![Agent::new(2).join()]);
+    assert!(group.roster.clone().apply(&Agent::new(2).sign(&join)).is_ok());
+    group.roster.parts.members.push(one);
+    assert_eq!(group.clone_accept(3, invite).map(drop), Err(CommitError::Full));
+    assert_eq!(group.apply(&join).map(drop), Err(CommitError::Full));
+}
+
+/// docs/protocol.md, 6.2, step 5, and 6.3, remove: a removal carries a rekey without the removed.
 #[test]
 fn remove_needs_a_rekey_in_the_same_commit() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -240,7 +255,8 @@ fn remove_needs_a_rekey_in_the_same_commit() {
     assert_eq!(group.roster.hard_debt(), None);
 }
 
-/// docs/protocol.md, 6: cut-offs are kept for the departed and end when they are members again.
+/// docs/protocol.md, 6.3, remove and leave, and 6.8, step 7: cut-offs are kept for the departed and end when
+/// they are members again.
 #[test]
 fn cut_offs_are_recorded() {
     let mut group = Group::with(&[(2, Plain), (3, Plain)]);
@@ -270,7 +286,7 @@ fn cut_offs_are_recorded() {
     assert!(!cut_off.admits(4, same, 8) && !cut_off.admits(4, other, 1) && !cut_off.admits(5, same, 1));
 }
 
-/// docs/protocol.md, 6: when the last admin leaves, the earliest-joined member is admin.
+/// docs/protocol.md, 6.3, leave: when the last admin leaves, the earliest-joined member is admin.
 #[test]
 fn last_admin_leaving_promotes_the_earliest_joined() {
     let mut group = Group::with(&[(3, Plain), (2, Plain)]);
@@ -283,7 +299,7 @@ fn last_admin_leaving_promotes_the_earliest_joined() {
     assert_eq!(group.roles(), [(3, Plain), (2, Admin)]);
 }
 
-/// docs/protocol.md, 6: the last admin cannot be demoted, by anybody.
+/// docs/protocol.md, 6.3, role: the last admin cannot be demoted, by anybody.
 #[test]
 fn last_admin_cannot_be_demoted() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -304,7 +320,7 @@ fn last_admin_cannot_be_demoted() {
     );
 }
 
-/// docs/protocol.md, 6: changes are evaluated from left to right.
+/// docs/protocol.md, 6.2, step 4: changes are evaluated from left to right.
 #[test]
 fn later_changes_see_earlier_ones() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -331,7 +347,7 @@ fn later_changes_see_earlier_ones() {
     assert_eq!(applied.invited[0].reference.index, 1);
 }
 
-/// docs/protocol.md, 6: at most 64 changes.
+/// docs/protocol.md, 6.2, step 4: at most 64 changes.
 #[test]
 fn changes_are_bounded() {
     let group = Group::by_invite();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// docs/protocol.md, 6: a leaf belongs to one place, one member and one root.
+/// docs/protocol.md, 6.5, adopting, steps 1 and 2: a leaf belongs to one place, one member and one root.
 #[test]
 fn leaves_are_bound_to_root_place_and_member() {
     let group = Group::with(&[(2, Plain), (3, Plain)]);
@@ -69,7 +69,7 @@ fn leaves_are_bound_to_root_place_and_member() {
     );
 }
 
-/// docs/protocol.md, 6: two commits on one parent are evidence, a commit and its successor are not.
+/// docs/protocol.md, 6.9: two commits on one parent are evidence, a commit and its successor are not.
 #[test]
 fn equivocation_is_two_commits_on_one_parent() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -86,7 +86,7 @@ fn equivocation_is_two_commits_on_one_parent() {
     assert_eq!(Equivocation::of(&a, &c), None);
 }
 
-/// docs/protocol.md, 6: membership is asked at the head that a message cites.
+/// docs/protocol.md, 6.8, step 6, and 6.10: membership is asked at the head that a message cites.
 #[test]
 fn history_knows_roles_at_every_head() {
     let mut group = Group::by_invite();

@@ -215,7 +215,7 @@ impl Group {
 
 use Role::{Admin, Member as Plain};
 
-/// docs/protocol.md, 6: the first commit is a create with a rekey of epoch 1 and one leaf.
+/// docs/protocol.md, 6.2 and 6.3, create: the first commit has a create and a rekey of epoch 1 with one leaf.
 #[test]
 fn create_needs_its_shape_and_a_rekey() {
     let founder = Agent::new(1);
@@ -326,7 +326,7 @@ fn create_needs_its_shape_and_a_rekey() {
     }
 }
 
-/// docs/protocol.md, 6: position, predecessor, group and suite continue the log.
+/// docs/protocol.md, 6.2, steps 2 and 3: position, predecessor, group and suite continue the log.
 #[test]
 fn commit_continues_the_log() {
     let mut group = Group::by_invite();
@@ -414,7 +414,7 @@ fn commit_continues_the_log() {
     );
 }
 
-/// docs/protocol.md, 6: whoever signed is whoever the commit names.
+/// docs/protocol.md, 6.2: whoever signed is whoever the commit names.
 #[test]
 fn signer_is_the_one_who_was_verified() {
     let mut group = Group::by_invite();
@@ -436,7 +436,7 @@ fn signer_is_the_one_who_was_verified() {
     assert_eq!(Roster::create(&commit), Err(CommitError::Signer));
 }
 
-/// docs/protocol.md, 6: a leave closes the epoch until somebody rekeys; a join does not.
+/// docs/protocol.md, 6.6 and 6.3, leave: a leave closes the epoch until somebody rekeys; a join does not.
 #[test]
 fn debts_open_and_are_paid() {
     let mut group = Group::with(&[(2, Plain), (3, Plain)]);
@@ -465,7 +465,7 @@ fn debts_open_and_are_paid() {
     );
 }
 
-/// docs/protocol.md, 6: epoch, suite, commitment, leaves and roster hash of a rekey.
+/// docs/protocol.md, 6.5, steps 1 to 6, and 6.2, step 6: epoch, suite, commitment, leaves and roster hash of a rekey.
 #[test]
 fn rekey_rules() {
     let mut group = Group::with(&[(2, Plain)]);
@@ -538,7 +538,7 @@ fn rekey_rules() {
     group.apply(&good).unwrap();
 }
 
-/// docs/protocol.md, 6: nothing follows a disband or the last leave.
+/// docs/protocol.md, 6.2, step 1, and 6.3, disband and leave: nothing follows a disband or the last leave.
 #[test]
 fn ended_group_accepts_nothing() {
     for end in [Change::Disband, LEAVE] {

@@ -44,7 +44,7 @@ fn range(first: u64, last: u64) -> NRange {
     NRange { first, last }
 }
 
-/// docs/protocol.md, 5: rules of a core's fields.
+/// docs/protocol.md, 5.4 and 13.3: rules of a core's fields.
 #[test]
 fn core_rules() {
     let first = |core: &mut Core| {
@@ -113,7 +113,7 @@ fn core_rules() {
     });
 }
 
-/// docs/protocol.md, 13: another version is told apart from damage.
+/// docs/protocol.md, 3.2: another version is told apart from damage.
 #[test]
 fn other_versions_are_refused_by_name() {
     let refused = Lease::decode(
@@ -131,7 +131,7 @@ fn other_versions_are_refused_by_name() {
     );
 }
 
-/// docs/protocol.md, 7: a receipt has a hash exactly if it has a number, and no range touches it.
+/// docs/protocol.md, 7.3: a receipt has a hash exactly if it has a number, and no range touches it.
 #[test]
 fn receipt_rules() {
     let hash = Some(Hash::from_bytes([0; 32]));
@@ -158,7 +158,7 @@ fn receipt_rules() {
     });
 }
 
-/// docs/protocol.md, 5: a context names a recipient with all that belongs to one, or none.
+/// docs/protocol.md, 5.3: a context names a recipient with all that belongs to one, or none.
 #[test]
 fn context_names_a_whole_recipient_or_none() {
     for fault in 0..5 {
@@ -192,7 +192,7 @@ fn context_names_a_whole_recipient_or_none() {
     );
 }
 
-/// docs/protocol.md, 7: rules of an attachment's reference.
+/// docs/protocol.md, 7.2: rules of an attachment's reference.
 #[test]
 fn attachment_rules() {
     let fault = |fault: &dyn Fn(&mut AttachmentRef)| {
@@ -378,7 +378,7 @@ fn other_rules() {
     assert_eq!(refused::<Commit>(|commit| commit.changes = vec![leave]), "n");
 }
 
-/// docs/protocol.md, 3: no list of any format is longer than 10,000 items.
+/// docs/protocol.md, 3.2: no list of any format is longer than 10,000 items.
 #[test]
 fn lists_are_bounded_before_they_are_kept() {
     let leaves = Leaves {
@@ -393,7 +393,7 @@ fn lists_are_bounded_before_they_are_kept() {
     );
 }
 
-/// docs/protocol.md, 5: headers byte for byte, told apart by their second key.
+/// docs/protocol.md, 5.1: headers byte for byte, told apart by their second key.
 #[test]
 fn headers_have_these_bytes() {
     let direct = DirectHeader {
@@ -427,7 +427,7 @@ fn headers_have_these_bytes() {
     assert_eq!(Header::decode(&golden), Ok(Header::Group(group)));
 }
 
-/// docs/protocol.md, 5: an envelope is header length, header, ciphertext, within its limits.
+/// docs/protocol.md, 5.1: an envelope is header length, header, ciphertext, within its limits.
 #[test]
 fn envelopes_are_split_within_limits() {
     let envelope = Envelope {

@@ -98,6 +98,7 @@ fn never_panics<T: Document>(bytes: &[u8]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    /// docs/protocol.md, 3.2: what is decoded is encoded to the same bytes.
     #[test]
     fn every_document_has_one_encoding(rng in Just(()).prop_perturb(|(), rng| rng)) {
         let mut g = Gen(rng);
@@ -145,7 +146,7 @@ proptest! {
     }
 }
 
-/// docs/protocol.md, 3: a document beyond its limit is refused before anything is read of it.
+/// docs/protocol.md, 3.2: a document beyond its limit is refused before anything is read of it.
 #[test]
 fn documents_beyond_their_limit_are_refused() {
     macro_rules! each {
