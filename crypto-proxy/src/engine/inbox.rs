@@ -130,7 +130,7 @@ impl Engine {
         let conversation_id = conversation.conversation_id;
         if let Some(session) = self.store.session(conversation_id, peer.peer_id, &core.session)? {
             if session.incarnation == core.incarnation {
-                return Ok(Some(session));
+                return self.begin_again(session, before).map(Some);
             }
             let reason = "one session of the peer claims two incarnations; a message was refused";
             self.alert("clone", Severity::Critical, Some(&peer.handle), reason, now)?;
@@ -154,6 +154,17 @@ impl Engine {
             before,
         )?;
         Ok(Some(session))
+    }
+
+    /// Who has come back to a group is owed nothing of what came meanwhile.
+    fn begin_again(&self, mut session: SessionRow, before: u64) -> Result<SessionRow, StateError> {
+        if before > session.contiguous {
+            (session.contiguous, session.contiguous_hash) = (before, None);
+            session.reported = session.reported.max(before);
+            session.before = before;
+            self.put_session(&session)?;
+        }
+        Ok(session)
     }
 
     /// Whether this number of the author is here already: the same message is ignored, another one
@@ -224,6 +235,7 @@ impl Engine {
             contiguous: session.contiguous,
             contiguous_hash: session.contiguous_hash,
             reported: session.reported,
+            before: session.before,
         };
         self.store.put_session(session.session_row, &update)
     }

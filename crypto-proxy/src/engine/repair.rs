@@ -435,7 +435,7 @@ impl Engine {
             return Ok(false);
         }
         self.store.drop_group_held(row.group_row, &header.mid)?;
-        let before = self.not_owed(row, &core, 0)?;
+        let before = self.not_owed(row, peer, &core, 0)?;
         let arrived = Arrived {
             conversation,
             core: &core,

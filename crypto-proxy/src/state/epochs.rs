@@ -464,8 +464,8 @@ impl Store {
         Ok(statement.exists([group_row, to_sql(epoch), to_sql(since)])?)
     }
 
-    /// Takes out what waits in a group for a commit, or what waits for epochs that are adopted now;
-    /// oldest first.
+    /// Takes out what waits in a group for a commit, or what waits for epochs that are adopted now and
+    /// for whose turn it is ([`Self::wants_before`]); oldest first. Whatever stays keeps its place.
     ///
     /// # Errors
     /// [`StateError`].
@@ -473,13 +473,16 @@ impl Store {
         &self,
         group_row: i64,
         lacking: Lacking,
+        since: UnixMs,
     ) -> Result<Vec<HeldGroupEnvelope>, StateError> {
         let condition = "group_row = ?1 AND reason = ?2 AND (?2 = 1 OR EXISTS(SELECT 1 FROM epoch e \
-                         WHERE e.group_row = ?1 AND e.epoch = grp_held.epoch AND e.state != 1 AND e.state != 3))";
+                         WHERE e.group_row = ?1 AND e.epoch = grp_held.epoch AND e.state != 1 AND e.state != 3) \
+                         AND NOT EXISTS(SELECT 1 FROM epoch w WHERE w.group_row = ?1 AND w.state = 1 \
+                         AND w.epoch < grp_held.epoch AND w.noted_at > ?3))";
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT held_id, held_at, envelope FROM grp_held WHERE {condition} ORDER BY held_id"
         ))?;
-        let rows = statement.query_map([group_row, lacking.number()], |row| {
+        let rows = statement.query_map([group_row, lacking.number(), to_sql(since)], |row| {
             Ok(HeldGroupEnvelope {
                 held_id: row.get(0)?,
                 held_at: from_sql(row.get(1)?),
@@ -489,7 +492,7 @@ impl Store {
         let held: Vec<_> = rows.collect::<Result<_, _>>()?;
         self.db
             .prepare_cached(&format!("DELETE FROM grp_held WHERE {condition}"))?
-            .execute([group_row, lacking.number()])?;
+            .execute([group_row, lacking.number(), to_sql(since)])?;
         Ok(held)
     }
 

@@ -10,7 +10,7 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{
-    StateError, Store, StoredEvent, from_sql,
+    GroupRow, StateError, Store, StoredEvent, from_sql,
     messages::{SYSTEM, TABLE, shown_type},
     to_sql,
 };
@@ -190,5 +190,32 @@ impl Store {
             ))
         });
         Ok(found.optional()?)
+    }
+
+    /// Whether anything of an author's session has come under an epoch that began at a position of the
+    /// log or later; `None` stands for its beginning.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn heard_since(
+        &self,
+        group: &GroupRow,
+        peer_id: i64,
+        session: &SessionId,
+        position: Option<u64>,
+    ) -> Result<bool, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM message m JOIN epoch e ON e.group_row = ?1 AND e.epoch = m.epoch \
+             WHERE m.conversation_id = ?2 AND m.peer_id = ?3 AND m.own = 0 AND m.session = ?4 \
+             AND m.granted_by IS NULL AND e.position >= ?5)",
+        )?;
+        let key = params![
+            group.group_row,
+            group.conversation_id,
+            peer_id,
+            session.as_bytes(),
+            to_sql(position.unwrap_or(0))
+        ];
+        Ok(statement.query_row(key, |row| row.get(0))?)
     }
 }

@@ -9,7 +9,7 @@ use waxwire_shared::{
 use super::{
     ColumnKeys, Pin, Reader, StateError, Store, from_sql,
     groups::{Standing, StoredProfile},
-    invitations::{INVITATION, invitation_row},
+    invitations::{INVITATION, WAITS, invitation_row},
 };
 use crate::model::{
     DebtKind, Group, GroupEnd, GroupLookup, GroupMember, GroupSecurity, Invitation, InviteId,
@@ -139,7 +139,7 @@ fn security(db: &Connection, id: &LocalConversation) -> Result<Option<GroupSecur
 }
 
 fn invitations(db: &Connection, keys: &ColumnKeys) -> Result<Vec<Invitation>, StateError> {
-    let mut statement = db.prepare_cached(&format!("{INVITATION} ORDER BY invite_row"))?;
+    let mut statement = db.prepare_cached(&format!("{INVITATION} WHERE {WAITS} ORDER BY invite_row"))?;
     let mut inviter = db.prepare_cached("SELECT handle FROM peer WHERE peer_id = ?1")?;
     let mut rows = statement.query([])?;
     let mut list = Vec::new();

@@ -40,6 +40,8 @@ pub struct SessionUpdate {
     pub contiguous_hash: Option<Hash>,
     /// See [`SessionRow::reported`].
     pub reported: u64,
+    /// See [`SessionRow::before`].
+    pub before: u64,
 }
 
 const SELECT: &str = "SELECT session_row, conversation_id, peer_id, session, incarnation, contiguous, \
@@ -144,14 +146,15 @@ impl Store {
     /// [`StateError`].
     pub fn put_session(&self, session_row: i64, update: &SessionUpdate) -> Result<(), StateError> {
         let mut statement = self.db.prepare_cached(
-            "UPDATE inbound_session SET contiguous = ?2, contiguous_hash = ?3, reported = ?4 \
-             WHERE session_row = ?1",
+            "UPDATE inbound_session SET contiguous = ?2, contiguous_hash = ?3, reported = ?4, \
+             before = ?5 WHERE session_row = ?1",
         )?;
         statement.execute(params![
             session_row,
             to_sql(update.contiguous),
             update.contiguous_hash.as_ref().map(Hash::as_bytes),
-            to_sql(update.reported)
+            to_sql(update.reported),
+            to_sql(update.before)
         ])?;
         Ok(())
     }

@@ -46,10 +46,10 @@ impl Store {
     ) -> Result<bool, StateError> {
         let (next, waiting, of_peer): (i64, i64, i64) = self
             .db
-            .prepare_cached(
-                "SELECT coalesce(max(invite_row), 0) + 1, count(*), count(*) FILTER (WHERE peer_id = ?1) \
-                 FROM invitation",
-            )?
+            .prepare_cached(&format!(
+                "SELECT (SELECT coalesce(max(invite_row), 0) + 1 FROM invitation), count(*), \
+                 count(*) FILTER (WHERE peer_id = ?1) FROM invitation WHERE {WAITS}"
+            ))?
             .query_row([new.peer_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         if waiting >= INVITATIONS || of_peer >= INVITATIONS_OF_PEER {
             return Ok(false);
@@ -139,6 +139,9 @@ impl Store {
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(from_sql))
     }
 }
+
+/// An invite that was accepted stays until the membership ends, so that accepting can be repeated.
+pub(super) const WAITS: &str = "group_id NOT IN (SELECT group_id FROM grp WHERE standing = 2)";
 
 pub(super) const INVITATION: &str = "SELECT invite_row, group_id, commit_hash, commit_index, roster_head, \
                                      peer_id, received_at, sealed FROM invitation";

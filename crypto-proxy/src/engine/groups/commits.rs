@@ -39,7 +39,8 @@ impl Engine {
         rekey: bool,
         now: UnixMs,
     ) -> Result<Committed, StateError> {
-        if self.store.pending_commit(row.group_row)?.is_some() {
+        // Without the relay nothing is put on its way: whoever waits is refused, and nothing happens later.
+        if !self.volatile.link_up || self.store.pending_commit(row.group_row)?.is_some() {
             return Ok(Committed::Waiting);
         }
         let me = self.account.identity.public().clone();

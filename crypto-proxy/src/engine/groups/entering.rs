@@ -68,7 +68,7 @@ impl Engine {
             }
             if let Some(refusal) = unreached {
                 self.reply(founding.request, Err(refusal));
-            } else if complete {
+            } else if complete && self.volatile.link_up {
                 self.make_group(&founding, &invitees, now)?;
             } else {
                 self.volatile.founding.push(founding);
@@ -247,6 +247,30 @@ impl Engine {
         self.queue_control(&peer, Kind::Invite, notice.encode(), now)
     }
 
+    /// Whoever is invited already and asked for again is told again: it may have declined.
+    pub(super) fn tell_again(
+        &mut self,
+        local: &LocalConversation,
+        handle: &Handle,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let Some(row) = self.group_by_local(local)? else {
+            return Ok(());
+        };
+        let view = self
+            .group_view(&row)?
+            .filter(|_| row.standing == Standing::Member);
+        let me = self.account.identity.public();
+        let open = view.as_ref().and_then(|view| {
+            let mut invites = view.roster.invites();
+            invites.find(|invite| invite.handle == *handle && invite.inviter == *me)
+        });
+        match (&view, open) {
+            (Some(view), Some(invite)) => self.tell_invitee(&row, view, invite, now),
+            _ => Ok(()),
+        }
+    }
+
     /// An invite came.
     pub(in crate::engine) fn invited(
         &mut self,
@@ -297,6 +321,12 @@ impl Engine {
         let Some(invitation) = self.store.invitation(&id)? else {
             return self.refuse(request, Refusal::InviteNotFound);
         };
+        // The answer to the first time was lost.
+        if let Some(row) = self.store.group(&invitation.group)?
+            && row.standing == Standing::Member
+        {
+            return self.want(&row.group_id, request, Goal::Accept(id), now);
+        }
         let profile = Profile {
             group: invitation.group,
             revision: 0,

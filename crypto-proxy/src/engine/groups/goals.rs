@@ -62,7 +62,10 @@ impl Engine {
             GroupCommand::Rekey(local) => return self.want_rekey(request, &local, now),
             GroupCommand::Update(local, change) => (local, Goal::Update(change)),
             GroupCommand::Disband(local) => (local, Goal::Disband),
-            GroupCommand::Add(local, address, share) => (local, Goal::Add(address, share)),
+            GroupCommand::Add(local, address, share) => {
+                self.tell_again(&local, &address.handle, now)?;
+                (local, Goal::Add(address, share))
+            }
             GroupCommand::Remove(local, handle) => (local, Goal::Remove(handle)),
             GroupCommand::SetRole(local, handle, role) => (local, Goal::SetRole(handle, role)),
             GroupCommand::Leave(local) => (local, Goal::Leave),

@@ -308,7 +308,6 @@ impl Engine {
         let promoted = promoted.map(|member| member.handle.clone());
         if applied.joined.contains(&me) && next.roster.member(&me).is_some() {
             self.store.put_standing(row.group_row, Standing::Member)?;
-            self.store.drop_invitations(&row.group_id)?;
         }
         let departed = applied.departed.iter().find(|departure| departure.identity == me);
         let standing = match departed {
@@ -331,6 +330,7 @@ impl Engine {
     /// Nothing more is sealed or opened in a group.
     fn depart(&mut self, row: &GroupRow, standing: Standing) -> Result<(), StateError> {
         self.store.put_standing(row.group_row, standing)?;
+        self.store.drop_invitations(&row.group_id)?;
         self.store.erase_epochs(row.group_row)?;
         self.store.drop_pending_commit(row.group_row)?;
         self.store.put_profile_due(row.group_row, ProfileDue::No)?;

@@ -209,7 +209,7 @@ impl Engine {
             }
             self.advance(&row.group_id, now)?;
         }
-        Ok(())
+        self.drive_founding(now)
     }
 
     /// Time has passed for groups.

@@ -298,7 +298,7 @@ impl Engine {
                     signed: &opened.signed,
                     epoch: Some(opened.header.epoch),
                     late,
-                    before: self.not_owed(row, core, missing)?,
+                    before: self.not_owed(row, &peer, core, missing)?,
                 };
                 self.place(&peer, &arrived, false, now)
             }
@@ -306,12 +306,14 @@ impl Engine {
         }
     }
 
-    /// How many of an author's numbers are from before this agent could read. Under its first epoch
-    /// here the author's chain tells: what was stepped over in it is missing, everything earlier is
-    /// nobody's loss. Who joined after this agent owes it everything.
+    /// How many of an author's numbers are from before this agent could read, told by the first message
+    /// of the author since it joined. Under its first epoch here the author's chain tells: what was
+    /// stepped over in it is missing, everything earlier is nobody's loss. Who joined after this agent
+    /// owes it everything.
     pub(in crate::engine) fn not_owed(
         &mut self,
         row: &GroupRow,
+        peer: &PeerRow,
         core: &Core,
         missing: u64,
     ) -> Result<u64, StateError> {
@@ -320,7 +322,8 @@ impl Engine {
         };
         let joined = |identity| view.roster.member(identity).map(|member| member.joined);
         let (own, author) = (joined(self.account.identity.public()), joined(&core.identity));
-        if author > own {
+        let heard = self.store.heard_since(row, peer.peer_id, &core.session, own)?;
+        if author > own || heard {
             return Ok(0);
         }
         Ok((core.n - 1).saturating_sub(missing))
@@ -410,13 +413,15 @@ impl Engine {
         lacking: Lacking,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        for held in self.store.take_group_held(row.group_row, lacking)? {
+        let since = now.saturating_sub(TURN_MS);
+        for held in self.store.take_group_held(row.group_row, lacking, since)? {
             let HeldGroupEnvelope {
                 held_at, envelope, ..
             } = held;
             self.group_envelope(row, &envelope, held_at, now)?;
         }
-        Ok(())
+        // What stays has its time, too.
+        self.waits_its_turn(row, u64::MAX, now).map(drop)
     }
 
     /// The log has moved on: what cited a commit is looked at again. If nothing waits any more, the
