@@ -4,10 +4,12 @@
 pub mod agent;
 pub mod binaries;
 pub mod canary;
+pub mod circle;
 pub mod clock;
 pub mod group;
 pub mod history;
 pub mod http;
+pub mod ledger;
 pub mod program;
 pub mod proxy;
 pub mod relay;
@@ -17,6 +19,7 @@ pub mod world;
 
 pub use agent::{Agent, Message, text_to};
 pub use canary::unique;
+pub use circle::Circle;
 pub use clock::{eventually, patience, within};
 pub use group::{Group, GroupSecurity, Invitation, Member, System};
 pub use http::{Answer, Ask, Http};

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::{
     canary::{Canaries, files},
     clock::within,
+    ledger::Ledger,
     program::tail,
     proxy::Proxy,
     relay::Relay,
@@ -27,6 +28,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct World {
     folder: TempDir,
     canaries: Canaries,
+    ledger: Ledger,
 }
 
 /// A relay and two proxies that run and are linked to it.
@@ -51,6 +53,7 @@ impl World {
         Ok(Self {
             folder,
             canaries: Canaries::default(),
+            ledger: Ledger::default(),
         })
     }
 
@@ -64,6 +67,12 @@ impl World {
     #[must_use]
     pub const fn canaries(&self) -> &Canaries {
         &self.canaries
+    }
+
+    /// The message keys of groups that were used.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -95,7 +104,7 @@ impl World {
     /// # Errors
     /// Its tap cannot listen.
     pub async fn new_proxy(&self, relay: &Relay, handle: &str) -> anyhow::Result<Proxy> {
-        let tap = Tap::start(relay.whereabouts().clone()).await?;
+        let tap = Tap::start(relay.whereabouts().clone(), self.ledger.clone()).await?;
         let canaries = self.canaries.clone();
         Ok(Proxy::new(
             handle,
@@ -129,8 +138,9 @@ impl World {
         Ok(Pair { relay, alice, bob })
     }
 
-    /// What holds after every test: no program panicked, and no text that an agent sent, nor a token,
-    /// lies anywhere in clear but in the token files.
+    /// What holds after every test: no program panicked, no message key of a group has sealed two
+    /// ciphertexts, and no text that an agent sent, nor a token, lies anywhere in clear but in the token
+    /// files.
     ///
     /// # Errors
     /// It does not hold.
@@ -146,6 +156,8 @@ impl World {
                 panic.unwrap_or_default()
             );
         }
+        let reused = self.ledger.reused();
+        ensure!(reused.is_empty(), "{reused:?}");
         let is_token = |file: &Path| file.file_name().is_some_and(|name| name == "token");
         let found = self.canaries.search(self.folder(), is_token)?;
         ensure!(found.is_empty(), "secrets in clear: {found:?}");

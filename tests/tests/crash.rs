@@ -16,6 +16,7 @@ use waxwire_shared::api::frames::RelayFrame;
 use waxwire_tests::{
     Agent, Message, Pair, Stranger,
     canary::random,
+    circle::whole_history,
     eventually,
     history::{History, Lane},
     patience, scenario, scenario_within, text_to, unique, within,
@@ -138,23 +139,6 @@ async fn chaos(pair: &mut Pair, length: Duration, dice: &mut Dice) -> anyhow::Re
         kills += 1;
     }
     Ok(kills)
-}
-
-/// Every message of a conversation, checked for holes in its numbers.
-async fn whole_history(agent: &Agent, conversation: &str) -> anyhow::Result<Vec<Message>> {
-    let mut all: Vec<Message> = Vec::new();
-    loop {
-        let page = agent
-            .history(conversation, &format!("after_seq={}&limit=200", all.len()))
-            .await?;
-        if page.is_empty() {
-            return Ok(all);
-        }
-        for message in page {
-            ensure!(message.seq == all.len() as u64 + 1, "a hole before {message:?}");
-            all.push(message);
-        }
-    }
 }
 
 /// Both ends agree on everything, each message once.

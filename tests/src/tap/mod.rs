@@ -31,7 +31,7 @@ use waxwire_shared::api::frames::{ClientFrame, RelayFrame};
 
 pub use requests::{Asked, Outcome, Rewrite};
 
-use crate::relay::Whereabouts;
+use crate::{ledger::Ledger, relay::Whereabouts};
 
 /// Frames that may wait to be injected.
 const INJECTED: usize = 1_024;
@@ -107,6 +107,7 @@ type RequestScript = Box<dyn FnMut(&Asked) -> Outcome + Send>;
 /// What a tap's connections share.
 struct Shared {
     relay: Whereabouts,
+    ledger: Ledger,
     way: watch::Sender<Way>,
     cuts: watch::Sender<u64>,
     injected: broadcast::Sender<(Side, Bytes)>,
@@ -141,15 +142,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tap {
-    /// A tap in front of the relay that is at `relay` now or later.
+    /// A tap in front of the relay that is at `relay` now or later. Envelopes to groups that the proxy
+    /// sends are noted in the ledger.
     ///
     /// # Errors
     /// No port is free.
-    pub async fn start(relay: Whereabouts) -> anyhow::Result<Self> {
+    pub async fn start(relay: Whereabouts, ledger: Ledger) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             relay,
+            ledger,
             way: watch::Sender::new(Way::Open),
             cuts: watch::Sender::new(0),
             injected: broadcast::Sender::new(INJECTED),
@@ -234,6 +237,9 @@ impl Shared {
 
     fn fate(&self, frame: Frame<'_>) -> Fate {
         self.note(frame.bytes);
+        if let Some(ClientFrame::Send { envelope, .. }) = frame.client() {
+            self.ledger.note(envelope);
+        }
         match lock(&self.on_frame).as_mut() {
             Some(script) => script(frame),
             None => Fate::Pass,
