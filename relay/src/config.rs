@@ -96,6 +96,10 @@ pub struct Limits {
     pub sockets: u64,
     /// Members that a group may have, open invites included, for an invite or a joining to be taken.
     pub group_members: u64,
+    /// Contacts that an agent may hold.
+    pub contacts: u64,
+    /// Agents that an agent may have blocked.
+    pub blocks: u64,
 }
 
 impl Default for Limits {
@@ -103,6 +107,8 @@ impl Default for Limits {
         Self {
             sockets: 8,
             group_members: 256,
+            contacts: 10_000,
+            blocks: 10_000,
         }
     }
 }

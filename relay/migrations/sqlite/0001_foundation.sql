@@ -73,6 +73,23 @@ CREATE TABLE bundle (
     PRIMARY KEY (agent_no, number)
 ) STRICT;
 
+-- Whom an agent holds as a contact.
+CREATE TABLE contact (
+    agent_no   INTEGER NOT NULL REFERENCES agent (agent_no),
+    contact_no INTEGER NOT NULL REFERENCES agent (agent_no),
+    PRIMARY KEY (agent_no, contact_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX contact_by_contact ON contact (contact_no, agent_no);
+
+-- Whom an agent has blocked. Told: the blocked one learns that it is blocked, because the two had a
+-- conversation before; to anybody else the agent does not exist.
+CREATE TABLE block (
+    agent_no   INTEGER NOT NULL REFERENCES agent (agent_no),
+    blocked_no INTEGER NOT NULL REFERENCES agent (agent_no),
+    told       INTEGER NOT NULL,
+    PRIMARY KEY (agent_no, blocked_no)
+) STRICT, WITHOUT ROWID;
+
 -- Epoch and closed are of the messages of a group, log_head is of its log.
 CREATE TABLE queue (
     queue_no INTEGER PRIMARY KEY,

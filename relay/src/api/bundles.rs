@@ -20,7 +20,11 @@ use super::{
     ApiError,
     extract::{Authenticated, Octets, json},
 };
-use crate::{accounts::proof, relay::Relay, store::BundleOutcome};
+use crate::{
+    accounts::proof,
+    relay::Relay,
+    store::{BundleOutcome, Sight},
+};
 
 /// Largest signed bundle: the body, its signature and their heads.
 const SIGNED_BUNDLE: usize = limits::BUNDLE + 1024;
@@ -48,15 +52,20 @@ pub(super) async fn put(
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// Answers the latest bundle of any agent, to any agent. A handle that cannot be one is unknown.
+/// Answers the latest bundle of any agent, to any agent that is not blocked by it. A handle that cannot
+/// be one is unknown.
 pub(super) async fn get(
     State(relay): State<Arc<Relay>>,
-    Authenticated(_): Authenticated,
+    Authenticated(account): Authenticated,
     Path(handle): Path<String>,
 ) -> Result<Response, ApiError> {
     let unknown = || ApiError::new(ProblemType::NotFound);
     let handle: Handle = handle.parse().map_err(|_| unknown())?;
-    let (agent_id, bytes) = relay.delivery.store.bundle(&handle).await?.ok_or_else(unknown)?;
+    let (agent_id, bytes) = match relay.delivery.store.bundle(account.agent, &handle).await? {
+        Sight::Visible(bundle) => bundle,
+        Sight::Blocked => return Err(ApiError::new(ProblemType::Blocked)),
+        Sight::Unknown => return Err(unknown()),
+    };
     let answer = BundleAnswer {
         agent_id,
         bundle: Base64Bytes(bytes),

@@ -117,6 +117,7 @@ impl From<AppendRefusal> for ApiError {
             AppendRefusal::Foreign => Self::new(ProblemType::Forbidden).detail(refusal.to_string()),
             AppendRefusal::NotFound => Self::new(ProblemType::NotFound),
             AppendRefusal::Conflict => Self::new(ProblemType::HeadConflict),
+            AppendRefusal::Blocked => Self::new(ProblemType::Blocked).detail(refusal.to_string()),
             AppendRefusal::Gone => Self::new(ProblemType::Gone).detail(refusal.to_string()),
             AppendRefusal::Judge(JudgeError::Members { max, actual }) => {
                 Self::new(ProblemType::Forbidden).limit("group_members", max, actual)

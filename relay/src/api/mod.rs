@@ -19,6 +19,9 @@ mod health;
 mod hostile_tests;
 mod link;
 mod queues;
+mod relations;
+#[cfg(test)]
+mod relations_tests;
 mod relay_info;
 mod service;
 
@@ -46,6 +49,14 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/agents/me", get(agents::me))
         .route("/v1/agents/me/bundle", put(bundles::put))
         .route("/v1/agents/{handle}/bundle", get(bundles::get))
+        .route(
+            "/v1/contacts/{handle}",
+            put(relations::put_contact).delete(relations::delete_contact),
+        )
+        .route(
+            "/v1/blocks/{handle}",
+            put(relations::put_block).delete(relations::delete_block),
+        )
         .route("/v1/envelopes", post(envelopes::post))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}/envelopes", get(queues::envelopes))

@@ -38,6 +38,9 @@ pub enum SendRefusal {
     /// No such recipient, or not for this sender.
     #[error("no such recipient")]
     NotFound,
+    /// Sender and recipient are kept apart by a block.
+    #[error("blocked")]
+    Blocked,
     /// The group has ended.
     #[error("the group has ended")]
     Gone,
@@ -75,6 +78,7 @@ impl SendRefusal {
             Self::NotSender => Problem::new(ProblemType::BadRequest)
                 .with_detail("the header's sender is not the agent of this API key"),
             Self::NotFound => Problem::new(ProblemType::NotFound),
+            Self::Blocked => Problem::new(ProblemType::Blocked),
             Self::Gone => Problem::new(ProblemType::Gone).with_detail("the group has ended"),
             Self::EpochClosed { current } => Problem::new(ProblemType::EpochClosed).with_detail(format!(
                 "the current epoch is {current}; it is closed after a leave until a rekey"
@@ -153,6 +157,7 @@ pub const fn settle(hash: Hash, result: SendResult) -> Result<Accepted, SendRefu
             hash,
         }),
         Ok(SendOutcome::NotFound) => Err(SendRefusal::NotFound),
+        Ok(SendOutcome::Blocked) => Err(SendRefusal::Blocked),
         Ok(SendOutcome::Gone) => Err(SendRefusal::Gone),
         Ok(SendOutcome::EpochClosed { current }) => Err(SendRefusal::EpochClosed { current }),
         Err(error) => Err(SendRefusal::Write(error)),

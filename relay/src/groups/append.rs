@@ -64,6 +64,9 @@ pub enum AppendRefusal {
     /// The group has ended.
     #[error("the group has ended")]
     Gone,
+    /// Signer and invited are kept apart by a block.
+    #[error("the signer and an agent that it invites are kept apart by a block")]
+    Blocked,
     /// The commit is not valid after the log's head, or not within this relay's quota.
     #[error(transparent)]
     Judge(JudgeError),
@@ -166,12 +169,12 @@ impl Groups {
             return Err(AppendRefusal::Foreign);
         }
         match group {
-            None => self.create(asked).await,
+            None => self.create(account, asked).await,
             Some(id) => self.go_on(account, id, asked).await,
         }
     }
 
-    async fn create(&self, asked: Asked) -> Result<Accepted, AppendRefusal> {
+    async fn create(&self, account: &Account, asked: Asked) -> Result<Accepted, AppendRefusal> {
         // The id is the hash: whatever group has it begins with this very commit.
         let id = GroupId::from_bytes(*asked.hash.as_bytes());
         if self.store.group(&id).await?.is_some() {
@@ -183,7 +186,7 @@ impl Groups {
             Ok((asked, judged))
         })
         .await?;
-        let (accepted, _) = self.store_commit(id, asked, judged).await?;
+        let (accepted, _) = self.store_commit(account, id, asked, judged).await?;
         Ok(accepted)
     }
 
@@ -212,7 +215,7 @@ impl Groups {
         })
         .await?;
         *held = Some(before);
-        let (accepted, roster) = self.store_commit(*id, asked, judged?).await?;
+        let (accepted, roster) = self.store_commit(account, *id, asked, judged?).await?;
         *held = Some(roster);
         Ok(accepted)
     }
@@ -235,6 +238,7 @@ impl Groups {
 
     async fn store_commit(
         &self,
+        account: &Account,
         id: GroupId,
         asked: Asked,
         judged: Judged,
@@ -251,6 +255,7 @@ impl Groups {
         let (position, epoch) = (roster.position(), roster.epoch());
         let commit = NewCommit {
             group: id,
+            by: account.agent,
             position,
             previous: asked.commit.body().previous,
             hash: asked.hash,
@@ -268,6 +273,7 @@ impl Groups {
             }
             AppendOutcome::Repeated { position } => Ok((accepted(id, position, asked.hash, true), roster)),
             AppendOutcome::Conflict => Err(AppendRefusal::Conflict),
+            AppendOutcome::Blocked => Err(AppendRefusal::Blocked),
         }
     }
 

@@ -127,6 +127,8 @@ impl Membership {
 pub struct NewCommit {
     /// The group.
     pub group: GroupId,
+    /// Who appends it.
+    pub by: AgentNo,
     /// Place in the log, from 0; the first creates the group.
     pub position: u64,
     /// Hash of the commit before it.
@@ -170,6 +172,8 @@ pub enum AppendOutcome {
     },
     /// The log has another head.
     Conflict,
+    /// It invites somebody who has blocked its signer, or whom its signer has blocked.
+    Blocked,
 }
 
 /// A commit that has just become durable.

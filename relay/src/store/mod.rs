@@ -7,12 +7,14 @@
 mod conformance;
 pub mod groups;
 pub mod model;
+pub mod relations;
 pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use groups::*;
 pub use model::*;
+pub use relations::*;
 use waxwire_shared::ids::{GroupId, Handle, Hash};
 
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId};
@@ -255,6 +257,37 @@ impl Store {
         on_each!(self, s => s.put_bundle(agent, bundle).await)
     }
 
+    /// Lets an agent hold a contact or a block of the agent with a handle, `max` of a kind at most; 0 is
+    /// unlimited. The same again changes nothing, another kind of block replaces the first.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn relate(
+        &self,
+        agent: AgentNo,
+        other: Handle,
+        relation: Relation,
+        max: u64,
+    ) -> Result<RelateOutcome, WriteError> {
+        on_each!(self, s => s.relate(agent, other, relation, max).await)
+    }
+
+    /// Takes a contact away.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn remove_contact(&self, agent: AgentNo, other: Handle) -> Result<(), WriteError> {
+        on_each!(self, s => s.remove_contact(agent, other).await)
+    }
+
+    /// Takes a block away.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn remove_block(&self, agent: AgentNo, other: Handle) -> Result<(), WriteError> {
+        on_each!(self, s => s.remove_block(agent, other).await)
+    }
+
     /// Deletes one small portion of what retention lets go.
     ///
     /// # Errors
@@ -296,15 +329,33 @@ impl Store {
         on_each!(self, s => s.agents(after, limit).await)
     }
 
-    /// The latest bundle of the agent with this handle.
+    /// The latest bundle of the agent with this handle, as far as `viewer` may see it: a block hides it
+    /// unless a group needs it, of which that agent is a member and `viewer` is one or is invited.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn bundle(
         &self,
+        viewer: AgentNo,
         handle: &Handle,
-    ) -> Result<Option<(waxwire_shared::ids::AgentId, Vec<u8>)>, ReadError> {
-        on_each!(self, s => s.bundle(handle).await)
+    ) -> Result<Sight<(waxwire_shared::ids::AgentId, Vec<u8>)>, ReadError> {
+        on_each!(self, s => s.bundle(viewer, handle).await)
+    }
+
+    /// The agent with this handle, as far as `viewer` may know of it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn sight(&self, viewer: AgentNo, handle: &Handle) -> Result<Sight<AgentNo>, ReadError> {
+        on_each!(self, s => s.sight(viewer, handle).await)
+    }
+
+    /// Who holds an agent as a contact and may know of it: neither has blocked the other.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn contact_holders(&self, agent: AgentNo) -> Result<Vec<AgentNo>, ReadError> {
+        on_each!(self, s => s.contact_holders(agent).await)
     }
 
     /// Head and ack of a queue as far as it may be seen; `None` if nothing of it may.

@@ -200,6 +200,8 @@ pub enum SendOutcome {
     },
     /// No such recipient, or not for this sender.
     NotFound,
+    /// One of the two has blocked the other, and the sender may know.
+    Blocked,
     /// The group has ended.
     Gone,
     /// The epoch is not the group's current one, or that is closed.

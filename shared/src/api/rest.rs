@@ -140,6 +140,14 @@ pub struct BundleAnswer {
     pub bundle: Base64Bytes,
 }
 
+/// `PUT /v1/blocks/{handle}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockRequest {
+    /// Whether the two had a conversation: the blocked agent is told that it is blocked only then.
+    pub known: bool,
+}
+
 /// Answer of `POST /v1/envelopes`: 201 when stored now, 200 when this `mid` was stored before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAnswer {

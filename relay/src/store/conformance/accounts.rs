@@ -245,14 +245,15 @@ pub(crate) async fn bundle_numbers_only_grow<B: Backend>() {
     assert_eq!(put(NOW + 1, b"second").await, Ok(BundleOutcome::Stored));
     assert_eq!(put(NOW, b"bundle").await, Ok(BundleOutcome::Stale));
     assert_eq!(put(NOW + 1, b"second").await, Ok(BundleOutcome::Repeated));
-    let held = world.store.bundle(&handle(1)).await.unwrap();
-    assert_eq!(held, Some((id(1), b"second".to_vec())));
+    let held = world.store.bundle(account.agent, &handle(1)).await.unwrap();
+    assert_eq!(held, Sight::Visible((id(1), b"second".to_vec())));
     for number in 2..40 {
         assert_eq!(put(NOW + number, b"later").await, Ok(BundleOutcome::Stored));
     }
-    let held = world.store.bundle(&handle(1)).await.unwrap();
-    assert_eq!(held, Some((id(1), b"later".to_vec())));
-    assert_eq!(world.store.bundle(&handle(9)).await.unwrap(), None);
+    let held = world.store.bundle(account.agent, &handle(1)).await.unwrap();
+    assert_eq!(held, Sight::Visible((id(1), b"later".to_vec())));
+    let unknown = world.store.bundle(account.agent, &handle(9)).await.unwrap();
+    assert_eq!(unknown, Sight::Unknown);
 }
 
 pub(crate) async fn agents_are_listed_in_order<B: Backend>() {

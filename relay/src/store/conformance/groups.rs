@@ -10,6 +10,7 @@ use waxwire_shared::ids::GroupId;
 pub(super) struct Log {
     pub(super) id: GroupId,
     pub(super) record: GroupRecord,
+    founder: AgentNo,
     next: u64,
     previous: Hash,
     epoch: u64,
@@ -42,6 +43,7 @@ impl Log {
         let id = GroupId::from_bytes([number; 32]);
         let first = NewCommit {
             group: id,
+            by: founder.agent,
             position: 0,
             previous: None,
             hash: Hash::from_bytes([number; 32]),
@@ -56,6 +58,7 @@ impl Log {
         Self {
             id,
             record,
+            founder: founder.agent,
             next: 1,
             previous: Hash::from_bytes([number; 32]),
             epoch: 1,
@@ -67,6 +70,7 @@ impl Log {
         let bytes = Bytes::from(format!("commit {} {tag}", self.next));
         NewCommit {
             group: self.id,
+            by: self.founder,
             position: self.next,
             previous: Some(self.previous),
             hash: sha256(&[self.id.as_bytes().as_slice(), &bytes].concat()),

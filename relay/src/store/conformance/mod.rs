@@ -3,6 +3,7 @@
 pub(super) mod accounts;
 pub(super) mod groups;
 pub(super) mod memberships;
+pub(super) mod relations;
 pub(super) mod retention;
 pub(super) mod sends;
 
@@ -23,9 +24,9 @@ use waxwire_shared::{
 };
 
 use super::{
-    Account, Admission, Appended, BundleBytes, CommitListener, NewEnvelope, QueueHead, QueueNo, Range,
-    RegisterOutcome, Registration, SendOutcome, Store, StoreContext, Stored, StoredEnvelope, Target,
-    UsedChallenge, View, WriteError,
+    Account, Admission, AgentNo, Appended, BundleBytes, CommitListener, NewEnvelope, QueueHead, QueueNo,
+    Range, RegisterOutcome, Registration, SendOutcome, Sight, Store, StoreContext, Stored, StoredEnvelope,
+    Target, UsedChallenge, View, WriteError,
 };
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
 
@@ -266,6 +267,14 @@ macro_rules! conformance {
             memberships: memberships_are_listed_with_what_may_be_seen
             memberships: thousand_members_share_one_row_a_message
             groups: groups_survive_a_crash
+            relations: block_refuses_sends_both_ways_in_both_lanes
+            relations: block_without_a_conversation_looks_like_nobody
+            relations: repeat_is_found_before_a_block
+            relations: blocks_survive_a_crash_and_failed_writes
+            relations: group_goes_on_across_a_block_but_for_invites
+            relations: bundle_hides_behind_a_block_unless_a_group_needs_it
+            relations: contacts_have_their_holders_but_not_across_a_block
+            relations: relations_are_bounded_and_may_be_repeated
             retention: retention_deletes_old_acknowledged_envelopes_only
             retention: retention_deletes_old_idempotency_keys_in_steps
             retention: group_messages_go_once_every_member_has_them

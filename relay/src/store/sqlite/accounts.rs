@@ -19,14 +19,14 @@ const MAIL: i64 = 1;
 const CONTROL: i64 = 2;
 
 /// An agent as an act finds it.
-struct Found {
-    no: AgentNo,
+pub(super) struct Found {
+    pub(super) no: AgentNo,
     id: AgentId,
     suspended: bool,
     has_key: bool,
 }
 
-fn by_handle(connection: &Connection, handle: &Handle) -> rusqlite::Result<Option<Found>> {
+pub(super) fn by_handle(connection: &Connection, handle: &Handle) -> rusqlite::Result<Option<Found>> {
     connection
         .prepare_cached(sql::AGENT_BY_HANDLE)?
         .query_row([handle.as_str()], |row| {
@@ -40,7 +40,11 @@ fn by_handle(connection: &Connection, handle: &Handle) -> rusqlite::Result<Optio
         .optional()
 }
 
-fn exists(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<bool> {
+pub(super) fn exists(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> rusqlite::Result<bool> {
     let row = connection
         .prepare_cached(sql)?
         .query_row(params, |_| Ok(()))

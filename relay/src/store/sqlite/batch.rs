@@ -9,13 +9,13 @@ use waxwire_shared::{
     wire::Lane,
 };
 
-use super::{groups::write_ack, sql};
+use super::{groups::write_ack, relations::Blocks, sql};
 use crate::{
     snowflake::Snowflakes,
     store::{AgentNo, Appended, NewEnvelope, QueueNo, SendOutcome, Stored, Target, View},
 };
 
-/// Queues of recipients that are kept in memory; agents never lose their queues.
+/// Recipients that are kept in memory; agents never lose their queues.
 const RECIPIENTS: usize = 131_072;
 
 /// What acts and sends work on.
@@ -31,7 +31,17 @@ pub(super) struct Transaction<'a> {
 /// What the writer keeps between transactions. Forgotten when one fails.
 pub(super) struct Memory {
     pub(super) ids: Snowflakes,
-    recipients: HashMap<AgentId, (QueueNo, QueueNo)>,
+    recipients: HashMap<AgentId, Recipient>,
+    /// All there are, once they were needed.
+    pub(super) blocks: Option<Blocks>,
+}
+
+/// Where direct envelopes for an agent go.
+#[derive(Clone, Copy)]
+struct Recipient {
+    agent: AgentNo,
+    mail: QueueNo,
+    control: QueueNo,
 }
 
 impl Memory {
@@ -39,11 +49,20 @@ impl Memory {
         Self {
             ids,
             recipients: HashMap::new(),
+            blocks: None,
         }
     }
 
     pub(super) fn forget(&mut self) {
         self.recipients.clear();
+        self.blocks = None;
+    }
+
+    pub(super) fn blocks(&mut self, connection: &Connection) -> rusqlite::Result<&Blocks> {
+        match &mut self.blocks {
+            Some(blocks) => Ok(blocks),
+            missing => Ok(missing.insert(Blocks::load(connection)?)),
+        }
     }
 }
 
@@ -142,7 +161,7 @@ fn find_queue(
     send: &NewEnvelope,
 ) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
     match &send.target {
-        Target::Direct { to, lane } => find_recipient(connection, memory, to, *lane),
+        Target::Direct { to, lane } => reach(connection, memory, send.sender, to, *lane),
         Target::Group { group, epoch } => pass_gate(connection, send.sender, group, *epoch),
     }
 }
@@ -170,35 +189,50 @@ fn pass_gate(
     })
 }
 
+/// The recipient exists, and no block is between the two.
+fn reach(
+    connection: &Connection,
+    memory: &mut Memory,
+    sender: AgentNo,
+    to: &AgentId,
+    lane: Lane,
+) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
+    let Some(recipient) = find_recipient(connection, memory, to)? else {
+        return Ok(Err(SendOutcome::NotFound));
+    };
+    let refused = memory.blocks(connection)?.refusal(sender, recipient.agent);
+    Ok(match (refused, lane) {
+        (Some(refused), _) => Err(refused),
+        (None, Lane::Mail) => Ok((recipient.mail, Queue::Mail)),
+        (None, Lane::Control) => Ok((recipient.control, Queue::Control)),
+    })
+}
+
 fn find_recipient(
     connection: &Connection,
     memory: &mut Memory,
     to: &AgentId,
-    lane: Lane,
-) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
-    let queues = match memory.recipients.get(to) {
-        Some(queues) => Some(*queues),
-        None => {
-            let found = connection
-                .prepare_cached(sql::RECIPIENT)?
-                .query_row([to.as_bytes()], |row| {
-                    Ok((QueueNo(row.get(0)?), QueueNo(row.get(1)?)))
-                })
-                .optional()?;
-            if let Some(queues) = found {
-                if memory.recipients.len() >= RECIPIENTS {
-                    memory.recipients.clear();
-                }
-                memory.recipients.insert(*to, queues);
-            }
-            found
+) -> rusqlite::Result<Option<Recipient>> {
+    if let Some(known) = memory.recipients.get(to) {
+        return Ok(Some(*known));
+    }
+    let found = connection
+        .prepare_cached(sql::RECIPIENT)?
+        .query_row([to.as_bytes()], |row| {
+            Ok(Recipient {
+                agent: AgentNo(row.get(0)?),
+                mail: QueueNo(row.get(1)?),
+                control: QueueNo(row.get(2)?),
+            })
+        })
+        .optional()?;
+    if let Some(recipient) = found {
+        if memory.recipients.len() >= RECIPIENTS {
+            memory.recipients.clear();
         }
-    };
-    Ok(match (queues, lane) {
-        (Some((mail, _)), Lane::Mail) => Ok((mail, Queue::Mail)),
-        (Some((_, control)), Lane::Control) => Ok((control, Queue::Control)),
-        (None, _) => Err(SendOutcome::NotFound),
-    })
+        memory.recipients.insert(*to, recipient);
+    }
+    Ok(found)
 }
 
 /// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.

@@ -32,13 +32,17 @@ fn find_group(connection: &Connection, id: &GroupId) -> rusqlite::Result<Option<
 
 /// Everything is checked before the first write: an append that is refused leaves no trace.
 fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<AppendOutcome> {
-    let group = match (find_group(tx.connection, &commit.group)?, commit.position) {
-        (Some(group), _) => {
-            if let Some(position) = held_at(tx.connection, &group, &commit.hash)? {
-                return Ok(AppendOutcome::Repeated { position });
-            }
-            group
-        }
+    let found = find_group(tx.connection, &commit.group)?;
+    if let Some(group) = &found
+        && let Some(position) = held_at(tx.connection, group, &commit.hash)?
+    {
+        return Ok(AppendOutcome::Repeated { position });
+    }
+    if invites_across_a_block(tx, commit)? {
+        return Ok(AppendOutcome::Blocked);
+    }
+    let group = match (found, commit.position) {
+        (Some(group), _) => group,
         (None, 0) if commit.previous.is_none() => make_group(tx, &commit.group)?,
         (None, _) => return Ok(AppendOutcome::Conflict),
     };
@@ -64,6 +68,17 @@ fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<Appe
         changes,
     });
     Ok(AppendOutcome::Appended(group))
+}
+
+fn invites_across_a_block(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<bool> {
+    for id in &commit.effect.invited {
+        if let Some(invited) = find_agent(tx.connection, id)?
+            && tx.memory.blocks(tx.connection)?.between(commit.by, invited)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn held_at(connection: &Connection, group: &GroupRecord, hash: &Hash) -> rusqlite::Result<Option<u64>> {

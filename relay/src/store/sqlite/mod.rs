@@ -7,6 +7,7 @@ mod groups;
 mod open;
 mod ops;
 mod reads;
+mod relations;
 mod retention;
 mod sql;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 use waxwire_shared::{
     identity::IdentityKey,
-    ids::{AgentId, Handle, Hash},
+    ids::{AgentId, Hash},
 };
 
 use super::{SqliteStore, sql};
@@ -16,7 +16,7 @@ use crate::store::{
 type EnvelopeRow = (i64, i64, i64, Vec<u8>);
 type AgentRow = (Vec<u8>, String, Vec<u8>, i64, Option<i64>, bool);
 
-fn agent_id(bytes: &[u8]) -> Result<AgentId, ReadError> {
+pub(super) fn agent_id(bytes: &[u8]) -> Result<AgentId, ReadError> {
     AgentId::from_slice(bytes).map_err(|_| ReadError::Row {
         table: "agent",
         column: "agent_id",
@@ -79,17 +79,6 @@ impl SqliteStore {
             .fetch_all(&self.readers)
             .await?;
         rows.into_iter().map(record).collect()
-    }
-
-    pub(in crate::store) async fn bundle(
-        &self,
-        handle: &Handle,
-    ) -> Result<Option<(AgentId, Vec<u8>)>, ReadError> {
-        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(sql::BUNDLE_BY_HANDLE)
-            .bind(handle.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(|(id, bytes)| Ok((agent_id(&id)?, bytes))).transpose()
     }
 
     pub(in crate::store) async fn queue_head(&self, view: View) -> Result<Option<QueueHead>, ReadError> {

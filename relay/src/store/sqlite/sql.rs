@@ -60,9 +60,36 @@ pub(super) const INSERT_BUNDLE: &str = "INSERT INTO bundle (agent_no, number, by
 /// Keeps the sixteen latest.
 pub(super) const PRUNE_BUNDLES: &str = "DELETE FROM bundle WHERE agent_no = ?1 AND number <=
     (SELECT number FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1 OFFSET 16)";
-pub(super) const BUNDLE_BY_HANDLE: &str = "SELECT agent.agent_id, bundle.bytes FROM agent
-    JOIN bundle ON bundle.agent_no = agent.agent_no
+/// With the block that keeps it from the viewer.
+pub(super) const BUNDLE_BY_HANDLE: &str = "SELECT agent.agent_no, agent.agent_id, bundle.bytes, block.told
+    FROM agent JOIN bundle ON bundle.agent_no = agent.agent_no
+    LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
     WHERE agent.handle = ?1 ORDER BY bundle.number DESC LIMIT 1";
+
+pub(super) const AGENT_IN_SIGHT: &str = "SELECT agent.agent_no, block.told FROM agent
+    LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
+    WHERE agent.handle = ?1";
+/// Whether a group of which ?1 is a member has ?2 as a member or invited: then ?2 has to seal to ?1.
+pub(super) const MEET_IN_GROUP: &str = "SELECT EXISTS (SELECT 1 FROM member
+    WHERE member.agent_no = ?1 AND member.departed IS NULL
+    AND (EXISTS (SELECT 1 FROM member AS other WHERE other.group_no = member.group_no
+            AND other.agent_no = ?2 AND other.departed IS NULL)
+        OR EXISTS (SELECT 1 FROM group_invite JOIN agent ON agent.agent_id = group_invite.agent_id
+            WHERE group_invite.group_no = member.group_no AND agent.agent_no = ?2)))";
+pub(super) const INSERT_CONTACT: &str =
+    "INSERT INTO contact (agent_no, contact_no) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(super) const DELETE_CONTACT: &str = "DELETE FROM contact WHERE agent_no = ?1 AND contact_no = ?2";
+pub(super) const HAS_CONTACT: &str = "SELECT 1 FROM contact WHERE agent_no = ?1 AND contact_no = ?2";
+pub(super) const COUNT_CONTACTS: &str = "SELECT count(*) FROM contact WHERE agent_no = ?1";
+pub(super) const CONTACT_HOLDERS: &str = "SELECT agent_no FROM contact WHERE contact_no = ?1
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = ?1 AND blocked_no = contact.agent_no)
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = contact.agent_no AND blocked_no = ?1)";
+pub(super) const INSERT_BLOCK: &str = "INSERT INTO block (agent_no, blocked_no, told) VALUES (?1, ?2, ?3)
+    ON CONFLICT (agent_no, blocked_no) DO UPDATE SET told = excluded.told";
+pub(super) const DELETE_BLOCK: &str = "DELETE FROM block WHERE agent_no = ?1 AND blocked_no = ?2";
+pub(super) const HAS_BLOCK: &str = "SELECT 1 FROM block WHERE agent_no = ?1 AND blocked_no = ?2";
+pub(super) const COUNT_BLOCKS: &str = "SELECT count(*) FROM block WHERE agent_no = ?1";
+pub(super) const BLOCKS: &str = "SELECT agent_no, blocked_no, told FROM block";
 
 pub(super) const INSERT_QUEUE: &str = "INSERT INTO queue (kind) VALUES (?1)";
 pub(super) const QUEUE_HEAD: &str = "SELECT head, acked FROM queue WHERE queue_no = ?1";
@@ -137,7 +164,8 @@ pub(super) const GROUP_GATE: &str = "SELECT message_queue, epoch, closed, ended_
     WHERE group_id = ?1 AND EXISTS (SELECT 1 FROM member
         WHERE member.group_no = grp.group_no AND agent_no = ?2 AND departed IS NULL)";
 
-pub(super) const RECIPIENT: &str = "SELECT mail_queue, control_queue FROM agent WHERE agent_id = ?1";
+pub(super) const RECIPIENT: &str =
+    "SELECT agent_no, mail_queue, control_queue FROM agent WHERE agent_id = ?1";
 pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const INSERT_SENT: &str =
     "INSERT INTO sent (sender_no, mid, envelope_id, hash) VALUES (?1, ?2, ?3, ?4)
