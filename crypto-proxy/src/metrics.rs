@@ -78,13 +78,18 @@ const SENDS: &str = "sends_total";
 const SEND_REFUSALS: &str = "send_refusals_total";
 const RECEIVES: &str = "receives_total";
 const RECEIVE_REFUSALS: &str = "receive_refusals_total";
+const TRANSIENTS: &str = "transients_total";
 const ALERTS: &str = "alerts_total";
 
-const FAMILIES: [(&str, &str); 5] = [
+const FAMILIES: [(&str, &str); 6] = [
     (SENDS, "Envelopes offered to the relay, by outcome."),
     (SEND_REFUSALS, "Envelopes that the relay refused, by reason."),
     (RECEIVES, "Objects that the relay delivered, by outcome."),
     (RECEIVE_REFUSALS, "Objects that were refused, by reason."),
+    (
+        TRANSIENTS,
+        "Control messages that nobody stores, sent or received, by outcome.",
+    ),
     (ALERTS, "Alerts, by severity and kind."),
 ];
 
@@ -94,6 +99,7 @@ fn labels(count: Count) -> (&'static str, String) {
         Count::SendRefused(reason) => (SEND_REFUSALS, format!("{{reason=\"{reason}\"}}")),
         Count::Receive(outcome) => (RECEIVES, format!("{{outcome=\"{outcome}\"}}")),
         Count::ReceiveRefused(reason) => (RECEIVE_REFUSALS, format!("{{reason=\"{reason}\"}}")),
+        Count::Transient(outcome) => (TRANSIENTS, format!("{{outcome=\"{outcome}\"}}")),
         Count::Alert(severity, kind) => {
             let severity = match severity {
                 Severity::Info => "info",

@@ -9,8 +9,10 @@ use waxwire_shared::{
 };
 
 mod groups;
+mod presence;
 
 pub use groups::*;
+pub use presence::*;
 
 /// Unix time in milliseconds.
 pub type UnixMs = u64;

@@ -217,6 +217,8 @@ impl Outside {
                 fault::point("receive.committed");
                 LinkCommand::Ack(cursors)
             }
+            Effect::Transient(envelope) => LinkCommand::Transient(envelope),
+            Effect::Show(shown) => LinkCommand::Show(shown),
             Effect::Call(call) => LinkCommand::Call(call),
             Effect::OfferBundle(offer) => match self.make_durable(&offer) {
                 Ok(()) => LinkCommand::Call(RelayCall::Publish(offer.bundle)),

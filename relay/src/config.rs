@@ -100,6 +100,8 @@ pub struct Limits {
     pub contacts: u64,
     /// Agents that an agent may have blocked.
     pub blocks: u64,
+    /// Envelopes that are stored nowhere which an agent may have passed on in a minute.
+    pub transients_per_minute: u64,
 }
 
 impl Default for Limits {
@@ -109,6 +111,7 @@ impl Default for Limits {
             group_members: 256,
             contacts: 10_000,
             blocks: 10_000,
+            transients_per_minute: 1_200,
         }
     }
 }
@@ -384,12 +387,13 @@ mod tests {
     #[test]
     fn flag_wins_over_file_and_file_over_default() {
         let folder = TempDir::new().unwrap();
-        let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\ngroup_members = 0\n";
+        let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\ngroup_members = 0\ntransients_per_minute = 5\n";
         let config = resolve(&folder, file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(config.listen, Listen::Tcp("127.0.0.1:2".to_owned()));
         assert_eq!(config.worker.to_string(), "7");
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!((config.limits.sockets, config.limits.group_members), (3, 0));
+        assert_eq!(config.limits.transients_per_minute, 5);
         assert_eq!(config.database, DatabaseUrl::Sqlite("waxwire-relay.db".into()));
         let config = resolve(&folder, "", &[]).unwrap();
         assert_eq!(config.listen, Listen::Tcp(DEFAULT_LISTEN.to_owned()));

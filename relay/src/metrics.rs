@@ -106,6 +106,24 @@ pub enum Appending {
 /// The same as labels.
 const APPENDS: [&str; 5] = ["appended", "repeated", "conflict", "refused", "failed"];
 
+/// What becomes of an envelope that is not to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// A socket of the recipient has it.
+    On,
+    /// It is none that may be passed on.
+    Malformed,
+    /// The sender sends too many.
+    Limited,
+    /// The recipient is not there.
+    Absent,
+    /// Too many wait for the recipient's sockets.
+    Full,
+}
+
+/// The same as labels.
+const PASSED: [&str; 5] = ["passed_on", "malformed", "limited", "absent", "full"];
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -133,6 +151,8 @@ pub struct Metrics {
     pub repeated: Counter,
     /// Appends to logs by outcome, in the order of [`APPENDS`].
     appends: [Counter; APPENDS.len()],
+    /// Envelopes that are stored nowhere by what became of them, in the order of [`PASSED`].
+    passed: [Counter; PASSED.len()],
     /// Deliveries of group messages and commits, pushed or read.
     pub group_deliveries: Counter,
     /// Deliveries pushed from memory.
@@ -166,6 +186,7 @@ impl Default for Metrics {
             stored: Counter::default(),
             repeated: Counter::default(),
             appends: Default::default(),
+            passed: Default::default(),
             group_deliveries: Counter::default(),
             pushed: Counter::default(),
             read: Counter::default(),
@@ -195,6 +216,17 @@ impl Metrics {
     /// Counts an append.
     pub fn count_append(&self, outcome: Appending) {
         self.appends[outcome as usize].add(1);
+    }
+
+    /// Counts an envelope that is stored nowhere.
+    pub fn count_passed(&self, what: Passed) {
+        self.passed[what as usize].add(1);
+    }
+
+    /// How many of them there were of a kind.
+    #[must_use]
+    pub fn passed(&self, what: Passed) -> u64 {
+        self.passed[what as usize].get()
     }
 
     /// Counts an answered request.
@@ -229,6 +261,17 @@ impl Metrics {
         page.head("appends_total", "counter", "Appends to logs by outcome.");
         for (outcome, counter) in APPENDS.iter().zip(&self.appends) {
             page.line(&format!("appends_total{{outcome=\"{outcome}\"}}"), counter.get());
+        }
+        page.head(
+            "transients_total",
+            "counter",
+            "Envelopes to be passed on without being stored, by outcome.",
+        );
+        for (outcome, counter) in PASSED.iter().zip(&self.passed) {
+            page.line(
+                &format!("transients_total{{outcome=\"{outcome}\"}}"),
+                counter.get(),
+            );
         }
         for (name, help, counter) in [
             ("stored_total", "Sends answered stored.", &self.stored),

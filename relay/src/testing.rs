@@ -30,7 +30,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::{
     api::{
-        frames::{ClientFrame, Cursor, Queue, RelayFrame},
+        frames::{ClientFrame, Cursor, Queue, RelayFrame, Seen},
         problem::{Problem, ProblemType},
         rest::{
             Base64Bytes, ChallengeAnswer, ChallengeRequest, Purpose, RegisterRequest, Registered,
@@ -424,6 +424,8 @@ pub(crate) enum Got {
     Welcome {
         time: u64,
     },
+    Transient(Vec<u8>),
+    Seen(Seen),
     Ping,
     Closed {
         code: u16,
@@ -548,6 +550,8 @@ impl Got {
             },
             RelayFrame::Head(cursor) => Self::Head(*cursor),
             RelayFrame::Welcome { time } => Self::Welcome { time: *time },
+            RelayFrame::Transient(envelope) => Self::Transient(envelope.to_vec()),
+            RelayFrame::Presence(seen) => Self::Seen(seen.clone()),
         }
     }
 }

@@ -51,6 +51,10 @@ pub const PRESENCE_SCALARS: usize = 200;
 pub const HEADER: usize = 512;
 /// Largest envelope: header, ciphertext and their lengths.
 pub const ENVELOPE: usize = 80 * 1024;
+/// Largest envelope that is passed on without being stored.
+pub const TRANSIENT: usize = 4 * 1024;
+/// Most agents in one question for presence.
+pub const PRESENCES: usize = 100;
 /// Largest signed bundle.
 pub const BUNDLE: usize = 8 * 1024;
 /// Most encryption keys in a bundle.

@@ -28,7 +28,7 @@ use crate::{
         sealed_box,
         secret::{IdentitySecret, SendIdKey},
     },
-    engine::{Account, Counters, EncryptionKey, Engine, InboxMode, Settings, TrustPolicy},
+    engine::{Account, Counters, EncryptionKey, Engine, InboxMode, Settings, ShowPresence, TrustPolicy},
     harden,
     keeper::Keeper,
     keystore::{KeyStore, Keys, Status},
@@ -58,6 +58,9 @@ pub(super) struct RunArgs {
     /// What a first contact needs: nothing (tofu), or handle#fingerprint (pinned).
     #[arg(long, env = "WAXWIRE_PROXY_TRUST_POLICY", default_value = "tofu", value_enum)]
     trust_policy: TrustPolicyArg,
+    /// Who may see whether the agent is online.
+    #[arg(long, env = "WAXWIRE_PROXY_PRESENCE", value_enum, default_value = "everyone")]
+    presence: PresenceArg,
     /// Seconds of running time until the encryption key is replaced.
     #[arg(long, env = "WAXWIRE_PROXY_KEY_ROTATION", default_value_t = 7 * 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -79,6 +82,14 @@ enum InboxModeArg {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum PresenceArg {
+    /// Every agent of the relay, until the agent itself says that it is offline.
+    Everyone,
+    /// Nobody.
+    Nobody,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum TrustPolicyArg {
     /// The first identity seen is pinned.
     Tofu,
@@ -96,6 +107,10 @@ impl RunArgs {
             trust_policy: match self.trust_policy {
                 TrustPolicyArg::Tofu => TrustPolicy::Tofu,
                 TrustPolicyArg::Pinned => TrustPolicy::Pinned,
+            },
+            show_presence: match self.presence {
+                PresenceArg::Everyone => ShowPresence::Everyone,
+                PresenceArg::Nobody => ShowPresence::Nobody,
             },
             key_rotation: u64::from(self.key_rotation) * 1_000,
             key_retention: u64::from(self.key_retention) * 1_000,

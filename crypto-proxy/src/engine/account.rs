@@ -64,6 +64,16 @@ pub enum InboxMode {
     ContactsOnly,
 }
 
+/// To whom the agent may be shown as online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShowPresence {
+    /// To everybody at the relay, and to nobody while the agent wants to be taken for absent.
+    #[default]
+    Everyone,
+    /// To nobody.
+    Nobody,
+}
+
 /// What a first contact needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TrustPolicy {
@@ -81,6 +91,8 @@ pub struct Settings {
     pub inbox_mode: InboxMode,
     /// What a first contact needs.
     pub trust_policy: TrustPolicy,
+    /// To whom the agent may be shown as online.
+    pub show_presence: ShowPresence,
     /// How long an agent waits for the outcome of a send before it is told 503.
     pub answer_within: u64,
     /// How long an envelope is offered to the relay before it is given up.
@@ -104,6 +116,7 @@ impl Default for Settings {
         Self {
             inbox_mode: InboxMode::Open,
             trust_policy: TrustPolicy::Tofu,
+            show_presence: ShowPresence::Everyone,
             answer_within: 10_000,
             send_deadline: 600_000,
             bundle_age: 24 * 3_600 * 1_000,

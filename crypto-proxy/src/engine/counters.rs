@@ -20,6 +20,8 @@ pub enum Count {
     Receive(&'static str),
     /// Why one was refused.
     ReceiveRefused(&'static str),
+    /// What became of a control message that nobody stores.
+    Transient(&'static str),
     /// An alert, whether it made a row or not.
     Alert(Severity, &'static str),
 }

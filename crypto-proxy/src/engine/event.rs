@@ -2,7 +2,11 @@
 //! are other shells around the same engine.
 
 use waxwire_shared::{
-    api::{frames::Cursor, problem::Problem, rest::BundleAnswer},
+    api::{
+        frames::{Cursor, Seen},
+        problem::Problem,
+        rest::BundleAnswer,
+    },
     fingerprint::{Address, Fingerprint},
     ids::{GroupId, Handle, Hash, RelayId},
     wire::Role,
@@ -11,7 +15,8 @@ use waxwire_shared::{
 use super::EncryptionKey;
 use crate::model::{
     Added, DeliveryId, Group, HistoryShare, Invitation, InviteId, LocalConversation, MessageId, NewGroup,
-    Peer, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs,
+    Peer, PeerPresence, PresenceStatus, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision,
+    UnixMs,
 };
 
 /// Names a request of the agent until it is answered.
@@ -63,6 +68,13 @@ pub enum Command {
     RejectRequest(Handle),
     /// Anything about groups.
     Group(GroupCommand),
+    /// Tell the readers of a conversation that the agent types, or has stopped.
+    Typing(LocalConversation, bool),
+    /// Show oneself so, with at most 200 characters about oneself; answered by
+    /// [`Reply::Presences`] with the own presence.
+    SetPresence(PresenceStatus, Option<String>),
+    /// Whether these are there; answered by [`Reply::Presences`] without those who are not known.
+    Presences(Vec<Handle>),
 }
 
 /// What an agent can ask about groups. A command names the state that it wants; what is so already is
@@ -113,6 +125,8 @@ pub enum Reply {
     Ended(UnixMs),
     /// To [`GroupCommand::Rekey`]: the new epoch.
     Epoch(u64),
+    /// To [`Command::SetPresence`] and [`Command::Presences`].
+    Presences(Vec<PeerPresence>),
     /// To the others.
     Done,
 }
@@ -163,6 +177,12 @@ pub enum LinkEvent {
     Appended(GroupId, Hash, AppendOutcome),
     /// Answer to [`RelayCall::Log`].
     Log(GroupId, Result<LogPage, LookupError>),
+    /// An envelope that is in no queue.
+    Transient(Vec<u8>),
+    /// Somebody came or went, as the relay says.
+    Seen(Seen),
+    /// Answer to [`RelayCall::Presences`].
+    Presences(RequestId, Result<Vec<Seen>, LookupError>),
     /// Answer to [`RelayCall::Leaf`]: an encoded leaf with its path.
     Leaf(GroupId, u64, Result<Vec<u8>, LookupError>),
 }
@@ -225,6 +245,10 @@ pub enum Effect {
     Reply(RequestId, Result<Reply, Refusal>),
     /// Send an envelope; order matters.
     Send(SendToken, Vec<u8>),
+    /// Have an envelope passed on that nobody stores; if that cannot be done now, it is lost.
+    Transient(Vec<u8>),
+    /// Count as online at the relay or not; holds until the link goes down.
+    Show(bool),
     /// Everything up to these positions is durable here.
     Ack(Vec<Cursor>),
     /// Ask the relay; every call is answered by one [`LinkEvent`], in any order.
@@ -314,6 +338,8 @@ pub enum RelayCall {
         /// Place in roster order.
         index: u32,
     },
+    /// Ask who of these is there.
+    Presences(RequestId, Vec<Handle>),
 }
 
 /// Something became visible.
@@ -325,4 +351,15 @@ pub enum Notice {
     Alert(Box<crate::model::Alert>),
     /// An invite came.
     Invited(Box<Invitation>),
+    /// Somebody types, or has stopped.
+    Typing {
+        /// In which conversation.
+        conversation: LocalConversation,
+        /// Who.
+        sender: Handle,
+        /// Whether it types.
+        active: bool,
+    },
+    /// What is shown of somebody's presence is another now.
+    Presence(Box<PeerPresence>),
 }

@@ -11,6 +11,7 @@
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
+//! - `transient`, `typing`, `presence`: what nobody stores
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
@@ -21,12 +22,15 @@ mod inbox;
 mod lookup;
 mod outbox;
 mod own_keys;
+mod presence;
 mod receipts;
 mod receive;
 mod repair;
 mod send;
 mod timers;
+mod transient;
 mod trust;
+mod typing;
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +46,7 @@ use waxwire_shared::{
     ids::{GroupId, Handle},
 };
 
-pub use account::{Account, EncryptionKey, InboxMode, Settings, TrustPolicy};
+pub use account::{Account, EncryptionKey, InboxMode, Settings, ShowPresence, TrustPolicy};
 pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
@@ -64,6 +68,7 @@ pub struct Engine {
     rng: Box<dyn CryptoRng + Send>,
     /// How long the proxy has run in all, as of the events that are being handled.
     running: u64,
+    own_presence: presence::OwnPresence,
     volatile: Volatile,
     /// Logs of groups as they are kept; read again when needed.
     views: HashMap<GroupId, Arc<GroupView>>,
@@ -94,6 +99,9 @@ struct Volatile {
     tasks: HashMap<GroupId, Task>,
     founding: Vec<Founding>,
     repair: repair::Repair,
+    transients: transient::Transients,
+    typists: typing::Typists,
+    presences: presence::Presences,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }
@@ -158,6 +166,7 @@ impl Engine {
             store,
             rng,
             running: 0,
+            own_presence: presence::OwnPresence::default(),
             volatile: Volatile::default(),
             views: HashMap::new(),
             effects: Vec::new(),
@@ -310,6 +319,9 @@ impl Engine {
             }
             Event::Link(LinkEvent::Log(group, page)) => self.log_page(&group, page, now),
             Event::Link(LinkEvent::Leaf(group, epoch, leaf)) => self.leaf(&group, epoch, leaf, now),
+            Event::Link(LinkEvent::Transient(envelope)) => self.transient(&envelope, now),
+            Event::Link(LinkEvent::Seen(seen)) => self.seen(&seen, now),
+            Event::Link(LinkEvent::Presences(id, answer)) => self.presences(id, answer),
             Event::Tick => self.tick(now),
         }
     }
@@ -329,6 +341,12 @@ impl Engine {
             Command::HideConversation(conversation) => self.hide(&conversation)?,
             Command::AcceptRequest(handle) => self.accept_request(&handle, now)?,
             Command::RejectRequest(handle) => self.reject_request(&handle)?,
+            Command::Typing(conversation, active) => self.say_typing(&conversation, active, now)?,
+            Command::SetPresence(status, text) => Ok(self.set_presence(status, text, now)),
+            Command::Presences(handles) => {
+                self.ask_presences(id, handles);
+                return Ok(());
+            }
         };
         self.reply(id, answer);
         Ok(())
@@ -439,12 +457,14 @@ impl Engine {
             .map(|asking| asking.request);
         let goals = lost.tasks.into_values().flat_map(Task::into_requests);
         let founding = lost.founding.into_iter().map(Founding::request);
+        let presences = lost.presences.into_requests();
         let mut effects: Vec<Effect> = requests
             .into_iter()
             .chain(waiters)
             .chain(lookups)
             .chain(goals)
             .chain(founding)
+            .chain(presences)
             .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
             .collect();
         effects.push(Effect::ResetLink);

@@ -40,6 +40,7 @@ impl Engine {
             .receipts_at
             .get_or_insert(now + self.settings.receipt_delay);
         self.groups_up(now)?;
+        self.presence_up(now);
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
@@ -56,6 +57,7 @@ impl Engine {
         self.volatile.sent_up_to = 0;
         self.volatile.in_flight.clear();
         self.volatile.retry_at = None;
+        self.volatile.presences.link_down();
     }
 
     /// Gives the link what waits, as far as the window allows.

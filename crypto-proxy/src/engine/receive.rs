@@ -24,9 +24,9 @@ const LOOKUP_AGAIN_MS: u64 = 60_000;
 
 /// A signed message whose signature and context hold. Whether its signer is the pinned owner of
 /// the handle is not decided yet.
-struct Opened {
+pub(super) struct Opened {
     signed: MessageBytes,
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Why an envelope is refused. The relay sees the same acknowledgement for all of them.
@@ -197,7 +197,7 @@ impl Engine {
     }
 
     /// Opens and verifies everything that needs no state.
-    fn open(&self, lane: Lane, bytes: &[u8]) -> Result<Opened, Reject> {
+    pub(super) fn open(&self, lane: Lane, bytes: &[u8]) -> Result<Opened, Reject> {
         let account = &self.account;
         let envelope = Envelope::split(bytes).map_err(|_| Reject::Malformed)?;
         let header = DirectHeader::decode(envelope.header).map_err(|_| Reject::Malformed)?;

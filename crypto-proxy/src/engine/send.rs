@@ -318,20 +318,16 @@ impl Engine {
         Some(Sealed { message, envelope })
     }
 
-    /// A control message to a pinned peer, put into the outbox; nothing if it cannot be sealed now.
-    pub(super) fn queue_control(
+    /// A control message to a peer, with the time that it names; `None` if it cannot be sealed now.
+    pub(super) fn seal_control(
         &mut self,
         peer: &PeerRow,
         kind: Kind,
         body: Vec<u8>,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let Some(bundle) = stored_bundle(peer).filter(|bundle| bundle.not_after > now) else {
-            return Ok(());
-        };
-        let Ok(key) = recipient_key(peer, &bundle) else {
-            return Ok(());
-        };
+        time: UnixMs,
+    ) -> Option<Sealed> {
+        let bundle = stored_bundle(peer).filter(|bundle| bundle.not_after > time)?;
+        let key = recipient_key(peer, &bundle).ok()?;
         let core = ControlBody {
             version: VERSION,
             suite: key.suite,
@@ -341,7 +337,7 @@ impl Engine {
             conversation: ConversationId::direct(self.account.identity.public(), &peer.identity),
             session: self.account.session,
             incarnation: self.account.incarnation,
-            time: now,
+            time,
             body,
         };
         let mut mid = [0; Mid::LENGTH];
@@ -353,7 +349,18 @@ impl Engine {
             key_number: key.number,
             mid: Mid::from_bytes(mid),
         };
-        if let Some(sealed) = self.seal(peer, &key, &header, kind, &core.encode()) {
+        self.seal(peer, &key, &header, kind, &core.encode())
+    }
+
+    /// A control message to a pinned peer, put into the outbox; nothing if it cannot be sealed now.
+    pub(super) fn queue_control(
+        &mut self,
+        peer: &PeerRow,
+        kind: Kind,
+        body: Vec<u8>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        if let Some(sealed) = self.seal_control(peer, kind, body, now) {
             // Receipts are made again; invites and granted history are not.
             let wait = if kind == Kind::Receipt {
                 self.settings.send_deadline

@@ -36,6 +36,8 @@ impl Engine {
             gap,
             missing,
             beat,
+            volatile.typists.next_end(),
+            volatile.presences.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -64,6 +66,8 @@ impl Engine {
         }
         self.ask_missing(now)?;
         self.tick_groups(now)?;
+        self.end_typing(None, now);
+        self.tick_presence(now)?;
         if self.volatile.receipts_at.is_some_and(|at| at <= now) {
             self.volatile.receipts_at = None;
             self.make_receipts(now)?;

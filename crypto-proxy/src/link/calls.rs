@@ -48,6 +48,10 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             let page = client.log(&group, after).await.map_err(failure);
             LinkEvent::Log(group, page)
         }
+        RelayCall::Presences(id, handles) => {
+            let answer = client.presences(handles).await.map_err(failure);
+            LinkEvent::Presences(id, answer)
+        }
         RelayCall::Leaf { group, epoch, index } => {
             let leaf = client.leaf(&group, epoch, index).await.map_err(failure);
             LinkEvent::Leaf(group, epoch, leaf)

@@ -22,11 +22,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::AbortOnDropHandle;
 use waxwire_shared::{
     api::{
-        frames::{Cursor, Queue, RelayFrame},
+        frames::{Cursor, Queue, RelayFrame, Seen},
         problem::Problem,
         rest::{
-            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, RegisterRequest,
-            Registered, RelayInfo,
+            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, PresenceAnswer,
+            PresenceRequest, RegisterRequest, Registered, RelayInfo,
         },
     },
     ids::{GroupId, Handle, Nonce32, RelayId},
@@ -237,6 +237,16 @@ impl Client {
     /// [`CallError`].
     pub async fn bundle(&self, handle: &Handle) -> Result<BundleAnswer, CallError> {
         self.call(Call::get(format!("/v1/agents/{handle}/bundle"))).await
+    }
+
+    /// `POST /v1/presence`: what the relay says of these, without those it does not know.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn presences(&self, handles: Vec<Handle>) -> Result<Vec<Seen>, CallError> {
+        let call = Call::post("/v1/presence", &PresenceRequest { handles })?;
+        let answer: PresenceAnswer = self.call(call).await?;
+        Ok(answer.presences)
     }
 
     /// `POST /v1/groups`, or `POST /v1/groups/{group}/commits` for a group that exists: appends a

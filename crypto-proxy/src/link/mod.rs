@@ -56,6 +56,10 @@ pub enum LinkCommand {
         /// The envelope's bytes.
         envelope: Vec<u8>,
     },
+    /// Have an envelope passed on that is not stored; lost without a socket.
+    Transient(Vec<u8>),
+    /// Count as online or not, on this socket.
+    Show(bool),
     /// Everything up to these positions is durable here.
     Ack(Vec<Cursor>),
     /// Ask the relay over HTTP; concurrent with everything else.

@@ -298,6 +298,8 @@ impl<E: Reports> Room<'_, E> {
                         .report(LinkEvent::Outcome(token, SendOutcome::Unknown))
                         .await;
                 }
+                // The engine says so again when a socket is up.
+                Some(LinkCommand::Transient(_) | LinkCommand::Show(_)) => {}
                 Some(LinkCommand::Ack(cursors)) => {
                     self.cursors
                         .lock()

@@ -6,6 +6,7 @@
 //! so every send has one.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -24,7 +25,10 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::api::frames::{ClientFrame, RelayFrame};
+use waxwire_shared::{
+    api::frames::{ClientFrame, RelayFrame},
+    limits,
+};
 
 use super::{
     LinkCommand, Reports,
@@ -51,6 +55,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 const WATCH: Duration = Duration::from_secs(1);
 /// How long taking leave may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Most envelopes that wait to be passed on; what comes then is lost.
+const PASSING: usize = 512;
 /// Most commands or sends between two looks at the rest.
 const BATCH: usize = 64;
 
@@ -81,6 +87,9 @@ pub(super) struct Ended {
 /// What the loops share.
 struct Pulse {
     flight: Flight,
+    /// Frames that nobody answers, and whether the agent is to count as online.
+    passing: VecDeque<Vec<u8>>,
+    show: Option<bool>,
     /// When something was last heard.
     heard: Instant,
     /// Since when nobody listens because the engine is busy.
@@ -96,6 +105,8 @@ impl<'a, E: Reports> Session<'a, E> {
     ) -> Self {
         let pulse = Pulse {
             flight: Flight::default(),
+            passing: VecDeque::new(),
+            show: None,
             heard: Instant::now(),
             engaged: None,
             traffic: false,
@@ -181,7 +192,13 @@ impl<'a, E: Reports> Session<'a, E> {
                 self.report(LinkEvent::Delivered { cursor, object }).await;
             }
             RelayFrame::Head(cursor) => self.report(LinkEvent::Head(cursor)).await,
-            RelayFrame::Deliver(_) | RelayFrame::Welcome { .. } => return Err(LinkFault::Malformed),
+            RelayFrame::Transient(envelope) if envelope.len() <= limits::TRANSIENT => {
+                self.report(LinkEvent::Transient(envelope.to_vec())).await;
+            }
+            RelayFrame::Presence(seen) => self.report(LinkEvent::Seen(seen)).await,
+            RelayFrame::Deliver(_) | RelayFrame::Welcome { .. } | RelayFrame::Transient(_) => {
+                return Err(LinkFault::Malformed);
+            }
         }
         Ok(())
     }
@@ -245,6 +262,13 @@ impl<'a, E: Reports> Session<'a, E> {
         for command in batch.drain(..) {
             match command {
                 LinkCommand::Send { token, envelope } => pulse.flight.enqueue(token, envelope),
+                LinkCommand::Transient(envelope) if pulse.passing.len() < PASSING => {
+                    pulse
+                        .passing
+                        .push_back(ClientFrame::Transient(&envelope).encode());
+                }
+                LinkCommand::Transient(_) => {}
+                LinkCommand::Show(shown) => pulse.show = Some(shown),
                 LinkCommand::Ack(cursors) => self.cursors().ack(cursors),
                 LinkCommand::Call(call) => {
                     // The calls end only after the link has.
@@ -264,7 +288,7 @@ impl<'a, E: Reports> Session<'a, E> {
         loop {
             let ack_at = self.cursors().any_untold().then_some(next_ack);
             let written = tokio::select! {
-                () = self.work.notified() => self.write_sends(sink).await,
+                () = self.work.notified() => self.write_work(sink).await,
                 () = until(ack_at) => {
                     next_ack = Instant::now() + ACKS;
                     self.write_acks(sink).await
@@ -275,6 +299,22 @@ impl<'a, E: Reports> Session<'a, E> {
                 return fault;
             }
         }
+    }
+
+    async fn write_work(&self, sink: &mut Sink) -> Result<(), LinkFault> {
+        self.write_sends(sink).await?;
+        let (show, passing) = {
+            let mut pulse = self.pulse();
+            (pulse.show.take(), std::mem::take(&mut pulse.passing))
+        };
+        if show.is_none() && passing.is_empty() {
+            return Ok(());
+        }
+        let show = show.map(|shown| ClientFrame::Presence { shown }.encode());
+        for frame in show.into_iter().chain(passing) {
+            in_time(sink.feed(Message::binary(frame))).await?;
+        }
+        in_time(sink.flush()).await
     }
 
     async fn write_sends(&self, sink: &mut Sink) -> Result<(), LinkFault> {

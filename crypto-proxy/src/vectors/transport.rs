@@ -76,6 +76,8 @@ fn client_frame(input: In<'_>) -> Result<Value, Fault> {
         ClientFrame::Resume(cursors) => {
             json!({"frame": "resume", "cursors": cursors.iter().map(cursor).collect::<Value>()})
         }
+        ClientFrame::Transient(envelope) => json!({"frame": "transient", "envelope": hex(envelope)}),
+        ClientFrame::Presence { shown } => json!({"frame": "presence", "shown": shown}),
     };
     round_trip(frame.encode() == bytes, out)
 }
@@ -110,6 +112,13 @@ fn relay_frame(input: In<'_>) -> Result<Value, Fault> {
         }),
         RelayFrame::Head(head) => json!({"frame": "head", "cursor": cursor(head)}),
         RelayFrame::Welcome { time } => json!({"frame": "welcome", "time": number(*time)}),
+        RelayFrame::Transient(envelope) => json!({"frame": "transient", "envelope": hex(envelope)}),
+        RelayFrame::Presence(seen) => json!({
+            "frame": "presence",
+            "online": seen.online,
+            "last_seen": number(seen.last_seen.unwrap_or(0)),
+            "handle": seen.handle.as_str(),
+        }),
     };
     round_trip(frame.encode() == bytes, out)
 }

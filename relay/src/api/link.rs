@@ -46,6 +46,7 @@ pub(super) async fn get(
         .hub
         .attach_socket(
             account.agent,
+            account.id,
             [account.mail, account.control],
             relay.limits.sockets,
         )

@@ -6,7 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use waxwire_shared::api::frames::{Cursor, Delivery, Queue, RelayFrame};
+use tokio::sync::Notify;
+use waxwire_shared::{
+    api::frames::{Cursor, Delivery, Queue, RelayFrame},
+    ids::AgentId,
+};
 
 use super::inbox::{Bounds, Closing, Inbox, MembershipNews, Push};
 use crate::{
@@ -31,25 +35,32 @@ struct Socket {
     inbox: Arc<Inbox>,
     /// What it watches.
     queues: HashSet<QueueNo>,
+    /// Whether it makes its agent count as online.
+    shown: bool,
 }
 
 #[derive(Debug, Default)]
 struct Tables {
     queues: HashMap<QueueNo, Vec<Arc<Inbox>>>,
     agents: HashMap<AgentNo, Vec<Socket>>,
+    ids: HashMap<AgentId, AgentNo>,
+    /// Agents that may have come or gone.
+    moved: HashSet<AgentNo>,
 }
 
 /// The sockets and long polls of this process.
 #[derive(Debug)]
 pub struct Hub {
     tables: Mutex<Tables>,
+    /// Some agent may have come or gone.
+    stir: Notify,
     metrics: Arc<Metrics>,
 }
 
 /// Whose inbox it is.
 #[derive(Debug, Clone, Copy)]
 enum Reader {
-    Agent(AgentNo),
+    Agent(AgentNo, AgentId),
     Poll(QueueNo),
 }
 
@@ -70,11 +81,19 @@ impl Attached {
 
     /// Lets a socket watch further queues.
     pub fn watch(&self, queues: impl IntoIterator<Item = QueueNo>) {
-        if let Reader::Agent(agent) = self.reader {
+        if let Reader::Agent(agent, _) = self.reader {
             let mut tables = self.hub.tables();
             for queue in queues {
                 tables.watch(agent, &self.inbox, queue);
             }
+        }
+    }
+
+    /// Whether this socket makes its agent count as online; at first it does not.
+    pub fn show(&self, shown: bool) {
+        if let Reader::Agent(agent, _) = self.reader {
+            self.hub.tables().show(agent, &self.inbox, shown);
+            self.hub.stir.notify_one();
         }
     }
 }
@@ -85,12 +104,47 @@ impl Hub {
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             tables: Mutex::default(),
+            stir: Notify::new(),
             metrics,
         })
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent with this id, if it has a socket.
+    #[must_use]
+    pub fn connected(&self, id: &AgentId) -> Option<AgentNo> {
+        self.tables().ids.get(id).copied()
+    }
+
+    /// Whether an agent counts as online.
+    #[must_use]
+    pub fn is_shown(&self, agent: AgentNo) -> bool {
+        let tables = self.tables();
+        let mut sockets = tables.agents.get(&agent).into_iter().flatten();
+        sockets.any(|socket| socket.shown)
+    }
+
+    /// Waits until some agent may have come or gone, and names all that may have since the last time.
+    pub async fn moved(&self) -> HashSet<AgentNo> {
+        loop {
+            let moved = std::mem::take(&mut self.tables().moved);
+            if !moved.is_empty() {
+                return moved;
+            }
+            self.stir.notified().await;
+        }
+    }
+
+    /// Hands a frame to all sockets of an agent; true if one of them has room for it.
+    #[must_use]
+    pub fn pass_on(&self, agent: AgentNo, frame: &Bytes) -> bool {
+        let tables = self.tables();
+        let sockets = tables.agents.get(&agent).into_iter().flatten();
+        let taken = sockets.filter(|socket| socket.inbox.pass_on(frame)).count();
+        taken > 0
     }
 
     /// Attaches a socket of an agent; at most `max` of them, 0 is unlimited.
@@ -100,12 +154,13 @@ impl Hub {
     pub fn attach_socket(
         self: &Arc<Self>,
         agent: AgentNo,
+        id: AgentId,
         queues: impl IntoIterator<Item = QueueNo>,
         max: u64,
     ) -> Result<Attached, Full> {
         let inbox = Arc::new(Inbox::default());
         {
-            let mut tables = self.tables();
+            let tables = &mut *self.tables();
             let sockets = tables.agents.entry(agent).or_default();
             let actual = sockets.len() as u64;
             if max != 0 && actual >= max {
@@ -114,13 +169,15 @@ impl Hub {
             sockets.push(Socket {
                 inbox: Arc::clone(&inbox),
                 queues: HashSet::new(),
+                shown: false,
             });
+            tables.ids.insert(id, agent);
         }
         self.metrics.sockets.add(1);
         let attached = Attached {
             hub: Arc::clone(self),
             inbox,
-            reader: Reader::Agent(agent),
+            reader: Reader::Agent(agent, id),
         };
         attached.watch(queues);
         Ok(attached)
@@ -181,6 +238,16 @@ impl Tables {
         }
     }
 
+    fn show(&mut self, agent: AgentNo, inbox: &Arc<Inbox>, shown: bool) {
+        let sockets = self.agents.get_mut(&agent).into_iter().flatten();
+        for socket in sockets.filter(|socket| Arc::ptr_eq(&socket.inbox, inbox)) {
+            if socket.shown != shown {
+                socket.shown = shown;
+                self.moved.insert(agent);
+            }
+        }
+    }
+
     fn leave(&mut self, queue: &QueueNo, inbox: &Arc<Inbox>) {
         if let Some(inboxes) = self.queues.get_mut(queue) {
             inboxes.retain(|other| !Arc::ptr_eq(other, inbox));
@@ -190,7 +257,7 @@ impl Tables {
         }
     }
 
-    fn remove_socket(&mut self, agent: &AgentNo, inbox: &Arc<Inbox>) {
+    fn remove_socket(&mut self, agent: &AgentNo, id: &AgentId, inbox: &Arc<Inbox>) {
         let Some(sockets) = self.agents.get_mut(agent) else {
             return;
         };
@@ -200,8 +267,15 @@ impl Tables {
         let gone = index.map(|index| sockets.swap_remove(index));
         if sockets.is_empty() {
             self.agents.remove(agent);
+            self.ids.remove(id);
         }
-        for queue in gone.into_iter().flat_map(|socket| socket.queues) {
+        let Some(gone) = gone else {
+            return;
+        };
+        if gone.shown {
+            self.moved.insert(*agent);
+        }
+        for queue in gone.queues {
             self.leave(&queue, inbox);
         }
     }
@@ -262,8 +336,9 @@ impl Drop for Attached {
     fn drop(&mut self) {
         let mut tables = self.hub.tables();
         match &self.reader {
-            Reader::Agent(agent) => {
-                tables.remove_socket(agent, &self.inbox);
+            Reader::Agent(agent, id) => {
+                tables.remove_socket(agent, id, &self.inbox);
+                self.hub.stir.notify_one();
                 self.hub.metrics.sockets.add(-1);
             }
             Reader::Poll(queue) => {
@@ -345,6 +420,10 @@ mod tests {
         stored(group.messages, Queue::Group(id()), position)
     }
 
+    fn agent_id(number: u8) -> AgentId {
+        AgentId::from_bytes([number; 16])
+    }
+
     fn pushed(socket: &Attached) -> Vec<(QueueNo, u64)> {
         let pushes = socket.inbox().take().pushes;
         pushes.iter().map(|push| (push.queue, push.position)).collect()
@@ -355,8 +434,10 @@ mod tests {
         use MembershipChange::{Departed, Joined};
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
-        let socket = hub.attach_socket(test_agent(1), [test_queue(1)], 0).unwrap();
-        let other = hub.attach_socket(test_agent(2), [], 0).unwrap();
+        let socket = hub
+            .attach_socket(test_agent(1), agent_id(1), [test_queue(1)], 0)
+            .unwrap();
+        let other = hub.attach_socket(test_agent(2), agent_id(2), [], 0).unwrap();
         hub.stored(&[commit(1, &[])], &[message(&group, 7)]);
         assert_eq!(pushed(&socket), []);
         hub.stored(&[commit(2, &[(1, Joined)])], &[message(&group, 8)]);
@@ -379,13 +460,13 @@ mod tests {
         assert_eq!(pushed(&other), []);
         drop((socket, other));
         let tables = hub.tables();
-        assert!(tables.queues.is_empty() && tables.agents.is_empty());
+        assert!(tables.queues.is_empty() && tables.agents.is_empty() && tables.ids.is_empty());
     }
 
     #[test]
     fn news_says_from_where_and_up_to_where() {
         let hub = Hub::new(Arc::new(Metrics::default()));
-        let socket = hub.attach_socket(test_agent(1), [], 0).unwrap();
+        let socket = hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
         let at = |log| Bounds { messages: 7, log };
         hub.stored(&[commit(2, &[(1, MembershipChange::Joined)])], &[]);
         let news = socket.inbox().take().news[0];
@@ -399,9 +480,33 @@ mod tests {
     fn queue_that_is_watched_twice_is_pushed_once() {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
-        let socket = hub.attach_socket(test_agent(1), [group.messages], 0).unwrap();
+        let socket = hub
+            .attach_socket(test_agent(1), agent_id(1), [group.messages], 0)
+            .unwrap();
         socket.watch([group.messages, group.messages]);
         hub.stored(&[], &[message(&group, 1)]);
         assert_eq!(pushed(&socket), [(group.messages, 1)]);
+    }
+
+    #[tokio::test]
+    async fn agent_is_there_while_one_of_its_sockets_says_so() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let attach = || hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
+        let moved = HashSet::from([test_agent(1)]);
+        let (first, second) = (attach(), attach());
+        assert!(!hub.is_shown(test_agent(1)), "being connected is not being shown");
+        first.show(true);
+        second.show(true);
+        assert_eq!(hub.moved().await, moved);
+        first.show(false);
+        assert!(hub.is_shown(test_agent(1)));
+        drop(second);
+        assert_eq!(hub.moved().await, moved);
+        assert!(!hub.is_shown(test_agent(1)));
+        first.show(false);
+        assert!(hub.tables().moved.is_empty(), "nothing has changed");
+        assert_eq!(hub.connected(&agent_id(1)), Some(test_agent(1)));
+        drop(first);
+        assert_eq!(hub.connected(&agent_id(1)), None);
     }
 }

@@ -16,6 +16,8 @@ use crate::store::{AnswerSink, GroupRecord, QueueNo, SendResult};
 const PUSHES: usize = 256;
 /// Most bytes of pushes that wait for a socket.
 const PUSH_BYTES: usize = 1024 * 1024;
+/// Most envelopes that wait for a socket and are stored nowhere.
+const PASSED_ON: usize = 64;
 
 /// Why a socket must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub struct Mail {
     pub pushes: VecDeque<Push>,
     /// The highest position that was heard of, of each queue whose pushes were dropped.
     pub heads: Vec<(QueueNo, u64)>,
+    /// Frames with envelopes that are stored nowhere.
+    pub passed_on: Vec<Bytes>,
     /// The socket must end.
     pub closing: Option<Closing>,
     push_bytes: usize,
@@ -92,6 +96,7 @@ impl Mail {
             && self.news.is_empty()
             && self.pushes.is_empty()
             && self.heads.is_empty()
+            && self.passed_on.is_empty()
             && self.closing.is_none()
     }
 }
@@ -140,6 +145,21 @@ impl Inbox {
             }
         }
         self.waker.wake();
+    }
+
+    /// Adds a frame with an envelope that is stored nowhere; false if too many wait, and then it is
+    /// lost.
+    #[must_use]
+    pub fn pass_on(&self, frame: &Bytes) -> bool {
+        {
+            let waiting = &mut self.mail().passed_on;
+            if waiting.len() >= PASSED_ON {
+                return false;
+            }
+            waiting.push(frame.clone());
+        }
+        self.waker.wake();
+        true
     }
 
     /// Tells the socket to end; the first reason counts.
@@ -225,6 +245,16 @@ mod tests {
         assert_eq!(mail.heads, [(test_queue(1), 2)]);
         inbox.push(push(3, 1));
         assert_eq!(inbox.take().pushes.len(), 1);
+    }
+
+    #[test]
+    fn what_is_stored_nowhere_is_bounded_and_lost_beyond() {
+        let inbox = Inbox::default();
+        let frame = Bytes::from_static(b"frame");
+        let taken = (0..1_000).filter(|_| inbox.pass_on(&frame)).count();
+        assert_eq!(taken, PASSED_ON);
+        assert_eq!(inbox.take().passed_on.len(), PASSED_ON);
+        assert!(inbox.pass_on(&frame));
     }
 
     #[test]

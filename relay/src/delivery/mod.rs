@@ -3,6 +3,9 @@
 
 mod hub;
 mod inbox;
+mod passing;
+#[cfg(test)]
+mod passing_tests;
 mod queue_set;
 mod queue_state;
 pub mod send;
@@ -16,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use hub::{Attached, Full, Hub};
 pub use inbox::{Answer, Bounds, Closing, Inbox, Mail, MembershipNews, Push};
+pub use passing::Allowances;
 pub use queue_state::QueueState;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +64,8 @@ pub struct Delivery {
     pub hub: Arc<Hub>,
     /// Tells the time of welcomes.
     pub clock: Clock,
+    /// What agents may still have passed on.
+    pub allowances: Allowances,
     /// Counts deliveries.
     pub metrics: Arc<Metrics>,
     /// Patience.

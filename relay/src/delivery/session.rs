@@ -347,6 +347,14 @@ impl Session {
                 self.take_acks(&cursors);
                 Ok(())
             }
+            Ok(ClientFrame::Transient(envelope)) => {
+                self.delivery.pass_on(&self.account, envelope);
+                Ok(())
+            }
+            Ok(ClientFrame::Presence { shown }) => {
+                self.attached.show(shown);
+                Ok(())
+            }
             Ok(ClientFrame::Resume(_)) => Err(End::Violation("resume is the first frame only")),
             Err(_) => Err(End::Violation("malformed frame")),
         }

@@ -7,11 +7,15 @@
 //! | `0x01` send | proxy | request u32, envelope |
 //! | `0x02` ack | proxy | repeated: queue, position u64 |
 //! | `0x03` resume | proxy | repeated: queue, position u64 |
+//! | `0x04` transient | proxy | envelope |
+//! | `0x05` presence | proxy | shown u8 |
 //! | `0x81` stored | relay | request u32, outcome u8, envelope id u64, envelope SHA-256 32 |
 //! | `0x82` refused | relay | request u32, status u16, problem document (JSON) |
 //! | `0x83` deliver | relay | queue, position u64, envelope id u64, stored at u64 (Unix ms), object |
 //! | `0x84` head | relay | queue, position u64: everything up to it has been delivered |
 //! | `0x85` welcome | relay | relay time u64 (Unix ms) |
+//! | `0x86` transient | relay | envelope |
+//! | `0x87` presence | relay | online u8, last seen u64 (Unix ms, 0: not known), handle |
 //!
 //! Queue: `0x01` mail, `0x02` control, `0x03` group messages and `0x04` group log, these two
 //! followed by the group id (32 bytes). Numbers are never used again for something else.
@@ -21,7 +25,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    ids::{GroupId, Hash},
+    ids::{GroupId, Handle, Hash},
     wire::Lane,
 };
 
@@ -116,6 +120,13 @@ pub enum ClientFrame<'a> {
     /// The first frame of a socket: deliver what comes after these positions; queues that are not
     /// named resume from their last ack.
     Resume(Vec<Cursor>),
+    /// Pass this envelope on to whoever is there now; it is not stored and not answered.
+    Transient(&'a [u8]),
+    /// Whether this socket makes the agent count as online.
+    Presence {
+        /// It does; at first it does not.
+        shown: bool,
+    },
 }
 
 /// A frame from the relay.
@@ -150,6 +161,22 @@ pub enum RelayFrame<'a> {
         /// Unix milliseconds by the relay's clock.
         time: u64,
     },
+    /// An envelope that was passed on and is stored nowhere.
+    Transient(&'a [u8]),
+    /// An agent came or went.
+    Presence(Seen),
+}
+
+/// What the relay says of an agent's being there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The agent.
+    pub handle: Handle,
+    /// Whether it shows itself as online.
+    pub online: bool,
+    /// When it was last, in whole minutes: Unix milliseconds by the relay's clock.
+    pub last_seen: Option<u64>,
 }
 
 /// One stored object with its place.
@@ -173,11 +200,15 @@ pub struct FrameError;
 const SEND: u8 = 0x01;
 const ACK: u8 = 0x02;
 const RESUME: u8 = 0x03;
+const TRANSIENT: u8 = 0x04;
+const PRESENCE: u8 = 0x05;
 const STORED: u8 = 0x81;
 const REFUSED: u8 = 0x82;
 const DELIVER: u8 = 0x83;
 const HEAD: u8 = 0x84;
 const WELCOME: u8 = 0x85;
+const PASSED_ON: u8 = 0x86;
+const SEEN: u8 = 0x87;
 
 const MAIL: u8 = 0x01;
 const CONTROL: u8 = 0x02;
@@ -201,6 +232,8 @@ impl<'a> ClientFrame<'a> {
             }
             Self::Ack(cursors) => encode_cursors(ACK, cursors),
             Self::Resume(cursors) => encode_cursors(RESUME, cursors),
+            Self::Transient(envelope) => encode_bytes(TRANSIENT, envelope),
+            Self::Presence { shown } => vec![PRESENCE, u8::from(*shown)],
         }
     }
 
@@ -217,6 +250,11 @@ impl<'a> ClientFrame<'a> {
             }),
             ACK => r.cursors().map(Self::Ack),
             RESUME => r.cursors().map(Self::Resume),
+            TRANSIENT => r.rest().map(Self::Transient),
+            PRESENCE => {
+                let shown = r.flag()?;
+                r.end(Self::Presence { shown })
+            }
             _ => Err(FrameError),
         }
     }
@@ -267,6 +305,13 @@ impl<'a> RelayFrame<'a> {
                 out.extend_from_slice(&time.to_be_bytes());
                 out
             }
+            Self::Transient(envelope) => encode_bytes(PASSED_ON, envelope),
+            Self::Presence(seen) => {
+                let mut out = vec![SEEN, u8::from(seen.online)];
+                out.extend_from_slice(&seen.last_seen.unwrap_or(0).to_be_bytes());
+                out.extend_from_slice(seen.handle.as_str().as_bytes());
+                out
+            }
         }
     }
 
@@ -312,9 +357,26 @@ impl<'a> RelayFrame<'a> {
                 let time = r.u64()?;
                 r.end(Self::Welcome { time })
             }
+            PASSED_ON => r.rest().map(Self::Transient),
+            SEEN => {
+                let (online, last_seen) = (r.flag()?, r.u64()?);
+                let handle = std::str::from_utf8(r.0).map_err(|_| FrameError)?;
+                Ok(Self::Presence(Seen {
+                    handle: handle.parse().map_err(|_| FrameError)?,
+                    online,
+                    last_seen: (last_seen != 0).then_some(last_seen),
+                }))
+            }
             _ => Err(FrameError),
         }
     }
+}
+
+fn encode_bytes(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + bytes.len());
+    out.push(kind);
+    out.extend_from_slice(bytes);
+    out
 }
 
 fn encode_cursors(kind: u8, cursors: &[Cursor]) -> Vec<u8> {
@@ -343,7 +405,7 @@ fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
 
 struct FrameReader<'a>(&'a [u8]);
 
-impl FrameReader<'_> {
+impl<'a> FrameReader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(FrameError)?;
         self.0 = rest;
@@ -388,6 +450,23 @@ impl FrameReader<'_> {
         Ok(cursors)
     }
 
+    fn flag(&mut self) -> Result<bool, FrameError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(FrameError),
+        }
+    }
+
+    /// Everything that is left: at least a byte.
+    const fn rest(&self) -> Result<&'a [u8], FrameError> {
+        if self.0.is_empty() {
+            Err(FrameError)
+        } else {
+            Ok(self.0)
+        }
+    }
+
     fn end<T>(&self, value: T) -> Result<T, FrameError> {
         if self.0.is_empty() {
             Ok(value)
@@ -423,6 +502,9 @@ mod tests {
             },
             ClientFrame::Ack(cursors()),
             ClientFrame::Resume(Vec::new()),
+            ClientFrame::Transient(b"envelope"),
+            ClientFrame::Presence { shown: true },
+            ClientFrame::Presence { shown: false },
         ] {
             assert_eq!(ClientFrame::decode(&frame.encode()), Ok(frame));
         }
@@ -467,6 +549,39 @@ mod tests {
             },
         ] {
             assert_eq!(RelayFrame::decode(&frame.encode()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn presence_and_transient_frames_round_trip_and_refuse_what_they_are_not() {
+        let seen = |online, last_seen| {
+            RelayFrame::Presence(Seen {
+                handle: "alice".parse().unwrap(),
+                online,
+                last_seen,
+            })
+        };
+        for frame in [
+            RelayFrame::Transient(b"envelope"),
+            seen(true, None),
+            seen(false, Some(7)),
+        ] {
+            assert_eq!(RelayFrame::decode(&frame.encode()), Ok(frame));
+        }
+        let bytes = seen(true, None).encode();
+        for bad in [
+            vec![TRANSIENT],
+            vec![PRESENCE],
+            vec![PRESENCE, 2],
+            vec![PRESENCE, 1, 0],
+            vec![PASSED_ON],
+            [&[SEEN, 2], &bytes[2..]].concat(),
+            bytes[..10].to_vec(),
+            [&bytes[..10], b"Alice".as_slice()].concat(),
+            [&bytes[..10], &[0xff; 4]].concat(),
+        ] {
+            assert_eq!(ClientFrame::decode(&bad), Err(FrameError));
+            assert_eq!(RelayFrame::decode(&bad), Err(FrameError));
         }
     }
 

@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::frames::{Cursor, Queue};
+use super::frames::{Cursor, Queue, Seen};
 use crate::ids::{AgentId, GroupId, Handle, Hash, Nonce32};
 
 /// Bytes as base64url without padding.
@@ -205,4 +205,19 @@ pub struct AgentAnswer {
     pub registered_at: u64,
     /// Whether the relay's operator has suspended the agent.
     pub suspended: bool,
+}
+
+/// `POST /v1/presence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceRequest {
+    /// Whose; at most [`limits::PRESENCES`](crate::limits::PRESENCES).
+    pub handles: Vec<Handle>,
+}
+
+/// Answer of `POST /v1/presence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceAnswer {
+    /// Those that are known to the asker, in any order.
+    pub presences: Vec<Seen>,
 }

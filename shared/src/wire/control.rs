@@ -88,10 +88,12 @@ wire_map! {
 }
 
 wire_map! {
-    /// Kind 23: typing started or stopped in the body's conversation.
+    /// Kind 23: typing started or stopped.
     pub struct Typing, max(64) {
         /// Whether it started.
         1 => active: bool,
+        /// The group in which; absent in the conversation of the message itself.
+        2 => group: Option<GroupId>,
     }
 }
 

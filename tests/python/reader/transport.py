@@ -1,5 +1,6 @@
 """Plaintexts, envelopes and frames (docs/protocol.md, 3.4, 5.1 and 13.9)."""
 
+from .documents import is_handle
 from .layers import demand
 from .operations import number
 
@@ -53,6 +54,13 @@ class Transport:
         kind = cut.number(1)
         if kind == 0x01:
             return {"frame": "send", "request": cut.number(4), "envelope": cut.rest().hex()}
+        if kind == 0x04:
+            demand(cut.data, "decode", "no envelope")
+            return {"frame": "transient", "envelope": cut.rest().hex()}
+        if kind == 0x05:
+            shown = cut.flag()
+            demand(not cut.data, "decode", "bytes follow")
+            return {"frame": "presence", "shown": shown}
         demand(kind in (0x02, 0x03), "decode", "type of frame")
         cursors = []
         while cut.data:
@@ -74,6 +82,14 @@ class Transport:
                    "stored_at": number(cut.number(8)), "object": cut.rest().hex()}
         elif kind == 0x84:
             out = {"frame": "head", "cursor": cut.cursor()}
+        elif kind == 0x86:
+            demand(cut.data, "decode", "no envelope")
+            out = {"frame": "transient", "envelope": cut.rest().hex()}
+        elif kind == 0x87:
+            online, last_seen = cut.flag(), number(cut.number(8))
+            handle = cut.rest().decode("ascii", "replace")
+            demand(is_handle(handle), "decode", "handle")
+            out = {"frame": "presence", "online": online, "last_seen": last_seen, "handle": handle}
         else:
             demand(kind == 0x85, "decode", "type of frame")
             out = {"frame": "welcome", "time": number(cut.number(8))}
@@ -94,6 +110,11 @@ class Cut:
 
     def number(self, length):
         return int.from_bytes(self.take(length), "big")
+
+    def flag(self):
+        value = self.number(1)
+        demand(value in (0, 1), "decode", "flag")
+        return value == 1
 
     def rest(self):
         return self.take(len(self.data))

@@ -367,7 +367,11 @@ fn direct_audience(cases: &mut Cases) {
     cases.invalid("at another relay", "direct_message", at_another, Layer::Context);
 
     let mut control = control_body(Kind::Receipt);
-    control.body = Typing { active: true }.encode();
+    control.body = Typing {
+        active: true,
+        group: None,
+    }
+    .encode();
     let header = direct_header(Lane::Control);
     let message = sign(&direct_context(&header), Kind::Receipt, &control.encode());
     let bytes = envelope(154, &header, Kind::Receipt, &message);

@@ -149,7 +149,7 @@ fn messages() -> Vec<Sample> {
         core: core(Kind::Direct).encode(),
         signature: signature(1),
     };
-    let typing = control_body(Kind::Typing);
+    let control = control_body(Kind::Typing);
     let grant = history_grant();
     let bare = Profile {
         topic: None,
@@ -168,7 +168,7 @@ fn messages() -> Vec<Sample> {
         document("Message", &message, &message),
         document("Core", &full_core(), &core(Kind::Group)),
         document("Receipt", &receipt(), &empty_receipt()),
-        document("ControlBody", &typing, &typing),
+        document("ControlBody", &control, &control),
         document("Unreadable", &unreadable(), &unreadable()),
         document("ResendRequest", &resend_request(), &resend_request()),
         document(
@@ -179,7 +179,7 @@ fn messages() -> Vec<Sample> {
         document("InviteNotice", &invite_notice(), &invite_notice()),
         document("HistoryGrant", &grant, &grant),
         document("Profile", &profile(), &bare),
-        document("Typing", &Typing { active: true }, &Typing { active: false }),
+        document("Typing", &typing(true, Some(group_id())), &typing(false, None)),
         document("Presence", &presence(), &silent),
     ]
 }

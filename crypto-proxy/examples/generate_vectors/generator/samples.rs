@@ -179,7 +179,7 @@ pub(super) fn control_body(kind: Kind) -> ControlBody {
         Kind::Invite => invite_notice().encode(),
         Kind::HistoryGrant => history_grant().encode(),
         Kind::Profile => profile().encode(),
-        Kind::Typing => Typing { active: true }.encode(),
+        Kind::Typing => typing(true, None).encode(),
         _ => presence().encode(),
     };
     ControlBody {
@@ -253,6 +253,10 @@ pub(super) fn profile() -> Profile {
         topic: Some("what is on".to_owned()),
         avatar: Some("https://example.org/a.png".to_owned()),
     }
+}
+
+pub(super) const fn typing(active: bool, group: Option<GroupId>) -> Typing {
+    Typing { active, group }
 }
 
 pub(super) fn presence() -> Presence {

@@ -3,14 +3,14 @@
 use serde_json::json;
 use waxwire_proxy::vectors::Layer;
 use waxwire_shared::{
-    api::frames::{ClientFrame, Cursor, Delivery, Queue, RelayFrame},
+    api::frames::{ClientFrame, Cursor, Delivery, Queue, RelayFrame, Seen},
     wire::{Document as _, Envelope, Kind, Lane, pad},
 };
 
 use super::{
     Cases, hex,
     samples::{self, group_id},
-    world::hash,
+    world::{alice, hash},
 };
 
 pub(super) fn padding() -> Cases {
@@ -145,6 +145,13 @@ pub(super) fn frames() -> Cases {
         "client_frame",
         input(ClientFrame::Resume(Vec::new()).encode()),
     );
+    for (comment, frame) in [
+        ("transient", ClientFrame::Transient(b"envelope")),
+        ("shown as online", ClientFrame::Presence { shown: true }),
+        ("not shown as online", ClientFrame::Presence { shown: false }),
+    ] {
+        cases.valid(comment, "client_frame", input(frame.encode()));
+    }
     let delivery = Delivery {
         cursor: cursors[2],
         envelope_id: 1 << 62,
@@ -157,7 +164,14 @@ pub(super) fn frames() -> Cases {
         envelope_id: 9,
         hash: hash(3),
     };
-    let relay: [(&str, RelayFrame<'_>); 6] = [
+    let seen = |online, last_seen| {
+        RelayFrame::Presence(Seen {
+            handle: alice().handle,
+            online,
+            last_seen,
+        })
+    };
+    let relay: [(&str, RelayFrame<'_>); 9] = [
         ("stored", stored(false)),
         ("stored before", stored(true)),
         (
@@ -176,15 +190,22 @@ pub(super) fn frames() -> Cases {
                 time: super::world::NOW,
             },
         ),
+        ("transient", RelayFrame::Transient(b"envelope")),
+        ("an agent came", seen(true, None)),
+        ("an agent went", seen(false, Some(super::world::NOW))),
     ];
     for (comment, frame) in &relay {
         cases.valid(comment, "relay_frame", input(frame.encode()));
     }
     let ack = ClientFrame::Ack(cursors).encode();
-    let bad: [(&str, &str, Vec<u8>); 14] = [
+    let went = seen(false, Some(7)).encode();
+    let bad: [(&str, &str, Vec<u8>); 23] = [
         ("nothing", "client_frame", vec![]),
         ("type 0", "client_frame", vec![0]),
-        ("type 4 is not assigned", "client_frame", vec![4]),
+        ("type 6 is not assigned", "client_frame", vec![6]),
+        ("transient without an envelope", "client_frame", vec![4]),
+        ("shown 2", "client_frame", vec![5, 2]),
+        ("shown with a byte more", "client_frame", vec![5, 1, 0]),
         ("a relay's frame", "client_frame", stored(false).encode()),
         ("send without a request", "client_frame", vec![1, 0, 0, 0]),
         ("queue 0", "client_frame", vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
@@ -204,6 +225,16 @@ pub(super) fn frames() -> Cases {
             [stored(true).encode(), vec![0]].concat(),
         ),
         ("welcome cut", "relay_frame", vec![0x85, 0, 0, 0, 0, 0, 0, 0]),
+        ("type 0x88 is not assigned", "relay_frame", vec![0x88]),
+        ("transient without an envelope", "relay_frame", vec![0x86]),
+        ("online 2", "relay_frame", [&[0x87, 2], &went[2..]].concat()),
+        ("presence of nobody", "relay_frame", went[..10].to_vec()),
+        (
+            "presence of what is no handle",
+            "relay_frame",
+            [&went[..10], b"Alice".as_slice()].concat(),
+        ),
+        ("last seen cut", "relay_frame", went[..9].to_vec()),
     ];
     for (comment, op, bytes) in bad {
         cases.invalid(comment, op, input(bytes), Layer::Decode);

@@ -11,5 +11,7 @@ mod hostile;
 mod lookup;
 mod net;
 mod own_keys;
+mod presence;
 mod repair;
 mod sending;
+mod typing;

@@ -10,14 +10,14 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use waxwire_shared::{
     api::{
-        frames::{Cursor, Queue},
+        frames::{Cursor, Queue, Seen},
         problem::{Problem, ProblemType},
         rest::{Base64Bytes, BundleAnswer},
     },
     hash::sha256,
     ids::{AgentId, Handle, Hash, Mid, RelayId, SessionId},
     suite::Suite,
-    wire::{Bundle, BundleKey, Document as _, Envelope, Header, Kind, Lane, VERSION},
+    wire::{Bundle, BundleKey, DirectHeader, Document as _, Envelope, Header, Kind, Lane, VERSION},
 };
 
 use super::group_relay::GroupRelay;
@@ -27,7 +27,10 @@ use crate::{
         Account, AppendOutcome, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent,
         LookupError, Notice, Now, RelayCall, Reply, SendOutcome, Settings,
     },
-    model::{Alert, Destination, Invitation, Message, Refusal, SendRequest, SendToken},
+    model::{
+        Alert, Destination, Invitation, LocalConversation, Message, PeerPresence, Refusal, SendRequest,
+        SendToken,
+    },
     state::{ColumnKeys, Store},
 };
 
@@ -54,6 +57,11 @@ pub(super) struct Node {
     pub(super) offered: Vec<Vec<u8>>,
     pub(super) offers: VecDeque<Offered>,
     pub(super) invited: Vec<Invitation>,
+    /// What it was told of typing and presence.
+    pub(super) typing: Vec<(LocalConversation, Handle, bool)>,
+    pub(super) presences: Vec<PeerPresence>,
+    /// Whether it counts as online.
+    pub(super) is_shown: bool,
     /// Its state may be damaged.
     pub(super) may_fail: bool,
     seed: u8,
@@ -102,6 +110,9 @@ impl Node {
             alerts: Vec::new(),
             online: false,
             invited: Vec::new(),
+            typing: Vec::new(),
+            presences: Vec::new(),
+            is_shown: false,
             may_fail: false,
             changes: Vec::new(),
             offered: Vec::new(),
@@ -189,6 +200,9 @@ pub(super) struct Net {
     /// Everything stored: recipient, lane, envelope; a test may reorder or rewrite it before `run`.
     pub(super) stored: Vec<(AgentId, Lane, Vec<u8>)>,
     pub(super) bundles: HashMap<Handle, Vec<u8>>,
+    /// Envelopes to be passed on with the next `run`, and all that ever were.
+    pub(super) passing: Vec<Vec<u8>>,
+    pub(super) passed: Vec<Vec<u8>>,
     pub(super) relay_down: bool,
     /// How much of the time since the start no proxy ran.
     pub(super) away: u64,
@@ -213,6 +227,8 @@ impl Net {
             now: START + 1_000,
             faults: VecDeque::new(),
             stored: Vec::new(),
+            passing: Vec::new(),
+            passed: Vec::new(),
             bundles,
             relay_down: false,
             away: 0,
@@ -238,6 +254,7 @@ impl Net {
 
     pub(super) fn connect(&mut self, index: usize) {
         self.nodes[index].online = true;
+        self.nodes[index].is_shown = false;
         let relay_time = self.now;
         self.feed(index, vec![Event::Link(LinkEvent::Up { relay_time })]);
     }
@@ -300,6 +317,7 @@ impl Net {
     /// Gives everybody who is online what the relay holds, then lets time pass where asked.
     pub(super) fn run(&mut self) {
         for _ in 0..50 {
+            self.pass_on();
             let before = self
                 .nodes
                 .iter()
@@ -313,10 +331,35 @@ impl Net {
                 .iter()
                 .map(|node| node.taken.values().sum::<u64>())
                 .sum::<u64>();
-            if before == after {
+            if before == after && self.passing.is_empty() {
                 return;
             }
         }
+    }
+
+    /// Hands what nobody stores to those who are there.
+    fn pass_on(&mut self) {
+        for envelope in std::mem::take(&mut self.passing) {
+            let header = Header::decode(Envelope::split(&envelope).unwrap().header).unwrap();
+            let Header::Direct(DirectHeader { to, .. }) = header else {
+                panic!("only direct envelopes are passed on");
+            };
+            let there = |node: &Node| node.agent_id == to && node.online;
+            if let Some(index) = self.nodes.iter().position(there) {
+                self.feed(index, vec![Event::Link(LinkEvent::Transient(envelope.clone()))]);
+            }
+            self.passed.push(envelope);
+        }
+    }
+
+    /// The relay says that somebody came or went.
+    pub(super) fn push_seen(&mut self, index: usize, of: &str, online: bool) {
+        let seen = Seen {
+            handle: of.parse().unwrap(),
+            online,
+            last_seen: (!online).then_some(START),
+        };
+        self.feed(index, vec![Event::Link(LinkEvent::Seen(seen))]);
     }
 
     pub(super) fn pass(&mut self, ms: u64) {
@@ -412,6 +455,26 @@ impl Net {
                 }
                 None
             }
+            Effect::Transient(envelope) => {
+                self.passing.push(envelope);
+                None
+            }
+            Effect::Show(shown) => {
+                self.nodes[index].is_shown = shown;
+                None
+            }
+            Effect::Notify(Notice::Typing {
+                conversation,
+                sender,
+                active,
+            }) => {
+                self.nodes[index].typing.push((conversation, sender, active));
+                None
+            }
+            Effect::Notify(Notice::Presence(presence)) => {
+                self.nodes[index].presences.push(*presence);
+                None
+            }
             Effect::Call(call) if self.calls_wait => {
                 self.waiting_calls.push_back((index, call));
                 None
@@ -471,10 +534,24 @@ impl Net {
                 }
             }
             RelayCall::Log { group, after } => LinkEvent::Log(group, self.groups.log(&group, after)),
+            RelayCall::Presences(id, handles) => {
+                let seen = handles.into_iter().filter_map(|handle| self.see(handle));
+                LinkEvent::Presences(id, Ok(seen.collect()))
+            }
             RelayCall::Leaf { group, epoch, index } => {
                 LinkEvent::Leaf(group, epoch, self.groups.leaf(&group, epoch, index))
             }
         }))
+    }
+
+    fn see(&self, handle: Handle) -> Option<Seen> {
+        let node = self.nodes.iter().find(|node| node.handle == handle)?;
+        let online = node.online && node.is_shown;
+        Some(Seen {
+            handle,
+            online,
+            last_seen: (!online).then_some(START),
+        })
     }
 
     /// Answers calls that were kept waiting, in order.

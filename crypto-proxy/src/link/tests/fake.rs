@@ -293,6 +293,7 @@ impl Peer {
                 ClientFrame::Send { request, envelope } => return (request, envelope.to_vec()),
                 ClientFrame::Ack(_) => {}
                 ClientFrame::Resume(_) => panic!("a second resume"),
+                other => panic!("not a send: {other:?}"),
             }
         }
     }

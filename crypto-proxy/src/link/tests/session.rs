@@ -3,10 +3,11 @@
 use tokio::time::{Duration, Instant, sleep};
 use waxwire_shared::{
     api::{
-        frames::{Delivery, Queue, RelayFrame},
+        frames::{ClientFrame, Delivery, Queue, RelayFrame, Seen},
         problem::{Problem, ProblemType},
     },
     ids::Hash,
+    limits,
 };
 
 use super::{World, at, fake::FakeRelay};
@@ -342,4 +343,65 @@ async fn the_link_ends_with_the_engine() {
     drop(world.commands);
     assert_eq!(peer.closed().await, Some(1001));
     world.link.await.unwrap();
+}
+
+/// docs/protocol.md, 7.4: what nobody stores goes out once, is answered by nobody, and does not survive
+/// the socket.
+#[tokio::test(start_paused = true)]
+async fn transients_go_out_without_an_answer_and_are_lost_without_a_socket() {
+    let (mut world, mut peer) = World::up().await;
+    world.command(LinkCommand::Show(true));
+    world.command(LinkCommand::Transient(b"one".to_vec()));
+    world.command(LinkCommand::Transient(b"two".to_vec()));
+    assert_eq!(
+        peer.receive().await,
+        ClientFrame::Presence { shown: true }.encode()
+    );
+    for envelope in [b"one", b"two"] {
+        assert_eq!(peer.receive().await, ClientFrame::Transient(envelope).encode());
+    }
+    drop(peer);
+    world.expect_down().await;
+    world.command(LinkCommand::Transient(b"lost".to_vec()));
+    world.command(LinkCommand::Show(true));
+    let mut peer = world.next_up().await;
+    world.send(7);
+    let (_, envelope) = peer.receive_send().await;
+    assert_eq!(envelope, b"envelope 7");
+}
+
+/// A relay that does not read costs a bounded amount of memory; sends go before what nobody stores.
+#[tokio::test(start_paused = true)]
+async fn transients_that_wait_are_bounded() {
+    let (world, mut peer) = World::up().await;
+    (0..2_000).for_each(|_| world.command(LinkCommand::Transient(vec![7; 4_000])));
+    world.send(1);
+    let mut transients = 0;
+    loop {
+        let frame = peer.receive().await;
+        match ClientFrame::decode(&frame).unwrap() {
+            ClientFrame::Transient(_) => transients += 1,
+            ClientFrame::Send { .. } => break,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(transients < 2_000, "all of them waited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transients_and_presence_reach_the_engine() {
+    let (mut world, mut peer) = World::up().await;
+    let seen = Seen {
+        handle: "bob".parse().unwrap(),
+        online: true,
+        last_seen: None,
+    };
+    peer.send(RelayFrame::Transient(b"envelope")).await;
+    peer.send(RelayFrame::Presence(seen.clone())).await;
+    assert!(matches!(world.event().await, LinkEvent::Transient(bytes) if bytes == b"envelope"));
+    assert!(matches!(world.event().await, LinkEvent::Seen(shown) if shown == seen));
+    // Larger than any that a relay may pass on.
+    let large = vec![7; limits::TRANSIENT + 1];
+    peer.send(RelayFrame::Transient(&large)).await;
+    world.expect_down().await;
 }

@@ -10,6 +10,7 @@ impl Session {
             news,
             pushes,
             heads,
+            passed_on,
             closing,
             ..
         } = self.attached.inbox().take();
@@ -29,6 +30,9 @@ impl Session {
             if let Some(state) = self.queues.numbered(queue) {
                 state.heard(head);
             }
+        }
+        for frame in passed_on {
+            self.write(socket, frame).await?;
         }
         Ok(())
     }

@@ -373,7 +373,10 @@ samples! {
         topic: g.maybe(|g| g.text(1..60)),
         avatar: g.maybe(|g| g.text(1..60)),
     };
-    Typing |g| Typing { active: g.bool() };
+    Typing |g| Typing {
+        active: g.bool(),
+        group: g.maybe(|g| GroupId::from_bytes(g.array())),
+    };
     Presence |g| Presence {
         status: g.one_of(&["online", "busy", "offline"]).to_owned(),
         text: g.maybe(|g| g.text(0..60)),
