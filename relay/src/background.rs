@@ -1,4 +1,4 @@
-//! Tasks that run beside the requests: following changes of credentials, and retention.
+//! Tasks that run beside the requests: following changes of credentials, presence, and retention.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +25,7 @@ const KEEP_ENVELOPES_MS: u64 = 30 * 24 * 3_600 * 1_000;
 /// Starts the tasks; they end when the relay stops.
 pub fn start(relay: &Arc<Relay>) {
     tokio::spawn(follow_auth_events(Arc::clone(relay)));
+    tokio::spawn(Arc::clone(&relay.delivery).follow_presence());
     tokio::spawn(retain(Arc::clone(relay)));
 }
 

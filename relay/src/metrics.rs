@@ -117,12 +117,24 @@ pub enum Passed {
     Limited,
     /// The recipient is not there.
     Absent,
+    /// One of the two has blocked the other.
+    Blocked,
     /// Too many wait for the recipient's sockets.
     Full,
+    /// The relay could not tell.
+    Failed,
 }
 
 /// The same as labels.
-const PASSED: [&str; 5] = ["passed_on", "malformed", "limited", "absent", "full"];
+const PASSED: [&str; 7] = [
+    "passed_on",
+    "malformed",
+    "limited",
+    "absent",
+    "blocked",
+    "full",
+    "failed",
+];
 
 /// Everything that is counted.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ mod messages;
 mod metrics;
 mod observe;
 mod openapi;
+mod presence;
 mod request;
 mod requests;
 mod router;

@@ -54,6 +54,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "conversations", description = "Who is talked with"),
         (name = "groups", description = "Groups, their members and invites"),
         (name = "agents", description = "This agent, its peers and their identities"),
+        (name = "presence", description = "Who is there"),
         (name = "requests", description = "Strangers who wait to be let in"),
         (name = "inbox", description = "For those who poll"),
         (name = "operation", description = "Health, metrics, alerts, this document"),

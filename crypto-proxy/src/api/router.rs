@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState, agents, alerts, conversations, error::ApiError, group_security, groups, guard::guard, health,
-    history, inbox, invites, members, messages, metrics, observe::observe, openapi, requests, sync,
+    history, inbox, invites, members, messages, metrics, observe::observe, openapi, presence, requests, sync,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -51,6 +51,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(agents::profile))
         .routes(routes!(agents::identity))
         .routes(routes!(agents::set_trust))
+        .routes(routes!(presence::get))
+        .routes(routes!(presence::put))
+        .routes(routes!(presence::batch))
         .routes(routes!(requests::list))
         .routes(routes!(requests::accept))
         .routes(routes!(requests::reject))

@@ -26,8 +26,8 @@ use crate::{
     engine::{Command, GroupCommand, InboxMode, Notice, Reply},
     model::{
         AddOutcome, Added, Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
-        Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, Refusal, SendRequest, Sent,
-        UnixMs,
+        Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, PeerPresence, PresenceStatus,
+        Refusal, SendRequest, Sent, UnixMs,
     },
     state::{HistoryRange, InboxFilter, InboxPage, Since, Stuck},
 };
@@ -182,6 +182,21 @@ fn obliging(command: &Command) -> Result<Reply, Refusal> {
             ..peer()
         })),
         Command::Group(command) => obliging_in_groups(command),
+        Command::SetPresence(status, text) => Reply::Presences(vec![PeerPresence {
+            handle: "alice".parse().unwrap(),
+            status: *status,
+            custom_message: text.clone(),
+            last_seen: None,
+        }]),
+        Command::Presences(handles) => {
+            let presence = |handle: &Handle| PeerPresence {
+                handle: handle.clone(),
+                status: PresenceStatus::Offline,
+                custom_message: None,
+                last_seen: Some(NOW),
+            };
+            Reply::Presences(handles.iter().map(presence).collect())
+        }
         _ => Reply::Done,
     })
 }

@@ -44,6 +44,7 @@ CREATE TABLE agent (
     owner_user_id INTEGER REFERENCES user_account (user_id),
     registered_at INTEGER NOT NULL,
     suspended_at  INTEGER,
+    last_seen_at  INTEGER,
     revoked_at    INTEGER
 ) STRICT;
 

@@ -22,11 +22,12 @@ const JSON: &str = "application/json";
 const OCTETS: &str = "application/octet-stream";
 
 /// Every route with a JSON body, and whether it needs an API key.
-const JSON_ROUTES: [(&str, bool); 4] = [
+const JSON_ROUTES: [(&str, bool); 5] = [
     ("/v1/challenges", false),
     ("/v1/agents", false),
     ("/v1/agents/api-key", false),
     ("/v1/acks", true),
+    ("/v1/presence", true),
 ];
 
 #[tokio::test]
@@ -171,6 +172,7 @@ async fn every_private_route_needs_a_key_in_its_header() {
         (Method::DELETE, "/v1/contacts/alice"),
         (Method::PUT, "/v1/blocks/alice"),
         (Method::DELETE, "/v1/blocks/alice"),
+        (Method::POST, "/v1/presence"),
         (Method::POST, "/v1/envelopes"),
         (Method::GET, "/v1/queues"),
         (Method::GET, "/v1/queues/mail/envelopes"),

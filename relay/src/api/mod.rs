@@ -18,6 +18,9 @@ mod health;
 #[cfg(test)]
 mod hostile_tests;
 mod link;
+mod presence;
+#[cfg(test)]
+mod presence_tests;
 mod queues;
 mod relations;
 #[cfg(test)]
@@ -57,6 +60,7 @@ pub fn router(relay: Arc<Relay>) -> Router {
             "/v1/blocks/{handle}",
             put(relations::put_block).delete(relations::delete_block),
         )
+        .route("/v1/presence", post(presence::post))
         .route("/v1/envelopes", post(envelopes::post))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}/envelopes", get(queues::envelopes))

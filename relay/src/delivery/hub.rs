@@ -138,6 +138,24 @@ impl Hub {
         }
     }
 
+    /// Those of some agents that have a socket.
+    #[must_use]
+    pub fn with_sockets(&self, mut agents: Vec<AgentNo>) -> Vec<AgentNo> {
+        let tables = self.tables();
+        agents.retain(|agent| tables.agents.contains_key(agent));
+        agents
+    }
+
+    /// Tells all sockets of some agents that a contact came or went.
+    pub fn push_presence(&self, agents: &[AgentNo], contact: AgentNo, frame: &Bytes) {
+        let tables = self.tables();
+        for agent in agents {
+            for socket in tables.agents.get(agent).into_iter().flatten() {
+                socket.inbox.push_presence(contact, frame.clone());
+            }
+        }
+    }
+
     /// Hands a frame to all sockets of an agent; true if one of them has room for it.
     #[must_use]
     pub fn pass_on(&self, agent: AgentNo, frame: &Bytes) -> bool {

@@ -1,7 +1,7 @@
 //! What waits for one socket: answers to its sends, pushes, and news that it must end.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
@@ -10,12 +10,14 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use waxwire_shared::ids::{GroupId, Hash};
 
-use crate::store::{AnswerSink, GroupRecord, QueueNo, SendResult};
+use crate::store::{AgentNo, AnswerSink, GroupRecord, QueueNo, SendResult};
 
 /// Most pushes that wait for a socket.
 const PUSHES: usize = 256;
 /// Most bytes of pushes that wait for a socket.
 const PUSH_BYTES: usize = 1024 * 1024;
+/// Most contacts of whose coming and going a socket is told at once.
+const PRESENCES: usize = 10_000;
 /// Most envelopes that wait for a socket and are stored nowhere.
 const PASSED_ON: usize = 64;
 
@@ -83,6 +85,8 @@ pub struct Mail {
     pub pushes: VecDeque<Push>,
     /// The highest position that was heard of, of each queue whose pushes were dropped.
     pub heads: Vec<(QueueNo, u64)>,
+    /// The latest frame about each contact that came or went.
+    pub presences: HashMap<AgentNo, Bytes>,
     /// Frames with envelopes that are stored nowhere.
     pub passed_on: Vec<Bytes>,
     /// The socket must end.
@@ -96,6 +100,7 @@ impl Mail {
             && self.news.is_empty()
             && self.pushes.is_empty()
             && self.heads.is_empty()
+            && self.presences.is_empty()
             && self.passed_on.is_empty()
             && self.closing.is_none()
     }
@@ -162,6 +167,28 @@ impl Inbox {
         true
     }
 
+    /// Adds a frame about a contact that came or went; only the latest about each is kept.
+    pub fn push_presence(&self, contact: AgentNo, frame: Bytes) {
+        {
+            let waiting = &mut self.mail().presences;
+            if waiting.len() < PRESENCES || waiting.contains_key(&contact) {
+                waiting.insert(contact, frame);
+            }
+        }
+        self.waker.wake();
+    }
+
+    /// Adds a frame about a contact unless there is news of it.
+    pub fn greet(&self, contact: AgentNo, frame: Bytes) {
+        {
+            let waiting = &mut self.mail().presences;
+            if waiting.len() < PRESENCES {
+                waiting.entry(contact).or_insert(frame);
+            }
+        }
+        self.waker.wake();
+    }
+
     /// Tells the socket to end; the first reason counts.
     pub fn close(&self, closing: Closing) {
         self.mail().closing.get_or_insert(closing);
@@ -214,7 +241,7 @@ impl AnswerSink for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{test_group, test_queue};
+    use crate::store::{test_agent, test_group, test_queue};
 
     fn push(position: u64, length: usize) -> Push {
         Push {
@@ -255,6 +282,19 @@ mod tests {
         assert_eq!(taken, PASSED_ON);
         assert_eq!(inbox.take().passed_on.len(), PASSED_ON);
         assert!(inbox.pass_on(&frame));
+    }
+
+    #[test]
+    fn only_the_latest_about_a_contact_is_kept() {
+        let inbox = Inbox::default();
+        let frame = |text: &'static [u8]| Bytes::from_static(text);
+        inbox.push_presence(test_agent(1), frame(b"came"));
+        inbox.push_presence(test_agent(1), frame(b"went"));
+        inbox.greet(test_agent(1), frame(b"was there"));
+        inbox.greet(test_agent(2), frame(b"is there"));
+        let presences = inbox.take().presences;
+        assert_eq!(presences.len(), 2);
+        assert_eq!(presences[&test_agent(1)], frame(b"went"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod inbox;
 mod passing;
 #[cfg(test)]
 mod passing_tests;
+mod presence;
 mod queue_set;
 mod queue_state;
 pub mod send;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 pub use hub::{Attached, Full, Hub};
 pub use inbox::{Answer, Bounds, Closing, Inbox, Mail, MembershipNews, Push};
 pub use passing::Allowances;
+pub use presence::Presence;
 pub use queue_state::QueueState;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +42,8 @@ pub struct Timing {
     pub drain: Duration,
     /// For the peer's half of a close.
     pub close: Duration,
+    /// For another socket of an agent whose last one has ended, before the agent counts as gone.
+    pub absence: Duration,
 }
 
 impl Default for Timing {
@@ -51,6 +55,7 @@ impl Default for Timing {
             write: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             close: Duration::from_secs(1),
+            absence: Duration::from_secs(3),
         }
     }
 }
@@ -66,6 +71,8 @@ pub struct Delivery {
     pub clock: Clock,
     /// What agents may still have passed on.
     pub allowances: Allowances,
+    /// Who is online.
+    pub presence: Presence,
     /// Counts deliveries.
     pub metrics: Arc<Metrics>,
     /// Patience.

@@ -88,11 +88,12 @@ fn recipient(envelope: &[u8]) -> Option<AgentId> {
 
 impl Delivery {
     /// Passes an envelope on to the sockets that its recipient has now.
-    pub fn pass_on(&self, sender: &Account, envelope: &[u8]) {
-        self.metrics.count_passed(self.try_pass_on(sender, envelope));
+    pub async fn pass_on(&self, sender: &Account, envelope: &[u8]) {
+        self.metrics
+            .count_passed(self.try_pass_on(sender, envelope).await);
     }
 
-    fn try_pass_on(&self, sender: &Account, envelope: &[u8]) -> Passed {
+    async fn try_pass_on(&self, sender: &Account, envelope: &[u8]) -> Passed {
         if !self.allowances.take(sender.agent, Instant::now()) {
             return Passed::Limited;
         }
@@ -102,6 +103,11 @@ impl Delivery {
         let Some(to) = self.hub.connected(&to) else {
             return Passed::Absent;
         };
+        match self.store.has_block(sender.agent, to).await {
+            Ok(false) => {}
+            Ok(true) => return Passed::Blocked,
+            Err(_) => return Passed::Failed,
+        }
         let frame: Bytes = RelayFrame::Transient(envelope).encode().into();
         if self.hub.pass_on(to, &frame) {
             Passed::On

@@ -348,7 +348,7 @@ impl Session {
                 Ok(())
             }
             Ok(ClientFrame::Transient(envelope)) => {
-                self.delivery.pass_on(&self.account, envelope);
+                self.delivery.pass_on(&self.account, envelope).await;
                 Ok(())
             }
             Ok(ClientFrame::Presence { shown }) => {

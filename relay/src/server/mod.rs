@@ -22,7 +22,7 @@ use crate::{
     background,
     clock::Clock,
     config::Config,
-    delivery::{Allowances, Delivery, Hub, Timing},
+    delivery::{Allowances, Delivery, Hub, Presence, Timing},
     groups::Groups,
     identity::RelayIdentity,
     metrics::Metrics,
@@ -124,6 +124,7 @@ impl Server {
                 store,
                 hub,
                 clock,
+                presence: Presence::default(),
                 allowances: Allowances::new(config.limits.transients_per_minute),
                 metrics: Arc::clone(&metrics),
                 timing,
@@ -195,6 +196,7 @@ impl Server {
         {
             tracing::warn!(left = self.relay.tasks.len(), "connections did not end in time");
         }
+        self.relay.delivery.end_presence().await;
         self.relay.delivery.store.close().await;
         for bound in [Some(self.bound), self.metrics_bound].into_iter().flatten() {
             bound.clean_up();

@@ -430,6 +430,42 @@ impl Store {
         on_each!(self, s => s.memberships(agent).await)
     }
 
+    /// Notes when agents were last there, in order.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn put_last_seen(&self, seen: Vec<LastSeen>) -> Result<(), WriteError> {
+        on_each!(self, s => s.put_last_seen(seen).await)
+    }
+
+    /// Those of some agents that `viewer` may see, with when they were last there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn in_sight(
+        &self,
+        viewer: AgentNo,
+        handles: &[Handle],
+    ) -> Result<Vec<(AgentNo, Handle, Option<u64>)>, ReadError> {
+        on_each!(self, s => s.in_sight(viewer, handles).await)
+    }
+
+    /// Whom an agent holds as contacts, without those that one of the two has blocked.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn contacts(&self, agent: AgentNo) -> Result<Vec<(AgentNo, Handle)>, ReadError> {
+        on_each!(self, s => s.contacts(agent).await)
+    }
+
+    /// Whether one of two agents has blocked the other.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn has_block(&self, one: AgentNo, other: AgentNo) -> Result<bool, ReadError> {
+        on_each!(self, s => s.has_block(one, other).await)
+    }
+
     /// Changes of credentials and suspensions after an event; with `None` only the last event.
     ///
     /// # Errors

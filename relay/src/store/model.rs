@@ -37,6 +37,9 @@ pub struct Account {
     pub suspended: bool,
 }
 
+/// When an agent was last there, Unix milliseconds.
+pub type LastSeen = (AgentNo, u64);
+
 /// An agent as the operator and the agent itself see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentRecord {

@@ -10,6 +10,7 @@ impl Session {
             news,
             pushes,
             heads,
+            presences,
             passed_on,
             closing,
             ..
@@ -31,7 +32,7 @@ impl Session {
                 state.heard(head);
             }
         }
-        for frame in passed_on {
+        for frame in presences.into_values().chain(passed_on) {
             self.write(socket, frame).await?;
         }
         Ok(())

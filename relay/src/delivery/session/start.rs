@@ -45,7 +45,9 @@ impl Session {
         self.add_groups(&named).await.map_err(|error| fault(&error))?;
         let time = self.delivery.clock.now_ms();
         self.write(socket, RelayFrame::Welcome { time }.encode().into())
-            .await
+            .await?;
+        let greeting = self.delivery.greet(self.account.agent, &inbox);
+        greeting.await.map_err(|error| fault(&error))
     }
 
     async fn add_own(&mut self, named: &HashMap<Queue, u64>) -> Result<(), ReadError> {

@@ -3,6 +3,7 @@
 pub(super) mod accounts;
 pub(super) mod groups;
 pub(super) mod memberships;
+pub(super) mod presence;
 pub(super) mod relations;
 pub(super) mod retention;
 pub(super) mod sends;
@@ -267,6 +268,8 @@ macro_rules! conformance {
             memberships: memberships_are_listed_with_what_may_be_seen
             memberships: thousand_members_share_one_row_a_message
             groups: groups_survive_a_crash
+            presence: last_seen_only_grows_and_survives_a_crash
+            presence: blocked_pair_is_out_of_sight_both_ways
             relations: block_refuses_sends_both_ways_in_both_lanes
             relations: block_without_a_conversation_looks_like_nobody
             relations: repeat_is_found_before_a_block

@@ -27,9 +27,9 @@ pub(crate) async fn block_refuses_sends_both_ways_in_both_lanes<B: Backend>() {
             assert_eq!(outcome, Ok(SendOutcome::Blocked), "{lane:?}");
         }
     }
-    for (from, to) in [(&a, &c), (&c, &a), (&b, &c), (&c, &b)] {
+    for (mid, (from, to)) in (3..).zip([(&a, &c), (&c, &a), (&b, &c), (&c, &b)]) {
         assert!(matches!(
-            world.send(from, to, 3).await,
+            world.send(from, to, mid).await,
             SendOutcome::Stored { .. }
         ));
     }

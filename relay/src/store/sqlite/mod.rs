@@ -6,6 +6,7 @@ mod checkpoint;
 mod groups;
 mod open;
 mod ops;
+mod presence;
 mod reads;
 mod relations;
 mod retention;

@@ -16,6 +16,9 @@ use crate::store::{
     AgentNo, Block, Pair, ReadError, RelateOutcome, Relation, SendOutcome, Sight, WriteError,
 };
 
+/// Agent, its id, bundle, and the block between it and whoever asks.
+type BundleRow = (i64, Vec<u8>, Vec<u8>, Option<bool>);
+
 /// Every block that there is, for the writer: sends are decided by it without a statement.
 pub(super) struct Blocks(HashMap<Pair, Block>);
 
@@ -151,7 +154,7 @@ impl SqliteStore {
         viewer: AgentNo,
         handle: &Handle,
     ) -> Result<Sight<(AgentId, Vec<u8>)>, ReadError> {
-        let row: Option<(i64, Vec<u8>, Vec<u8>, Option<bool>)> = sqlx::query_as(sql::BUNDLE_BY_HANDLE)
+        let row: Option<BundleRow> = sqlx::query_as(sql::BUNDLE_BY_HANDLE)
             .bind(handle.as_str())
             .bind(viewer.0)
             .fetch_optional(&self.readers)

@@ -37,6 +37,21 @@ pub(super) const REVOKE_KEY: &str =
     "UPDATE agent SET api_key_hash = NULL, revoked_at = ?2 WHERE agent_no = ?1";
 pub(super) const SET_SUSPENDED: &str = "UPDATE agent SET suspended_at = ?2 WHERE agent_no = ?1";
 
+pub(super) const PUT_LAST_SEEN: &str =
+    "UPDATE agent SET last_seen_at = ?2 WHERE agent_no = ?1 AND coalesce(last_seen_at, 0) < ?2";
+/// Neither of the two has blocked the other.
+pub(super) const IN_SIGHT: &str = "SELECT agent_no, handle, last_seen_at FROM agent
+    WHERE handle IN (SELECT value FROM json_each(?2))
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = ?1 AND blocked_no = agent.agent_no)
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = agent.agent_no AND blocked_no = ?1)";
+pub(super) const CONTACTS: &str = "SELECT contact_no, handle FROM contact
+    JOIN agent ON agent.agent_no = contact_no WHERE contact.agent_no = ?1
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = ?1 AND blocked_no = contact_no)
+    AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = contact_no AND blocked_no = ?1)";
+pub(super) const BLOCK_BETWEEN: &str = "SELECT
+    EXISTS (SELECT 1 FROM block WHERE agent_no = ?1 AND blocked_no = ?2)
+    OR EXISTS (SELECT 1 FROM block WHERE agent_no = ?2 AND blocked_no = ?1)";
+
 pub(super) const INSERT_AUTH_EVENT: &str = "INSERT INTO auth_event (agent_no, at) VALUES (?1, ?2)";
 pub(super) const AUTH_EVENTS: &str =
     "SELECT event_no, agent_no FROM auth_event WHERE event_no > ?1 ORDER BY event_no LIMIT 1000";
