@@ -263,6 +263,18 @@ pub struct Message {
     pub security: Security,
     /// The group that it stands in.
     pub group: Option<MessageGroup>,
+    /// Of an own message to a group whose members confirm: the members that could read it and have not
+    /// left, with what each has proved.
+    pub recipients: Vec<Recipient>,
+}
+
+/// A member of a group whom an own message was for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Who.
+    pub handle: Handle,
+    /// [`Status::Stored`] until its receipt comes.
+    pub status: Status,
 }
 
 /// What a message's reader wants to know of its group.
@@ -285,14 +297,14 @@ impl Message {
         !self.own && self.expires_at.is_some_and(|expires| expires <= got)
     }
 
-    /// Whether the recipient should have confirmed it long ago: it is lost, or withheld, or its
-    /// recipient is away. Members of groups confirm nothing.
+    /// Whether the recipient, or somebody in the group, should have confirmed it long ago: it is lost, or
+    /// withheld, or a recipient is away. Members of large groups confirm nothing.
     #[must_use]
     pub fn is_unconfirmed(&self, now: UnixMs) -> bool {
-        let direct = self.conversation.kind == ConversationKind::Direct;
+        let confirmed = self.conversation.kind == ConversationKind::Direct || !self.recipients.is_empty();
         let stored = self
             .visible_at
-            .filter(|_| self.own && direct && self.status == Status::Stored);
+            .filter(|_| self.own && confirmed && self.status == Status::Stored);
         stored.is_some_and(|at| now.saturating_sub(at) >= UNCONFIRMED_AFTER_MS)
     }
 }
@@ -524,6 +536,12 @@ pub enum Refusal {
     /// The peer no longer offers a suite that it has shown.
     #[error("{handle} no longer offers a suite that it has shown")]
     SuiteDowngrade {
+        /// The peer.
+        handle: Handle,
+    },
+    /// The peer takes only suites that this version does not know.
+    #[error("{handle} takes only suites that this version does not know")]
+    Suite {
         /// The peer.
         handle: Handle,
     },

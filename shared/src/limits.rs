@@ -71,6 +71,8 @@ pub const SEALED_LEAF: usize = 4 * 1024;
 pub const REKEY: usize = 4 * 1024 * 1024;
 /// Most members a group can have.
 pub const GROUP_MEMBERS: usize = 10_000;
+/// Most members of a group in which messages are confirmed by receipts.
+pub const RECEIPT_MEMBERS: usize = 32;
 /// Most changes in one commit.
 pub const COMMIT_CHANGES: usize = 64;
 /// Commits after which an unused invite dies.

@@ -122,17 +122,24 @@ fn send_while_the_relay_is_down_is_queued_and_stored_later_once() {
     });
 }
 
+/// docs/protocol.md, 4.3, using one: the cached bundle serves while the relay cannot be asked, however old
+/// it is; before the message goes out, the relay is asked.
 #[test]
 fn queued_message_survives_the_senders_crash() {
     scenario(async |world| {
         let mut pair = world.pair().await?;
+        pair.alice.terminate().await?;
+        pair.alice.arguments(["--bundle-age", "0"]);
+        pair.alice.start().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.until_ready().await?;
         alice.identity("bob").await?;
         pair.relay.kill()?;
         let (id, text) = (unique("queued")?, unique("queued text")?);
-        send(&alice, "bob", &id, &text)
+        let details = send(&alice, "bob", &id, &text)
             .await?
             .refused(503, "RELAY_UNREACHABLE")?;
+        assert_eq!(details["queued"], true);
         pair.alice.crash().await?;
         pair.relay.start().await?;
         // Nobody asks: the proxy goes on by itself.

@@ -201,6 +201,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::RecipientKeyExpired { handle } => conflict("RECIPIENT_KEY_EXPIRED", handle),
             Refusal::SuiteDowngrade { handle } => conflict("SUITE_DOWNGRADE", handle),
+            Refusal::Suite { handle } => conflict("SUITE", handle),
             Refusal::RelayLied { handle } => conflict("RELAY_MISBEHAVED", handle),
             Refusal::RelayUnreachable { queued } => {
                 with(StatusCode::SERVICE_UNAVAILABLE, "RELAY_UNREACHABLE")
@@ -314,6 +315,13 @@ mod tests {
                 "SUITE_DOWNGRADE",
             ),
             (
+                Refusal::Suite {
+                    handle: handle.clone(),
+                },
+                409,
+                "SUITE",
+            ),
+            (
                 Refusal::RelayLied {
                     handle: handle.clone(),
                 },
@@ -361,6 +369,7 @@ mod tests {
                 | Refusal::FingerprintRequired
                 | Refusal::RecipientKeyExpired { .. }
                 | Refusal::SuiteDowngrade { .. }
+                | Refusal::Suite { .. }
                 | Refusal::RelayLied { .. }
                 | Refusal::RelayUnreachable { .. }
                 | Refusal::RecipientBacklogged { .. }

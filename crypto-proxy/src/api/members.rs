@@ -80,7 +80,7 @@ impl From<&Added> for AddedBody {
         (status = 201, description = "Invited, now or before", body = AddedBody),
         (status = 200, description = "A member already", body = AddedBody),
         (status = 404, description = "GROUP_NOT_FOUND or AGENT_NOT_FOUND", body = ErrorBody),
-        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
+        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, SUITE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
         (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED or RECIPIENT_BACKLOGGED, with Retry-After", body = ErrorBody),
     ),

@@ -64,7 +64,7 @@ pub(super) struct SendBody {
         (status = 201, description = "Durable at the relay", body = MessageBody),
         (status = 200, description = "Sent before under this client_msg_id: the first message", body = MessageBody),
         (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND, GROUP_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
-        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
+        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, SUITE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
         (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED or RECIPIENT_BACKLOGGED, with Retry-After", body = ErrorBody),
     ),

@@ -97,6 +97,7 @@ pub(super) fn message(number: u8) -> Message {
             late: false,
         },
         group: None,
+        recipients: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::timestamp;
 use crate::{
     clock,
     json::{self, Members},
-    model::{ConversationKind, LocalConversation, Message, Security, Status, Trust},
+    model::{ConversationKind, LocalConversation, Message, Recipient, Security, Status, Trust},
     state::SYSTEM,
 };
 
@@ -46,8 +46,14 @@ pub(crate) struct MessageBody {
     reply_to: Option<String>,
     /// Who and where, as verified.
     context: ContextBody,
-    /// `stored`, `delivered` or `read`; an own one that never got out: `queued` or `failed`.
+    /// `stored`, `delivered` or `read`; an own one that never got out: `queued` or `failed`. Of an own one,
+    /// `stored` is the relay's word, `delivered` and `read` are proved by the recipient's signature; in a
+    /// group by all of `recipients`.
     status: &'static str,
+    /// Of an own message to a group of at most 32 members: those who could read it and have not left, with
+    /// what each has proved. Absent otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recipients: Vec<RecipientBody>,
     /// When the author sent it, by the author's clock.
     created_at: String,
     /// When it was settled at the recipient.
@@ -71,6 +77,15 @@ pub(crate) struct MessageBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     delivery_id: Option<Option<String>>,
+}
+
+/// A member of a group whom a message was for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Recipient)]
+struct RecipientBody {
+    handle: String,
+    /// `stored`, `delivered` or `read`.
+    status: &'static str,
 }
 
 /// Who wrote and where, filled by the proxy.
@@ -166,6 +181,7 @@ impl MessageBody {
             context: context(message, &content),
             content,
             status: status(message.status),
+            recipients: message.recipients.iter().map(recipient).collect(),
             created_at: timestamp::display(message.created_at),
             delivered_at: message.delivered_at.map(timestamp::display),
             read_at: message.read_at.map(timestamp::display),
@@ -281,6 +297,13 @@ fn security(security: &Security) -> SecurityBody {
         epoch: security.epoch,
         granted_by: security.granted_by.as_ref().map(ToString::to_string),
         late: security.late,
+    }
+}
+
+fn recipient(recipient: &Recipient) -> RecipientBody {
+    RecipientBody {
+        handle: recipient.handle.to_string(),
+        status: status(recipient.status),
     }
 }
 

@@ -143,6 +143,18 @@ fn own_message_without_a_receipt_for_a_week_is_marked_unconfirmed() {
         conversation: group_id(1),
         ..own.clone()
     }));
+    let of_bob = |status| Recipient {
+        handle: "bob".parse().unwrap(),
+        status,
+    };
+    let in_group = Message {
+        conversation: group_id(1),
+        recipients: vec![of_bob(Status::Stored)],
+        ..own.clone()
+    };
+    assert_eq!(body(&in_group)["recipients"][0]["handle"], "bob");
+    assert_eq!(body(&in_group)["recipients"][0]["status"], "stored");
+    assert!(after_a_week(in_group));
     let forgotten = Message {
         visible_at: Some(1),
         ..own

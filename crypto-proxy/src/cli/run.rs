@@ -70,6 +70,10 @@ pub(super) struct RunArgs {
     #[arg(long, env = "WAXWIRE_PROXY_KEY_RETENTION", default_value_t = 48 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
     key_retention: u32,
+    /// Seconds after which the relay is asked for a peer's key anew before anything is sealed to it.
+    #[arg(long, env = "WAXWIRE_PROXY_BUNDLE_AGE", default_value_t = 24 * 3_600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(..=24 * 3_600))]
+    bundle_age: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -114,6 +118,7 @@ impl RunArgs {
             },
             key_rotation: u64::from(self.key_rotation) * 1_000,
             key_retention: u64::from(self.key_retention) * 1_000,
+            bundle_age: u64::from(self.bundle_age) * 1_000,
             ..Settings::default()
         }
     }

@@ -4,13 +4,13 @@
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
     hash::sha256,
-    wire::{Core, MessageBytes},
+    wire::{Core, MessageBytes, ReceiptState},
 };
 
 use super::{Count, Effect, Engine, InboxMode, Notice, Reply};
 use crate::{
     fault,
-    model::{DeliveryId, Gap, MessageId, Refusal, Severity, UnixMs},
+    model::{DeliveryId, Gap, MessageId, Refusal, Severity, Status, UnixMs},
     state::{
         ConversationRow, Direction, GapOf, Hold, NewMessage, PeerRow, Pin, SYSTEM, SessionRow, SessionUpdate,
         StateError,
@@ -109,6 +109,9 @@ impl Engine {
         };
         let row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store.found_missing(session.session_row, core.n)?;
+        if let Some(ack) = &core.ack {
+            self.accept_receipt(peer, ack, now)?;
+        }
         let session = self.advance_session(session, peer, now)?;
         fault::point("receive.before_commit");
         if stranger {
@@ -244,7 +247,7 @@ impl Engine {
     /// reported already, and everything that had waited for it.
     fn show_contiguous(
         &mut self,
-        mut session: SessionRow,
+        session: SessionRow,
         row: i64,
         n: u64,
         now: UnixMs,
@@ -253,6 +256,11 @@ impl Engine {
         if late {
             self.show(row, None, now)?;
         }
+        self.show_waiting(session, now)
+    }
+
+    /// Shows what waits of a session and has no hole before it any more.
+    pub(super) fn show_waiting(&mut self, mut session: SessionRow, now: UnixMs) -> Result<(), StateError> {
         for waiting in self.store.held_messages(Hold::Gap, session.peer_id)? {
             let mine =
                 waiting.conversation_id == session.conversation_id && waiting.session == session.session;
@@ -337,7 +345,7 @@ impl Engine {
             return Ok(Ok(Reply::Settled(0)));
         }
         let rows = self.store.settle_up_to(delivery.position, now)?;
-        self.settled(&rows, now)?;
+        self.settled(&rows, ReceiptState::Delivered, now)?;
         Ok(Ok(Reply::Settled(rows.len() as u64)))
     }
 
@@ -354,7 +362,7 @@ impl Engine {
         {
             rows.extend(self.store.settle_one(delivery.position, now)?);
         }
-        self.settled(&rows, now)?;
+        self.settled(&rows, ReceiptState::Delivered, now)?;
         Ok(Ok(Reply::Settled(rows.len() as u64)))
     }
 
@@ -368,7 +376,10 @@ impl Engine {
             Some(message) if !message.own && message.visible => {
                 if !message.read {
                     self.store.mark_read(message.message_row, now)?;
-                    self.settled(&[message.message_row], now)?;
+                    if message.status == Status::Stored {
+                        self.settled(&[message.message_row], ReceiptState::Delivered, now)?;
+                    }
+                    self.settled(&[message.message_row], ReceiptState::Read, now)?;
                 }
                 Ok(Ok(Reply::Done))
             }
@@ -386,7 +397,7 @@ impl Engine {
             Some(message) if message.visible => {
                 self.store.hide_message(message.message_row, now)?;
                 if !message.own {
-                    self.settled(&[message.message_row], now)?;
+                    self.settled(&[message.message_row], ReceiptState::Delivered, now)?;
                 }
                 Ok(Ok(Reply::Done))
             }
@@ -395,12 +406,11 @@ impl Engine {
     }
 
     /// Authors are owed a receipt, a moment later.
-    fn settled(&mut self, rows: &[i64], now: UnixMs) -> Result<(), StateError> {
+    fn settled(&mut self, rows: &[i64], state: ReceiptState, now: UnixMs) -> Result<(), StateError> {
         fault::point("settle.before_commit");
         if !rows.is_empty() {
-            self.store.owe_receipts(rows)?;
-            let due = now + self.settings.receipt_delay;
-            self.volatile.receipts_at.get_or_insert(due);
+            self.store.owe_receipts(rows, state)?;
+            self.expect_receipts(now);
         }
         Ok(())
     }

@@ -7,11 +7,13 @@ use waxwire_shared::{
     ids::{AgentId, Handle},
     limits,
     sign::Verified,
-    suite::Suite,
     wire::Bundle,
 };
 
-use super::{Asking, Command, Effect, Engine, LookupError, RelayCall, Reply, RequestId, send::stored_bundle};
+use super::{
+    Asking, Command, Effect, Engine, LookupError, RelayCall, Reply, RequestId,
+    send::{Sending, stored_bundle},
+};
 use crate::{
     model::{Peer, Refusal, Severity, UnixMs},
     state::{PeerRow, Pin, StateError},
@@ -19,6 +21,19 @@ use crate::{
 
 /// Milliseconds until the relay is asked again after it did not answer.
 const ASK_AGAIN_MS: u64 = 1_000;
+/// The same if no request waits, but messages of an agent that is not known.
+const ASK_FOR_SENDER_MS: u64 = 10_000;
+
+/// A known peer is not looked up more often than this because of what somebody signs.
+pub(super) const LOOKUP_AGAIN_MS: u64 = 60_000;
+
+/// A key that a peer's message names and that is newer than the peer's bundle here.
+#[derive(Debug)]
+pub(super) struct Claim {
+    key_number: u64,
+    /// The relay was asked since, and showed an older bundle.
+    contradicted: bool,
+}
 
 /// The relay has not answered.
 const UNREACHED: Refusal = Refusal::RelayUnreachable { queued: false };
@@ -35,6 +50,7 @@ impl Engine {
         let until = now + self.settings.answer_within;
         let lookup = self.volatile.lookups.entry(handle.clone()).or_default();
         if lookup.waiting.is_empty() {
+            lookup.ask_at = None;
             self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
         lookup.waiting.push(Asking {
@@ -43,6 +59,16 @@ impl Engine {
             until,
         });
         Ok(())
+    }
+
+    /// A message waits for its sender to be looked up; however many do, the relay is asked once.
+    pub(super) fn ask_for_sender(&mut self, handle: &Handle) {
+        if !self.volatile.lookups.contains_key(handle) {
+            self.volatile
+                .lookups
+                .insert(handle.clone(), super::Lookup::default());
+            self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
+        }
     }
 
     /// The agent wants to know a peer.
@@ -99,23 +125,22 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let verdict = match answer {
-            Ok(answer) => self.adopt_bundle(handle, &answer, now)?,
+            Ok(answer) => {
+                let verdict = self.adopt_bundle(handle, &answer, now)?;
+                self.check_claim(handle, now)?;
+                verdict
+            }
             Err(LookupError::NotFound) => Err(Refusal::AgentNotFound),
             Err(LookupError::Refused(problem)) => match problem.status {
                 429 => Err(Refusal::RateLimited {
                     retry_after: problem.retry_after.unwrap_or(1),
                 }),
                 401 | 403 => Err(Refusal::Forbidden),
-                _ => {
-                    self.ask_again(handle, now);
-                    return self.bundle_for_groups(handle, &Err(UNREACHED), now);
-                }
+                _ => return self.unanswered(handle, now),
             },
-            Err(LookupError::Unreachable) => {
-                self.ask_again(handle, now);
-                return self.bundle_for_groups(handle, &Err(UNREACHED), now);
-            }
+            Err(LookupError::Unreachable) => return self.unanswered(handle, now),
         };
+        self.release_postponed(handle, verdict.as_ref().err(), now)?;
         let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
         for asking in waiting {
             match &verdict {
@@ -143,25 +168,101 @@ impl Engine {
         age <= self.settings.bundle_age && peer.fetched_at <= now && !peer.bundle.is_empty()
     }
 
-    fn ask_again(&mut self, handle: &Handle, now: UnixMs) {
-        if let Some(lookup) = self.volatile.lookups.get_mut(handle) {
-            lookup.ask_at = Some(now + ASK_AGAIN_MS);
+    /// docs/protocol.md, 5.7: a message names the key that its author's bundle holds. If that is newer than
+    /// what is known here, the relay is asked.
+    pub(super) fn compare_bundle(&mut self, peer: &PeerRow, key_number: u64, now: UnixMs) {
+        let asked = now.saturating_sub(peer.fetched_at) <= LOOKUP_AGAIN_MS;
+        // What no honest agent can have is no reason to suspect the relay.
+        let impossible = key_number > now + limits::NUMBER_FUTURE_MS;
+        if key_number <= newest_key(peer) || asked || impossible {
+            return;
+        }
+        let claim = Claim {
+            key_number,
+            contradicted: false,
+        };
+        if self.volatile.claims.insert(peer.handle.clone(), claim).is_none() {
+            let call = RelayCall::Bundle(peer.handle.clone());
+            self.effects.push(Effect::Call(call));
         }
     }
 
+    /// `BUNDLE_WITHHELD`: the relay still shows an older bundle than the peer has signed. Its first answer
+    /// may have been on its way when the peer published, so it is asked once more.
+    fn check_claim(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
+        let Some(mut claim) = self.volatile.claims.remove(handle) else {
+            return Ok(());
+        };
+        let shown = self.store.peer(handle)?.as_ref().map_or(0, newest_key);
+        if shown >= claim.key_number {
+            return Ok(());
+        }
+        if claim.contradicted {
+            let reason = "the relay shows an older bundle than the one that the peer's messages name";
+            return self.alert("bundle_withheld", Severity::Critical, Some(handle), reason, now);
+        }
+        claim.contradicted = true;
+        self.volatile.claims.insert(handle.clone(), claim);
+        self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
+        Ok(())
+    }
+
+    /// The relay does not answer. It is asked again for those who need it; what can be sealed to the bundle
+    /// that is known does not wait for it.
+    fn unanswered(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
+        if self.volatile.link_up {
+            self.release_postponed(handle, None, now)?;
+        }
+        let known = self.store.peer(handle)?.as_ref().and_then(stored_bundle);
+        let usable = known.is_some_and(|bundle| bundle.not_after > now);
+        if self.store.is_waited_for(handle)? {
+            self.volatile.lookups.entry(handle.clone()).or_default();
+        }
+        if let Some(lookup) = self.volatile.lookups.get_mut(handle) {
+            let wait = if lookup.waiting.is_empty() {
+                ASK_FOR_SENDER_MS
+            } else {
+                ASK_AGAIN_MS
+            };
+            lookup.ask_at = Some(now + wait);
+            let waiting = std::mem::take(&mut lookup.waiting).into_iter();
+            let (sends, others) =
+                waiting.partition(|asking| usable && matches!(asking.command, Command::Send(_)));
+            lookup.waiting = others;
+            let sends: Vec<_> = sends;
+            for asking in sends {
+                self.not_reached(asking, now)?;
+            }
+        }
+        self.bundle_for_groups(handle, &Err(UNREACHED), now)
+    }
+
     /// The relay did not answer in time: what is known must do, if anything is.
-    pub(super) fn not_reached(&mut self, asking: Asking, _now: UnixMs) -> Result<(), StateError> {
-        let known = match &asking.command {
-            Command::LookUp(address) => self.store.peer(&address.handle)?.map(|peer| (peer, address)),
-            _ => None,
+    pub(super) fn not_reached(&mut self, asking: Asking, now: UnixMs) -> Result<(), StateError> {
+        let Asking {
+            request: id,
+            command,
+            until,
+        } = asking;
+        let answer = match command {
+            Command::Send(request) => {
+                let sending = Sending {
+                    id,
+                    request,
+                    until,
+                    unanswered: true,
+                };
+                return self.send(sending, now);
+            }
+            Command::LookUp(address) => match self.store.peer(&address.handle)? {
+                Some(peer) => self
+                    .answer_peer(&peer, &address)
+                    .map(|peer| Reply::Peer(Box::new(peer))),
+                None => Err(UNREACHED),
+            },
+            _ => Err(UNREACHED),
         };
-        let answer = match known {
-            Some((peer, address)) => self
-                .answer_peer(&peer, address)
-                .map(|peer| Reply::Peer(Box::new(peer))),
-            None => Err(Refusal::RelayUnreachable { queued: false }),
-        };
-        self.reply(asking.request, answer);
+        self.reply(id, answer);
         Ok(())
     }
 
@@ -244,18 +345,19 @@ impl Engine {
             self.alert(kind, Severity::Critical, Some(&handle), reason, now)?;
             return Ok(Err(Refusal::RelayLied { handle }));
         }
-        let best = bundle.best_key().map_or(Suite(0), |key| key.suite);
-        if best < peer.best_suite {
+        let suite = bundle.highest_suite();
+        if suite < peer.best_suite {
+            // The peer has signed it, so it is kept; nothing is sealed to it until the operator decides.
             let reason = "the peer's bundle lacks a suite that it has shown";
             self.alert("suite_downgrade", Severity::Critical, Some(&handle), reason, now)?;
-            return Ok(Err(Refusal::SuiteDowngrade { handle }));
         }
         if !same && !peer.bundle.is_empty() && bundle.previous != Some(sha256(&peer.bundle)) {
             let reason = "the peer's bundles do not follow one another";
             self.alert("key_history_gap", Severity::Info, Some(&handle), reason, now)?;
         }
         peer.bundle = verified.bytes().to_vec();
-        (peer.number, peer.best_suite, peer.fetched_at) = (bundle.number, best, now);
+        (peer.number, peer.fetched_at) = (bundle.number, now);
+        peer.best_suite = peer.best_suite.max(suite);
         if peer.changed.take().is_some() {
             let reason = "the relay shows the pinned identity again";
             self.alert("identity_restored", Severity::Info, Some(&handle), reason, now)?;
@@ -303,10 +405,16 @@ fn new_peer(handle: &Handle, verified: &Verified<Bundle>, first_seen: UnixMs, no
         accepted: false,
         bundle: verified.bytes().to_vec(),
         number: bundle.number,
-        best_suite: bundle.best_key().map_or(Suite(0), |key| key.suite),
+        best_suite: bundle.highest_suite(),
         fetched_at: now,
         first_seen,
     }
+}
+
+/// The highest number of a key in a peer's bundle, whatever its suite.
+fn newest_key(peer: &PeerRow) -> u64 {
+    let numbers = stored_bundle(peer).map(|bundle| bundle.keys.into_iter().map(|key| key.number).max());
+    numbers.flatten().unwrap_or(0)
 }
 
 /// A bundle that is remembered may still have expired for senders.

@@ -8,6 +8,7 @@
 //! - `send`: an agent's message becomes an envelope in the outbox
 //! - `outbox`: envelopes go to the link, outcomes come back
 //! - `lookup`, `trust`: bundles, pins, decisions
+//! - `postponed`: what was sealed while the relay could not be asked
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
@@ -22,6 +23,7 @@ mod inbox;
 mod lookup;
 mod outbox;
 mod own_keys;
+mod postponed;
 mod presence;
 mod receipts;
 mod receive;
@@ -55,7 +57,10 @@ pub use event::{
 pub use own_keys::{BundleDraft, sign_bundle};
 
 use crate::{
-    engine::groups::{Founding, GroupView, Task},
+    engine::{
+        groups::{Founding, GroupView, Task},
+        send::Sending,
+    },
     model::{LocalConversation, Refusal, SendToken, Severity, UnixMs},
     state::{StateError, Store},
 };
@@ -94,7 +99,9 @@ struct Volatile {
     retry_at: Option<UnixMs>,
     waiters: HashMap<SendToken, Vec<Waiter>>,
     lookups: HashMap<Handle, Lookup>,
-    receipts_at: Option<UnixMs>,
+    /// Newer keys that messages of peers name.
+    claims: HashMap<Handle, lookup::Claim>,
+    receipts: receipts::ReceiptTimes,
     own_keys: own_keys::OwnKeys,
     tasks: HashMap<GroupId, Task>,
     founding: Vec<Founding>,
@@ -328,7 +335,16 @@ impl Engine {
 
     fn command(&mut self, id: RequestId, command: Command, now: UnixMs) -> Result<(), StateError> {
         let answer = match command {
-            Command::Send(request) => return self.send(id, request, now),
+            Command::Send(request) => {
+                let until = now + self.settings.answer_within;
+                let sending = Sending {
+                    id,
+                    request,
+                    until,
+                    unanswered: false,
+                };
+                return self.send(sending, now);
+            }
             Command::LookUp(address) => return self.look_up(id, address, now),
             Command::SetTrust(handle, decision, fingerprint) => {
                 return self.set_trust(id, handle, decision, fingerprint, now);

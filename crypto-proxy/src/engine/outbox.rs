@@ -36,11 +36,10 @@ impl Engine {
         self.volatile.link_up = true;
         self.volatile.own_keys.socket_came_up();
         // Receipts that were owed when the proxy last stopped.
-        self.volatile
-            .receipts_at
-            .get_or_insert(now + self.settings.receipt_delay);
+        self.expect_receipts(now);
         self.groups_up(now)?;
         self.presence_up(now);
+        self.ask_for_postponed()?;
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }
@@ -102,7 +101,7 @@ impl Engine {
                 Verdict::Final(refusal) => {
                     let reason = problem.problem_type().map_or("other", ProblemType::name);
                     self.count(Count::SendRefused(reason));
-                    self.refused(&row, refusal)
+                    self.refused(&row, refusal, now)
                 }
                 Verdict::Later => {
                     // Go back to it: whatever follows keeps its place behind it.
@@ -135,7 +134,7 @@ impl Engine {
         }
     }
 
-    fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
         self.store.remove_outbox(row.token)?;
         self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
@@ -197,17 +196,41 @@ impl Engine {
             Some(handle) => Refusal::RelayLied { handle },
             None => Refusal::Forbidden,
         };
-        self.refused(row, refusal)
+        self.refused(row, refusal, now)
     }
 
-    /// Refused for good: the message is erased, its number withdrawn, its id free.
-    pub(super) fn refused(&mut self, row: &OutboxRow, refusal: Refusal) -> Result<(), StateError> {
+    /// Refused for good: the message is erased, its number withdrawn, its id free. An agent that was told
+    /// that the message is queued, and waits no more, finds an alert.
+    pub(super) fn refused(
+        &mut self,
+        row: &OutboxRow,
+        refusal: Refusal,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let handle = self.recipient(row)?;
         self.store.remove_outbox(row.token)?;
         self.volatile.outbox_moved.extend(row.group_row);
-        if let Some(message_row) = row.message_row {
-            self.erase(&self.store.message_by_row(message_row)?, None)?;
+        let Some(message_row) = row.message_row else {
+            // What the relay does not take now is owed still; other refusals are for good.
+            let again = row.receipt_of.filter(|_| is_for_now(&refusal));
+            return again.map_or(Ok(()), |session| self.owe_again(session, now));
+        };
+        let message = self.store.message_by_row(message_row)?;
+        self.erase(&message, None, now)?;
+        let waiters = self.waiters(row.token);
+        if waiters.is_empty() && !message.visible {
+            let conversation = self.store.conversation_by_id(message.conversation_id)?.local;
+            let reason = "a queued message was refused and is not sent";
+            self.alert_in(
+                "send_refused",
+                Severity::Warning,
+                handle.as_ref(),
+                Some(&conversation),
+                reason,
+                now,
+            )?;
         }
-        for waiter in self.waiters(row.token) {
+        for waiter in waiters {
             self.reply(waiter.request, Err(refusal.clone()));
         }
         Ok(())
@@ -223,11 +246,13 @@ impl Engine {
         self.volatile.outbox_moved.extend(row.group_row);
         self.count(Count::Send("given_up"));
         let Some(message_row) = row.message_row else {
-            return Ok(());
+            return row
+                .receipt_of
+                .map_or(Ok(()), |session| self.owe_again(session, now));
         };
         let message = self.store.message_by_row(message_row)?;
         let handle = self.recipient(&row)?;
-        self.erase(&message, Some(&sha256(&row.envelope)))?;
+        self.erase(&message, Some(&sha256(&row.envelope)), now)?;
         for waiter in self.waiters(token) {
             self.reply(waiter.request, Err(Refusal::RelayUnreachable { queued: false }));
         }
@@ -235,19 +260,44 @@ impl Engine {
         self.alert("send_given_up", Severity::Warning, handle.as_ref(), reason, now)
     }
 
-    fn erase(&self, message: &MessageRow, abandoned: Option<&Hash>) -> Result<(), StateError> {
+    fn erase(
+        &mut self,
+        message: &MessageRow,
+        abandoned: Option<&Hash>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         // What was stored once and is being repaired stays as it is.
         if message.visible {
             return Ok(());
         }
+        self.owe_ack_again(message, now)?;
         self.store.withdraw(message.conversation_id, message.n)?;
         self.store.forget_sent(message.message_row, abandoned)?;
         self.store.erase_message(message.message_row)
     }
 
+    /// What a message that is not sent would have confirmed is owed again.
+    fn owe_ack_again(&mut self, message: &MessageRow, now: UnixMs) -> Result<(), StateError> {
+        let ack = self.store.core(message.message_row)?.ack;
+        let Some((ack, peer_id)) = ack.zip(message.peer_id) else {
+            return Ok(());
+        };
+        let session = self
+            .store
+            .session(message.conversation_id, peer_id, &ack.session)?;
+        session.map_or(Ok(()), |session| self.owe_again(session.session_row, now))
+    }
+
     fn waiters(&mut self, token: SendToken) -> Vec<Waiter> {
         self.volatile.waiters.remove(&token).unwrap_or_default()
     }
+}
+
+const fn is_for_now(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::RateLimited { .. } | Refusal::RecipientBacklogged { .. }
+    )
 }
 
 const fn outcome_name(outcome: &SendOutcome) -> &'static str {

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Core, DirectHeader, Document as _, Envelope, Header, Lane, MessageBytes},
 };
 
-use super::{Count, Effect, EncryptionKey, Engine, RelayCall};
+use super::{Count, EncryptionKey, Engine, lookup::LOOKUP_AGAIN_MS};
 use crate::{
     crypto::message::{self, OpenMessageError},
     json,
@@ -19,14 +19,14 @@ use crate::{
 
 /// No honest author comes anywhere near it, and it can be stored and counted on from.
 const NUMBER_MAX: u64 = 1 << 62;
-/// A known peer is not looked up more often than this because of what strangers sign.
-const LOOKUP_AGAIN_MS: u64 = 60_000;
 
 /// A signed message whose signature and context hold. Whether its signer is the pinned owner of
 /// the handle is not decided yet.
 pub(super) struct Opened {
     signed: MessageBytes,
     pub(super) body: Body,
+    /// Number of the key that the signer's bundle held when it sealed.
+    sender_key: u64,
 }
 
 /// Why an envelope is refused. The relay sees the same acknowledgement for all of them.
@@ -143,6 +143,7 @@ impl Engine {
             self.count(Count::Receive("blocked"));
             return Ok(());
         }
+        self.compare_bundle(&peer, opened.sender_key, now);
         match opened.body {
             Body::Content(core) => self.content(peer, &core, &opened.signed, now),
             Body::Control(body) => {
@@ -164,7 +165,7 @@ impl Engine {
             .hold_envelope(handle, HeldReason::UnknownKey, bytes, now)?
         {
             self.count(Count::Receive("held"));
-            self.effects.push(Effect::Call(RelayCall::Bundle(handle.clone())));
+            self.ask_for_sender(handle);
             return Ok(());
         }
         self.count(Count::Receive("dropped"));
@@ -181,8 +182,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
-            self.effects
-                .push(Effect::Call(RelayCall::Bundle(peer.handle.clone())));
+            self.ask_for_sender(&peer.handle);
         }
         let held = self
             .store
@@ -215,13 +215,18 @@ impl Engine {
         let message = message.verify().map_err(|_| Reject::Signature)?;
         let me = account.identity.public();
         message.check_direct(envelope.header, &account.relay, me, &account.handle)?;
-        let (signed, _, body) = message.into_parts();
+        let (signed, context, body) = message.into_parts();
         let formed = match &body {
             Body::Content(core) => is_well_formed(core),
             Body::Control(_) => true,
         };
         if body.kind() == kind && formed {
-            Ok(Opened { signed, body })
+            let sender_key = context.sender_key_number.unwrap_or(0);
+            Ok(Opened {
+                signed,
+                body,
+                sender_key,
+            })
         } else {
             Err(Reject::Body)
         }

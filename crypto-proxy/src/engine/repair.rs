@@ -8,19 +8,15 @@ use waxwire_shared::{
     ids::{AgentId, ConversationId, Handle},
     message::{Body, UnverifiedMessage},
     wire::{
-        ControlBody, Core, DirectHeader, Document, Envelope, GroupHeader, Header, Kind, Lane, MessageBytes,
-        Resend, ResendRequest, Unreadable,
+        ControlBody, DirectHeader, Document, Envelope, GroupHeader, Header, Kind, Lane, MessageBytes, Resend,
+        ResendRequest, Unreadable,
     },
 };
 
 use super::{
-    Effect, Engine, InboxMode, RelayCall,
-    inbox::Arrived,
-    receive::is_well_formed,
-    send::{CONTROL_DEADLINE_MS, Sealed, recipient_key, stored_bundle},
+    Effect, Engine, InboxMode, RelayCall, inbox::Arrived, receive::is_well_formed, send::CONTROL_DEADLINE_MS,
 };
 use crate::{
-    crypto::kdf,
     model::{Severity, UnixMs},
     state::{GroupRow, OwnEnvelope, PeerRow, Standing, StateError, to_ranges},
 };
@@ -216,58 +212,21 @@ impl Engine {
         };
         for message_row in waiting {
             if let Some(own) = self.store.own_envelope(message_row)? {
-                self.seal_again(&peer, &own, now)?;
+                self.repair_own(&peer, &own, now)?;
             }
         }
         Ok(())
     }
 
     /// The same core to the peer's current key: `attempt` grows, and with it the `mid` is another.
-    fn seal_again(&mut self, peer: &PeerRow, own: &OwnEnvelope, now: UnixMs) -> Result<(), StateError> {
+    fn repair_own(&mut self, peer: &PeerRow, own: &OwnEnvelope, now: UnixMs) -> Result<(), StateError> {
         if own.attempt >= ATTEMPTS || self.store.outbox_of(own.message_row)?.is_some() {
             return Ok(());
         }
-        let Some(bundle) = stored_bundle(peer).filter(|bundle| bundle.not_after > now) else {
-            return Ok(());
-        };
-        let Ok(key) = recipient_key(peer, &bundle) else {
-            return Ok(());
-        };
-        let signed = self.store.signed(own.message_row)?;
-        let Ok(core) = Core::decode(&signed.core) else {
-            return Ok(());
-        };
-        // Never to a changed key: the conversation is that of both identities.
-        if core.conversation != ConversationId::direct(self.account.identity.public(), &peer.identity) {
-            return Ok(());
-        }
-        let attempt = own.attempt + 1;
-        let conversation = core.conversation;
-        let mid = kdf::mid(
-            &self.account.send_id_key,
-            &conversation,
-            &core.client_msg_id,
-            attempt,
-        );
-        let header = DirectHeader {
-            suite: key.suite,
-            lane: Lane::Mail,
-            to: AgentId::of(&self.account.relay, &peer.identity),
-            key_number: key.number,
-            mid,
-        };
-        let Some(Sealed { message, envelope }) = self.seal(peer, &key, &header, core.kind, &signed.core)
-        else {
-            return Ok(());
-        };
-        let hash = sha256(&envelope);
-        self.store
-            .put_signed(&mut *self.rng, own.message_row, &message, None, now)?;
-        self.store.put_envelope(own.message_row, &mid, &hash, attempt)?;
         let deadline = now + CONTROL_DEADLINE_MS;
-        self.store
-            .push_outbox(Some(own.message_row), None, &envelope, &hash, deadline)?;
-        Ok(())
+        // Whoever cannot be sealed to now reports the same envelope again.
+        self.seal_again(peer, own.message_row, own.attempt + 1, deadline, now)
+            .map(drop)
     }
 
     /// A peer misses numbers of this agent's.

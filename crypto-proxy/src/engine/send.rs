@@ -16,7 +16,7 @@ use super::{Command, Engine, Reply, RequestId, Waiter};
 use crate::{
     crypto::{kdf, message, secret::EncryptionPublic},
     fault,
-    model::{Destination, Refusal, SendRequest, Sent, Status, UnixMs},
+    model::{Destination, MessageId, Refusal, SendRequest, SendToken, Sent, Status, UnixMs},
     state::{ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SentId, StateError},
 };
 
@@ -25,38 +25,63 @@ const VOID_RANGES: usize = 64;
 /// How long control messages are offered to the relay that are made once, in milliseconds.
 pub(super) const CONTROL_DEADLINE_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
+/// A message that the agent wants sent, on its way through flow 1.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) id: RequestId,
+    pub(super) request: Box<SendRequest>,
+    /// How long the agent waits for the outcome.
+    pub(super) until: UnixMs,
+    /// The relay was asked for the recipient's bundle and has not answered: what is known must do.
+    pub(super) unanswered: bool,
+}
+
 impl Engine {
     /// Flow 1, steps 1 to 5: the outcome of an earlier send, or pin, bundle, number, core, envelope.
-    pub(super) fn send(
-        &mut self,
-        id: RequestId,
-        request: Box<SendRequest>,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
+    pub(super) fn send(&mut self, sending: Sending, now: UnixMs) -> Result<(), StateError> {
+        let Sending { id, request, .. } = &sending;
+        let id = *id;
         let earlier = self.store.sent_id(&request.client_msg_id)?;
         if let Some(earlier) = earlier
             && self.answer_earlier(id, &earlier, now)?
         {
             return Ok(());
         }
+        if let Some(answered) = &request.reply_to
+            && !self.is_visible(answered)?
+        {
+            return self.refuse(id, Refusal::MessageNotFound);
+        }
         if let Destination::Conversation(local) = &request.to
             && let Some(group) = self.group_by_local(local)?
         {
-            return self.want_sent(&group.group_id, id, request, now);
+            return self.want_sent(&group.group_id, id, sending.request, now);
         }
-        let address = match self.destination(&request)? {
+        let address = match self.destination(request)? {
             Ok(address) => address,
             Err(refusal) => return self.refuse(id, refusal),
         };
         let peer = self.store.peer(&address.handle)?;
-        match self.usable_bundle(peer.as_ref(), &address, now) {
-            Ok(Some((peer, bundle))) => {
+        match self.known_bundle(peer, &address, now) {
+            Ok(Some((peer, bundle))) if self.is_usable(&sending, &peer, now) => {
                 let abandoned = earlier.and_then(|earlier| earlier.abandoned);
-                self.queue(id, &request, peer, &bundle, abandoned, now)
+                self.queue(&sending, peer, &bundle, abandoned, now)
             }
-            Ok(None) => self.wait_for_bundle(id, address.handle, Command::Send(request), now),
+            Ok(_) if sending.unanswered => self.refuse(id, Refusal::RelayUnreachable { queued: false }),
+            Ok(_) => self.wait_for_bundle(id, address.handle, Command::Send(sending.request), now),
             Err(refusal) => self.refuse(id, refusal),
         }
+    }
+
+    fn is_visible(&self, id: &MessageId) -> Result<bool, StateError> {
+        let message = self.store.message_by_id(id)?;
+        Ok(message.is_some_and(|message| message.visible))
+    }
+
+    /// Whether a bundle that has not expired may be sealed to: it is young, or the relay cannot be asked
+    /// for a younger one.
+    fn is_usable(&self, sending: &Sending, peer: &PeerRow, now: UnixMs) -> bool {
+        sending.unanswered || !self.volatile.link_up || self.is_fresh(peer, now)
     }
 
     /// Whether a message under the same `client_msg_id` settles the request.
@@ -116,11 +141,11 @@ impl Engine {
         Ok(Ok(address))
     }
 
-    /// Flow 1, steps 2 and 3, as far as they need no network: the peer and its bundle if a message
-    /// may be sealed to it now, `None` if it has to be looked up first.
-    fn usable_bundle(
+    /// Flow 1, steps 2 and 3, as far as they need no network: the peer and its bundle if it may be written
+    /// to, `None` if it has to be looked up first.
+    fn known_bundle(
         &self,
-        peer: Option<&PeerRow>,
+        peer: Option<PeerRow>,
         address: &Address,
         now: UnixMs,
     ) -> Result<Option<(PeerRow, Bundle)>, Refusal> {
@@ -132,18 +157,9 @@ impl Engine {
                 Ok(None)
             };
         };
-        self.check_trust(peer, address)?;
-        let age = now.saturating_sub(peer.fetched_at);
-        if age > self.settings.bundle_age || peer.fetched_at > now {
-            return Ok(None);
-        }
-        let Some(bundle) = stored_bundle(peer) else {
-            return Ok(None);
-        };
-        if bundle.not_after <= now {
-            return Ok(None);
-        }
-        Ok(Some((peer.clone(), bundle)))
+        self.check_trust(&peer, address)?;
+        let bundle = stored_bundle(&peer).filter(|bundle| bundle.not_after > now);
+        Ok(bundle.map(|bundle| (peer, bundle)))
     }
 
     /// Pin, block and fingerprint.
@@ -165,7 +181,10 @@ impl Engine {
                 handle,
                 actual: pinned,
             }),
-            None if peer.pin == Pin::New && self.settings.trust_policy == super::TrustPolicy::Pinned => {
+            // What a message or a lookup has pinned, nobody has compared.
+            None if matches!(peer.pin, Pin::New | Pin::Tofu)
+                && self.settings.trust_policy == super::TrustPolicy::Pinned =>
+            {
                 Err(Refusal::FingerprintRequired)
             }
             _ => Ok(()),
@@ -175,13 +194,16 @@ impl Engine {
     /// Flow 1, steps 4 and 5 in one transaction: number, core, context, signature, envelope.
     fn queue(
         &mut self,
-        id: RequestId,
-        request: &SendRequest,
+        sending: &Sending,
         mut peer: PeerRow,
         bundle: &Bundle,
         abandoned: Option<Hash>,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        let Sending {
+            id, request, until, ..
+        } = sending;
+        let id = *id;
         let key = match recipient_key(&peer, bundle) {
             Ok(key) => key,
             Err(refusal) => return self.refuse(id, refusal),
@@ -189,7 +211,8 @@ impl Engine {
         self.pin_by_use(&mut peer, request)?;
         let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
         let conversation = self.store.direct_conversation(&protocol_id, peer.peer_id, now)?;
-        let core = self.core(request, Kind::Direct, &conversation, now)?;
+        let mut core = self.core(request, Kind::Direct, &conversation, now)?;
+        core.ack = self.take_ack(&peer, &conversation)?;
         let core_bytes = core.encode();
         let header = DirectHeader {
             suite: key.suite,
@@ -227,11 +250,13 @@ impl Engine {
         let token = self
             .store
             .push_outbox(Some(message_row), None, &sealed.envelope, &hash, deadline)?;
+        if !self.volatile.link_up && !self.is_fresh(&peer, now) {
+            self.store.park_outbox(token)?;
+        }
         fault::point("send.before_commit");
-        let until = now + self.settings.answer_within;
         let waiter = Waiter {
             request: id,
-            until,
+            until: *until,
             repeated: false,
         };
         self.volatile.waiters.entry(token).or_default().push(waiter);
@@ -318,6 +343,57 @@ impl Engine {
         Some(Sealed { message, envelope })
     }
 
+    /// Seals a queued message to the peer's current key under the `mid` of an attempt and puts it at the
+    /// end of the outbox: context, signature and box are new, the core is the same.
+    pub(super) fn seal_again(
+        &mut self,
+        peer: &PeerRow,
+        message_row: i64,
+        attempt: u32,
+        deadline: UnixMs,
+        now: UnixMs,
+    ) -> Result<Result<SendToken, Refusal>, StateError> {
+        let handle = peer.handle.clone();
+        let Some(bundle) = stored_bundle(peer).filter(|bundle| bundle.not_after > now) else {
+            return Ok(Err(Refusal::RecipientKeyExpired { handle }));
+        };
+        let key = match recipient_key(peer, &bundle) {
+            Ok(key) => key,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let signed = self.store.signed(message_row)?;
+        let core = self.store.core(message_row)?;
+        // Never to a changed key: the conversation is that of both identities.
+        if core.conversation != ConversationId::direct(self.account.identity.public(), &peer.identity) {
+            let actual = Fingerprint::of(&peer.identity);
+            return Ok(Err(Refusal::FingerprintMismatch { handle, actual }));
+        }
+        let mid = kdf::mid(
+            &self.account.send_id_key,
+            &core.conversation,
+            &core.client_msg_id,
+            attempt,
+        );
+        let header = DirectHeader {
+            suite: key.suite,
+            lane: Lane::Mail,
+            to: AgentId::of(&self.account.relay, &peer.identity),
+            key_number: key.number,
+            mid,
+        };
+        let Some(sealed) = self.seal(peer, &key, &header, core.kind, &signed.core) else {
+            return Ok(Err(Refusal::Invalid("the message does not fit into an envelope")));
+        };
+        let hash = sha256(&sealed.envelope);
+        self.store
+            .put_signed(&mut *self.rng, message_row, &sealed.message, None, now)?;
+        self.store.put_envelope(message_row, &mid, &hash, attempt)?;
+        let token = self
+            .store
+            .push_outbox(Some(message_row), None, &sealed.envelope, &hash, deadline)?;
+        Ok(Ok(token))
+    }
+
     /// A control message to a peer, with the time that it names; `None` if it cannot be sealed now.
     pub(super) fn seal_control(
         &mut self,
@@ -359,19 +435,21 @@ impl Engine {
         kind: Kind,
         body: Vec<u8>,
         now: UnixMs,
-    ) -> Result<(), StateError> {
-        if let Some(sealed) = self.seal_control(peer, kind, body, now) {
-            // Receipts are made again; invites and granted history are not.
-            let wait = if kind == Kind::Receipt {
-                self.settings.send_deadline
-            } else {
-                CONTROL_DEADLINE_MS
-            };
-            let hash = sha256(&sealed.envelope);
-            self.store
-                .push_outbox(None, None, &sealed.envelope, &hash, now + wait)?;
-        }
-        Ok(())
+    ) -> Result<Option<SendToken>, StateError> {
+        let Some(sealed) = self.seal_control(peer, kind, body, now) else {
+            return Ok(None);
+        };
+        // Receipts are made again; invites and granted history are not.
+        let wait = if kind == Kind::Receipt {
+            self.settings.send_deadline
+        } else {
+            CONTROL_DEADLINE_MS
+        };
+        let hash = sha256(&sealed.envelope);
+        let token = self
+            .store
+            .push_outbox(None, None, &sealed.envelope, &hash, now + wait)?;
+        Ok(Some(token))
     }
 
     /// Takes an object's position in its queue as done: it is acknowledged after the commit.
@@ -400,19 +478,17 @@ pub(super) fn stored_bundle(peer: &PeerRow) -> Option<Bundle> {
     Bundle::decode(&signed.body).ok()
 }
 
-/// The best key of a bundle, never of a lower suite than the peer has shown.
+/// The best key of a bundle, unless the bundle lacks a suite that the peer has shown.
 pub(super) fn recipient_key(peer: &PeerRow, bundle: &Bundle) -> Result<RecipientKey, Refusal> {
-    let downgrade = || Refusal::SuiteDowngrade {
-        handle: peer.handle.clone(),
-    };
+    let handle = peer.handle.clone();
+    if bundle.highest_suite() < peer.best_suite {
+        return Err(Refusal::SuiteDowngrade { handle });
+    }
     let BundleKey {
         suite,
         number,
         public,
-    } = bundle.best_key().ok_or_else(downgrade)?;
-    if *suite < peer.best_suite {
-        return Err(downgrade());
-    }
+    } = bundle.best_key().ok_or(Refusal::Suite { handle })?;
     let public = EncryptionPublic::from_slice(public).map_err(|_| Refusal::RelayLied {
         handle: peer.handle.clone(),
     })?;

@@ -31,7 +31,7 @@ impl Engine {
         let beat = Some(volatile.own_keys.next_beat());
         [
             volatile.retry_at,
-            volatile.receipts_at,
+            volatile.receipts.next(),
             outbox,
             gap,
             missing,
@@ -52,8 +52,8 @@ impl Engine {
         if self.volatile.retry_at.is_some_and(|at| at <= now) {
             self.volatile.retry_at = None;
         }
-        self.expire_waiters(now);
         self.expire_lookups(now)?;
+        self.expire_waiters(now);
         while let Some((deadline, token)) = self.store.next_outbox_deadline()?
             && deadline <= now
         {
@@ -68,11 +68,7 @@ impl Engine {
         self.tick_groups(now)?;
         self.end_typing(None, now);
         self.tick_presence(now)?;
-        if self.volatile.receipts_at.is_some_and(|at| at <= now) {
-            self.volatile.receipts_at = None;
-            self.make_receipts(now)?;
-        }
-        Ok(())
+        self.tick_receipts(now)
     }
 
     /// Agents that have waited long enough for an outcome are told that the message is queued.
@@ -109,7 +105,7 @@ impl Engine {
         }
         self.volatile
             .lookups
-            .retain(|_, lookup| !lookup.waiting.is_empty());
+            .retain(|_, lookup| !lookup.waiting.is_empty() || lookup.ask_at.is_some());
         for asking in expired {
             self.not_reached(asking, now)?;
         }

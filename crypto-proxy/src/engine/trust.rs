@@ -6,7 +6,7 @@ use waxwire_shared::{
     suite::Suite,
 };
 
-use super::{Command, Engine, Reply, RequestId};
+use super::{Command, Engine, Reply, RequestId, send::stored_bundle};
 use crate::{
     model::{Refusal, TrustDecision, UnixMs},
     state::{Hold, PeerRow, Pin, StateError},
@@ -48,6 +48,12 @@ impl Engine {
             TrustDecision::Pinned => Pin::Fingerprint,
             TrustDecision::Blocked => Pin::Blocked,
         };
+        if decision != TrustDecision::Blocked
+            && let Some(bundle) = stored_bundle(&peer)
+        {
+            // The peer is taken as it is now, also without a suite that it has shown.
+            peer.best_suite = bundle.highest_suite();
+        }
         self.store.put_peer(&peer)?;
         let view = self.peer_view(&peer);
         self.reply(id, Ok(Reply::Peer(Box::new(view))));
@@ -84,8 +90,13 @@ impl Engine {
             peer.pin = Pin::Tofu;
         }
         self.store.put_peer(&peer)?;
+        // Like what comes in: in order, with holes waited for and named.
+        self.store.let_in(peer.peer_id, now)?;
         for message in waiting {
-            self.show(message.message_row, None, now)?;
+            let (conversation, session) = (message.conversation_id, message.session);
+            if let Some(session) = self.store.session(conversation, peer.peer_id, &session)? {
+                self.show_waiting(session, now)?;
+            }
         }
         Ok(Ok(Reply::Done))
     }

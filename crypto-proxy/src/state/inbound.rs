@@ -1,4 +1,4 @@
-//! A peer's numbering: what arrived, what was withdrawn, what is owed.
+//! A peer's numbering: what arrived, what was withdrawn.
 
 use rusqlite::{Row, params};
 use waxwire_shared::{
@@ -29,6 +29,12 @@ pub struct SessionRow {
     pub reported: u64,
     /// Up to here nothing is owed: this agent could not read the group then.
     pub before: u64,
+    /// The states that the author is to be told, see [`SessionRow::owes`].
+    pub(super) owed: i64,
+    /// How far receipts have gone that say delivered.
+    pub(super) said_delivered: u64,
+    /// How far those that say read.
+    pub(super) said_read: u64,
 }
 
 /// What [`Store::put_session`] changes.
@@ -44,10 +50,10 @@ pub struct SessionUpdate {
     pub before: u64,
 }
 
-const SELECT: &str = "SELECT session_row, conversation_id, peer_id, session, incarnation, contiguous, \
-                      contiguous_hash, reported, before FROM inbound_session";
+pub(super) const SELECT: &str = "SELECT session_row, conversation_id, peer_id, session, incarnation, \
+     contiguous, contiguous_hash, reported, before, receipt_due, said_delivered, said_read FROM inbound_session";
 
-fn session_row(row: &Row<'_>) -> Result<SessionRow, rusqlite::Error> {
+pub(super) fn session_row(row: &Row<'_>) -> Result<SessionRow, rusqlite::Error> {
     let hash: Option<[u8; 32]> = row.get(6)?;
     Ok(SessionRow {
         session_row: row.get(0)?,
@@ -59,6 +65,9 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow, rusqlite::Error> {
         contiguous_hash: hash.map(Hash::from_bytes),
         reported: from_sql(row.get(7)?),
         before: from_sql(row.get(8)?),
+        owed: row.get(9)?,
+        said_delivered: from_sql(row.get(10)?),
+        said_read: from_sql(row.get(11)?),
     })
 }
 
@@ -137,6 +146,9 @@ impl Store {
             contiguous_hash: None,
             reported: before,
             before,
+            owed: 0,
+            said_delivered: 0,
+            said_read: 0,
         })
     }
 
@@ -159,7 +171,7 @@ impl Store {
         Ok(())
     }
 
-    /// Remembers numbers that a peer withdrew.
+    /// Remembers numbers that a peer withdrew: they are not missing any more.
     ///
     /// # Errors
     /// [`StateError`].
@@ -170,6 +182,9 @@ impl Store {
         )?;
         for range in ranges {
             statement.execute(params![session_row, to_sql(range.first), to_sql(range.last)])?;
+            self.db
+                .prepare_cached("DELETE FROM missing WHERE session_row = ?1 AND n BETWEEN ?2 AND ?3")?
+                .execute([session_row, to_sql(range.first), to_sql(range.last)])?;
         }
         Ok(())
     }
@@ -184,99 +199,5 @@ impl Store {
         )?;
         let last: Option<i64> = statement.query_row(params![session_row, to_sql(n)], |row| row.get(0))?;
         Ok(last.map(from_sql))
-    }
-
-    /// Marks that the author of these messages is owed a receipt.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn owe_receipts(&self, message_rows: &[i64]) -> Result<(), StateError> {
-        let mut statement = self.db.prepare_cached(
-            "UPDATE inbound_session SET receipt_due = 1 FROM message AS m WHERE m.message_row = ?1 \
-             AND m.own = 0 AND inbound_session.conversation_id = m.conversation_id \
-             AND inbound_session.peer_id = m.peer_id AND inbound_session.session = m.session",
-        )?;
-        for row in message_rows {
-            statement.execute([row])?;
-        }
-        Ok(())
-    }
-
-    /// Sessions whose authors are owed a receipt.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn owed_receipts(&self, limit: usize) -> Result<Vec<SessionRow>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached(&format!("{SELECT} WHERE receipt_due != 0 LIMIT ?1"))?;
-        let rows = statement.query_map([to_sql(limit as u64)], session_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Marks a receipt as made.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn receipt_made(&self, session_row: i64) -> Result<(), StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("UPDATE inbound_session SET receipt_due = 0 WHERE session_row = ?1")?;
-        statement.execute([session_row])?;
-        Ok(())
-    }
-
-    /// The number up to which everything of a session is settled (or read); numbers that were
-    /// withdrawn count as settled. 0 for none. The number itself is always one that arrived.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn settled_end(&self, session: &SessionRow, read: bool) -> Result<u64, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT coalesce(max(n), 0) FROM message WHERE conversation_id = ?1 AND peer_id = ?2 AND own = 0 \
-             AND session = ?3 AND n <= ?4 AND n < coalesce((SELECT min(n) FROM message \
-             WHERE conversation_id = ?1 AND peer_id = ?2 AND own = 0 AND session = ?3 \
-             AND CASE WHEN ?5 THEN read_at ELSE delivered_at END IS NULL), ?4 + 1)",
-        )?;
-        let end: i64 = statement.query_row(
-            params![
-                session.conversation_id,
-                session.peer_id,
-                session.session.as_bytes(),
-                to_sql(session.contiguous),
-                read
-            ],
-            |row| row.get(0),
-        )?;
-        Ok(from_sql(end))
-    }
-
-    /// Numbers of a session with at least a status, ascending: what a receipt can say.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn settled_numbers(
-        &self,
-        session: &SessionRow,
-        read: bool,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<u64>, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT n FROM message WHERE conversation_id = ?1 AND peer_id = ?2 AND own = 0 AND session = ?3 \
-             AND n > ?4 AND CASE WHEN ?5 THEN read_at ELSE delivered_at END IS NOT NULL ORDER BY n LIMIT ?6",
-        )?;
-        let rows = statement.query_map(
-            params![
-                session.conversation_id,
-                session.peer_id,
-                session.session.as_bytes(),
-                to_sql(after),
-                read,
-                to_sql(limit as u64)
-            ],
-            |row| row.get::<_, i64>(0),
-        )?;
-        rows.map(|n| Ok(from_sql(n?))).collect()
     }
 }

@@ -47,7 +47,7 @@ pub enum Direction {
     Out,
 }
 
-const fn status_number(status: Status) -> i64 {
+pub(super) const fn status_number(status: Status) -> i64 {
     match status {
         Status::Queued => 1,
         Status::Stored => 2,
@@ -288,6 +288,17 @@ impl Store {
         ))?;
         let rows = statement.query_map(params![hold.number(), peer_id], message_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A stranger was let in: its messages wait for nothing but numbers that are missing, from now on.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn let_in(&self, peer_id: i64, now: UnixMs) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("UPDATE message SET hold = 1, visible_at = ?2 WHERE hold = 2 AND peer_id = ?1")?
+            .execute([peer_id, to_sql(now)])?;
+        Ok(())
     }
 
     /// Messages that wait for a hole in their author's numbers: since when, whose, and where.

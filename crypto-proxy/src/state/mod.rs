@@ -20,6 +20,7 @@ mod own_bundle;
 mod peers;
 mod queues;
 mod reader;
+mod receipts;
 mod repair;
 mod seal;
 mod views;

@@ -1,7 +1,10 @@
 //! What goes out: envelopes in order, idempotency of the agent's ids, withdrawn numbers.
 
 use rusqlite::{Row, params};
-use waxwire_shared::{ids::Hash, wire::NRange};
+use waxwire_shared::{
+    ids::{Handle, Hash},
+    wire::NRange,
+};
 
 use super::{StateError, Store, from_sql, to_sql};
 use crate::model::{SendToken, UnixMs};
@@ -21,6 +24,8 @@ pub struct OutboxRow {
     pub group_row: Option<i64>,
     /// When it is given up.
     pub deadline: UnixMs,
+    /// The session whose receipt it is.
+    pub receipt_of: Option<i64>,
 }
 
 /// What is known of a `client_msg_id`.
@@ -32,7 +37,7 @@ pub struct SentId {
     pub abandoned: Option<Hash>,
 }
 
-const SELECT: &str = "SELECT token, message_row, envelope, hash, group_row, deadline FROM outbox";
+const SELECT: &str = "SELECT token, message_row, envelope, hash, group_row, deadline, receipt_of FROM outbox";
 
 fn outbox_row(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
     Ok(OutboxRow {
@@ -42,6 +47,7 @@ fn outbox_row(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
         hash: Hash::from_bytes(row.get(3)?),
         group_row: row.get(4)?,
         deadline: from_sql(row.get(5)?),
+        receipt_of: row.get(6)?,
     })
 }
 
@@ -138,6 +144,36 @@ impl Store {
             .db
             .prepare_cached(&format!("{SELECT} WHERE {condition} ORDER BY token"))?;
         let rows = statement.query_map([group_row], outbox_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whose direct messages are kept back until their bundle was looked up.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn postponed_recipients(&self) -> Result<Vec<Handle>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT DISTINCT p.handle FROM outbox o JOIN message m USING (message_row) JOIN peer p USING (peer_id) \
+             WHERE o.parked = 1 AND o.group_row IS NULL",
+        )?;
+        let handles = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let damaged = |_| StateError::Damaged {
+            table: "peer",
+            row: 0,
+        };
+        handles.map(|handle| handle?.parse().map_err(damaged)).collect()
+    }
+
+    /// Direct messages to a peer that are kept back, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn postponed(&self, peer_id: i64) -> Result<Vec<OutboxRow>, StateError> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "{SELECT} WHERE parked = 1 AND group_row IS NULL \
+             AND message_row IN (SELECT message_row FROM message WHERE peer_id = ?1) ORDER BY token"
+        ))?;
+        let rows = statement.query_map([peer_id], outbox_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -134,6 +134,17 @@ impl Store {
         Ok(held)
     }
 
+    /// Whether envelopes wait for a sender to become known.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn is_waited_for(&self, handle: &Handle) -> Result<bool, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT 1 FROM held WHERE handle = ?1 AND reason = 1 LIMIT 1")?;
+        Ok(statement.exists([handle.as_str()])?)
+    }
+
     /// Senders that have to be looked up because something of theirs waits.
     ///
     /// # Errors

@@ -96,8 +96,11 @@ CREATE TABLE outbox(
   hash            BLOB    NOT NULL,
   deadline        INTEGER NOT NULL,
   group_row       INTEGER,               -- of a message to a group
-  parked          INTEGER NOT NULL DEFAULT 0 -- its epoch is closed: it is sealed again before it goes out
+  parked          INTEGER NOT NULL DEFAULT 0, -- it is sealed again before it goes out: its epoch is closed,
+                                         -- or its recipient could not be looked up
+  receipt_of      INTEGER                -- session whose receipt it is: owed again if it is not sent
 );
+CREATE INDEX outbox_parked ON outbox(token) WHERE parked = 1;
 CREATE INDEX outbox_by_deadline ON outbox(deadline);
 CREATE INDEX outbox_by_group ON outbox(group_row) WHERE group_row IS NOT NULL;
 CREATE INDEX outbox_by_message ON outbox(message_row) WHERE message_row IS NOT NULL;
@@ -120,7 +123,9 @@ CREATE TABLE inbound_session(
   contiguous_hash BLOB,                  -- hash of the core with that number; NULL if withdrawn
   reported        INTEGER NOT NULL,      -- highest number that became visible
   before          INTEGER NOT NULL DEFAULT 0, -- up to here nothing is owed: this agent could not read then
-  receipt_due     INTEGER NOT NULL DEFAULT 0, -- a state that the peer does not know yet
+  receipt_due     INTEGER NOT NULL DEFAULT 0, -- states that the author is to be told: 1 delivered, 2 read
+  said_delivered  INTEGER NOT NULL DEFAULT 0, -- how far receipts have gone, for each state
+  said_read       INTEGER NOT NULL DEFAULT 0,
   UNIQUE(conversation_id, peer_id, session)
 );
 CREATE INDEX inbound_session_due ON inbound_session(receipt_due) WHERE receipt_due != 0;
@@ -212,6 +217,17 @@ CREATE TABLE grp_member(
   own       INTEGER NOT NULL,               -- this agent
   confirmed INTEGER,                        -- newest epoch under which it has said something
   PRIMARY KEY(group_row, identity)
+) WITHOUT ROWID;
+
+-- What members have proved to have of this agent's messages: ranges of its numbers that only grow.
+CREATE TABLE grp_receipt(
+  group_row INTEGER NOT NULL,
+  identity  BLOB    NOT NULL,
+  session   BLOB    NOT NULL,               -- own
+  state     INTEGER NOT NULL,               -- as message.status: 3 delivered, 4 read
+  first     INTEGER NOT NULL,
+  last      INTEGER NOT NULL,
+  PRIMARY KEY(group_row, identity, session, state, first)
 ) WITHOUT ROWID;
 
 -- The own commit on its way into a log: at most one for each group.

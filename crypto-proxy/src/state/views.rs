@@ -17,7 +17,7 @@ use super::{
     messages::{SYSTEM, TABLE, shown_type, status_from_number},
 };
 use crate::model::{
-    DeliveryId, Gap, LocalConversation, Message, MessageGroup, MessageId, Security, Trust, UnixMs,
+    DeliveryId, Gap, LocalConversation, Message, MessageGroup, MessageId, Recipient, Security, Trust, UnixMs,
 };
 
 /// An event of a group.
@@ -58,7 +58,12 @@ impl StoredEvent {
 pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m.status, m.broadcast, \
      m.gap_after, m.gap_missing, m.delivered_at, m.read_at, m.sealed, c.local, c.kind, p.trust, p.changed, \
      p.identity, m.form, m.epoch, m.late, gb.handle, g.members, g.group_row, g.sealed, m.message_id, \
-     m.created_at, m.visible_at \
+     m.created_at, m.visible_at, CASE WHEN m.own = 1 AND m.form = 0 AND g.members <= 32 \
+     AND m.status BETWEEN 2 AND 4 THEN (SELECT group_concat(gm.handle || ' ' || coalesce((SELECT max(r.state) \
+     FROM grp_receipt r WHERE r.group_row = gm.group_row AND r.identity = gm.identity \
+     AND r.session = m.session AND m.n BETWEEN r.first AND r.last), 2), ',') FROM grp_member gm \
+     JOIN epoch e ON e.group_row = gm.group_row AND e.epoch = m.epoch \
+     WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END \
      FROM message m JOIN conversation c USING (conversation_id) LEFT JOIN peer p ON p.peer_id = m.peer_id \
      LEFT JOIN peer gb ON gb.peer_id = m.granted_by LEFT JOIN grp g ON g.conversation_id = m.conversation_id";
 
@@ -137,7 +142,24 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
             late: row.get(18)?,
         },
         group: group(row, keys)?,
+        recipients: recipients(row.get(26)?).ok_or_else(damaged)?,
     })
+}
+
+/// Members who could read an own message, with what each has proved: `handle status`, in the order of
+/// handles.
+fn recipients(text: Option<String>) -> Option<Vec<Recipient>> {
+    let Some(text) = text else { return Some(Vec::new()) };
+    let read = |one: &str| {
+        let (handle, number) = one.split_once(' ')?;
+        Some(Recipient {
+            handle: handle.parse().ok()?,
+            status: status_from_number(number.parse().ok()?),
+        })
+    };
+    let mut recipients = text.split(',').map(read).collect::<Option<Vec<_>>>()?;
+    recipients.sort_unstable_by(|a, b| a.handle.as_str().cmp(b.handle.as_str()));
+    Some(recipients)
 }
 
 /// How the author is trusted now. A message of an identity that was replaced since is no longer under

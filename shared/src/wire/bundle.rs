@@ -77,6 +77,13 @@ impl Bundle {
             .max_by_key(|key| (key.suite, key.number))
     }
 
+    /// The highest suite that the agent has a key of, whether this version knows it or not: what a later
+    /// bundle must not fall behind.
+    #[must_use]
+    pub fn highest_suite(&self) -> Suite {
+        self.keys.iter().map(|key| key.suite).max().unwrap_or(Suite(0))
+    }
+
     /// Rules that need neither a clock nor earlier bundles.
     ///
     /// # Errors

@@ -78,6 +78,7 @@ fn bundle_rules() {
     });
     assert_eq!(later.check(), Ok(()));
     assert_eq!(later.best_key(), Some(&later.keys[0]));
+    assert_eq!(later.highest_suite(), Suite::HYBRID);
 }
 
 /// docs/protocol.md, 2.1 and 4.3, using one: senders use the highest known suite at or above the minimum, in it the

@@ -42,6 +42,16 @@ fn message_arrives_as_it_was_written() {
             assert_eq!(got.rest["reply_to"], sent.id.as_str());
         }
         assert_eq!(alice.texts_in(&group).await?, [sent.text(), "agreed"]);
+        // docs/protocol.md, 7.3: each recipient proves that it has read it.
+        for reader in [&bob, &carol] {
+            reader
+                .post(&format!("/v1/messages/{}/read", sent.id))
+                .await?
+                .expect(200)?;
+        }
+        let read = alice.until_status(&sent, "read").await?;
+        let by = |handle: &str| json!({"handle": handle, "status": "read"});
+        assert_eq!(read.rest["recipients"], json!([by("bob"), by("carol")]));
         no_alerts(&[&alice, &bob, &carol]).await
     });
 }

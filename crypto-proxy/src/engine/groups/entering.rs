@@ -245,6 +245,7 @@ impl Engine {
             name: self.profile_of(row)?.name,
         };
         self.queue_control(&peer, Kind::Invite, notice.encode(), now)
+            .map(drop)
     }
 
     /// Whoever is invited already and asked for again is told again: it may have declined.

@@ -14,7 +14,7 @@ use super::{ASK_AGAIN_MS, Engine, GroupView, next_view};
 use crate::{
     engine::{Effect, LogPage, LookupError, RelayCall},
     fault,
-    model::{DebtKind, Severity, UnixMs},
+    model::{DebtKind, Severity, Status, UnixMs},
     state::{GroupRow, ProfileDue, Standing, StateError, Stop},
 };
 
@@ -201,7 +201,7 @@ impl Engine {
         self.store
             .push_commit(row.group_row, commit.body().position, commit.bytes())?;
         self.views.insert(row.group_id, Arc::clone(&next));
-        self.show_roster(row, commit, &next, applied)?;
+        self.show_roster(row, commit, &next, applied, now)?;
         let pending = self.store.pending_commit(row.group_row)?;
         let won = pending
             .as_ref()
@@ -212,7 +212,7 @@ impl Engine {
             self.store.drop_pending_commit(row.group_row)?;
             self.task(&row.group_id).appending = false;
         }
-        self.own_standing(row, commit, &next, applied)?;
+        self.own_standing(row, commit, &next, applied, now)?;
         self.tell_events(row, before.as_deref(), commit, &next, applied, now)?;
         if let Some(epoch) = applied.epoch {
             let leaves = pending.filter(|_| won).map(|pending| pending.leaves);
@@ -236,6 +236,7 @@ impl Engine {
         commit: &Verified<Commit>,
         next: &GroupView,
         applied: &Applied,
+        now: UnixMs,
     ) -> Result<(), StateError> {
         let (group_row, body) = (row.group_row, commit.body());
         let me = self.account.identity.public();
@@ -256,6 +257,12 @@ impl Engine {
         for departure in &applied.departed {
             if next.roster.member(&departure.identity).is_none() {
                 self.store.remove_member(group_row, &departure.identity)?;
+            }
+        }
+        if !applied.departed.is_empty() {
+            // Only they had not confirmed some messages.
+            for status in [Status::Delivered, Status::Read] {
+                self.store.raise_group_status(row, None, status, now)?;
             }
         }
         if body.position == 0
@@ -299,6 +306,7 @@ impl Engine {
         commit: &Verified<Commit>,
         next: &GroupView,
         applied: &Applied,
+        now: UnixMs,
     ) -> Result<(), StateError> {
         let me = self.account.identity.public().clone();
         let promoted = applied
@@ -317,24 +325,24 @@ impl Engine {
         };
         if let Some(standing) = standing {
             self.task(&row.group_id).promoted = promoted;
-            self.depart(row, standing)?;
+            self.depart(row, standing, now)?;
         }
         if applied.ended && standing.is_none() {
             let by = signer_handle(next, commit).unwrap_or_else(|| self.account.handle.clone());
-            self.depart(row, Standing::Ended)?;
+            self.depart(row, Standing::Ended, now)?;
             self.store.put_end(row.group_row, &by, commit.body().time)?;
         }
         Ok(())
     }
 
     /// Nothing more is sealed or opened in a group.
-    fn depart(&mut self, row: &GroupRow, standing: Standing) -> Result<(), StateError> {
+    fn depart(&mut self, row: &GroupRow, standing: Standing, now: UnixMs) -> Result<(), StateError> {
         self.store.put_standing(row.group_row, standing)?;
         self.store.drop_invitations(&row.group_id)?;
         self.store.erase_epochs(row.group_row)?;
         self.store.drop_pending_commit(row.group_row)?;
         self.store.put_profile_due(row.group_row, ProfileDue::No)?;
-        self.refuse_group_outbox(row)
+        self.refuse_group_outbox(row, now)
     }
 
     /// What this agent's own commit asks of it: invitees are told, members who joined get the profile.

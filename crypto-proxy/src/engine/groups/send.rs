@@ -281,7 +281,7 @@ impl Engine {
                 Ready::Yes(epoch) => epoch,
                 Ready::No(None) => return Ok(()),
                 Ready::No(Some(refusal)) => {
-                    self.refused(&outbox, refusal)?;
+                    self.refused(&outbox, refusal, now)?;
                     continue;
                 }
             };
@@ -310,6 +310,7 @@ impl Engine {
             return self.refused(
                 outbox,
                 Refusal::Invalid("the message does not fit into an envelope"),
+                now,
             );
         };
         self.store.put_signed(
@@ -337,10 +338,10 @@ impl Engine {
     }
 
     /// Nothing that waits for a group can be sent any more.
-    pub(super) fn refuse_group_outbox(&mut self, row: &GroupRow) -> Result<(), StateError> {
+    pub(super) fn refuse_group_outbox(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
         for outbox in self.store.outbox_of_group(row.group_row)? {
             self.volatile.in_flight.remove(&outbox.token);
-            self.refused(&outbox, Refusal::GroupNotFound)?;
+            self.refused(&outbox, Refusal::GroupNotFound, now)?;
         }
         Ok(())
     }

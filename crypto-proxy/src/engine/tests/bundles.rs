@@ -2,18 +2,24 @@
 //! (docs/protocol.md, 4.3).
 
 use waxwire_shared::{
+    fingerprint::Fingerprint,
     hash::sha256,
     ids::RelayId,
     sign::SignedBytes,
-    wire::{Bundle, DirectHeader, Document as _, Envelope},
+    suite::Suite,
+    wire::{Bundle, BundleKey, DirectHeader, Document as _, Envelope},
 };
 
 use super::net::{Net, Node, START};
-use crate::{engine::Settings, model::Refusal};
+use crate::{
+    engine::{Command, Reply, Settings},
+    model::{Refusal, TrustDecision},
+};
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
-const HOUR: u64 = 3_600 * 1_000;
+const MINUTE: u64 = 60 * 1_000;
+const HOUR: u64 = 60 * MINUTE;
 
 /// A fault by name, and how it comes into a bundle.
 type Fault<'a> = (&'a str, &'a dyn Fn(&mut Bundle));
@@ -111,4 +117,203 @@ fn cached_bundle_is_asked_for_anew_after_a_day() {
     net.now += 1;
     net.send(ALICE, "bob", "after the day");
     assert_eq!((net.stored.len(), key_of_last(&net)), (3, START + 1));
+}
+
+/// A key of a suite that this version does not know.
+fn later_key(number: u64) -> BundleKey {
+    BundleKey {
+        suite: Suite::HYBRID,
+        number,
+        public: vec![7; 1_216],
+    }
+}
+
+/// docs/protocol.md, 2.1: a suite that was shown and is not any more stops sends until the operator
+/// decides, also if nobody here knows it and also while the relay does not answer.
+/// Attack 53: a relay, or a peer's thief, that offers only the old suite gets nothing.
+#[test]
+fn suite_that_is_not_shown_any_more_stops_sends_until_decided() {
+    let mut net = Net::pair();
+    serve(&mut net, |bundle| bundle.keys.push(later_key(START)));
+    net.send(ALICE, "bob", "to the suite that is known");
+    assert_eq!((net.stored.len(), key_of_last(&net)), (1, START));
+
+    net.now += 25 * HOUR;
+    serve(&mut net, |bundle| {
+        bundle.number = START + 1;
+        bundle.keys.truncate(1);
+    });
+    for (client_msg_id, relay_down) in [("asked", false), ("cached", false), ("not asked", true)] {
+        net.relay_down = relay_down;
+        if relay_down {
+            net.now += 25 * HOUR;
+        }
+        let id = net.send(ALICE, "bob", client_msg_id);
+        net.pass(11_000);
+        let answer = net.answer(ALICE, id);
+        let downgraded = matches!(answer, Some(Err(Refusal::SuiteDowngrade { .. })));
+        assert!(downgraded, "{client_msg_id}: {answer:?}");
+    }
+    assert!(net.nodes[ALICE].alerted("suite_downgrade"));
+    assert_eq!(net.stored.len(), 1);
+
+    net.relay_down = false;
+    let bob = Fingerprint::of(net.nodes[BOB].keys().0.public());
+    let decision = Command::SetTrust("bob".parse().unwrap(), TrustDecision::Pinned, bob);
+    net.command(ALICE, decision);
+    let id = net.send(ALICE, "bob", "decided");
+    assert!(matches!(net.answer(ALICE, id), Some(Ok(Reply::Sent(_)))));
+}
+
+/// docs/protocol.md, 2.1: what a program cannot use it refuses by name.
+#[test]
+fn peer_with_unknown_suites_only_is_refused_by_name() {
+    let mut net = Net::pair();
+    serve(&mut net, |bundle| bundle.keys = vec![later_key(START)]);
+    let id = net.send(ALICE, "bob", "refused");
+    assert!(matches!(net.answer(ALICE, id), Some(Err(Refusal::Suite { .. }))));
+    assert!(net.stored.is_empty());
+}
+
+/// docs/protocol.md, 5.7: a message names its author's newest key, and the relay that does not show it is
+/// caught: `BUNDLE_WITHHELD`. What nobody can have published is no reason to suspect it.
+#[test]
+fn bundle_that_the_relay_withholds_is_alerted() {
+    let tomorrow = Net::pair().now + 25 * HOUR;
+    for (number, shown, alerts) in [
+        (START + 1, true, &[][..]),
+        (START + 1, false, &["bundle_withheld"][..]),
+        (tomorrow, false, &[][..]),
+    ] {
+        let mut net = Net::pair();
+        net.send(ALICE, "bob", "first");
+        net.run();
+        if shown {
+            let before = sha256(&net.bundles[&net.nodes[BOB].handle]);
+            serve(&mut net, |bundle| {
+                (bundle.number, bundle.keys[0].number) = (number, number);
+                bundle.previous = Some(before);
+            });
+        }
+        net.nodes[BOB].engine.account.key_number = number;
+        net.now += 2 * MINUTE;
+        net.send(BOB, "alice", "names a newer key");
+        net.run();
+        let found = net.nodes[ALICE].alerts.iter().map(|alert| alert.kind.as_str());
+        assert_eq!(found.collect::<Vec<_>>(), alerts, "{number}, {shown}");
+        assert_eq!(net.nodes[ALICE].inbound().len(), 1, "nothing is held up");
+        net.send(ALICE, "bob", "second");
+        assert_eq!(key_of_last(&net), if shown { number } else { START });
+    }
+}
+
+fn queued(net: &Net, id: u64) -> bool {
+    let answer = net.answer(ALICE, id);
+    matches!(answer, Some(Err(Refusal::RelayUnreachable { queued: true })))
+}
+
+/// The relay goes away, a day passes, and alice writes to bob, whose bundle is old by then.
+fn write_while_away(net: &mut Net) -> Vec<u64> {
+    net.send(ALICE, "bob", "before");
+    net.run();
+    net.disconnect(ALICE);
+    net.now += 25 * HOUR;
+    let ids = ["m1", "m2"].map(|client_msg_id| net.send(ALICE, "bob", client_msg_id));
+    net.pass(11_000);
+    for id in ids {
+        assert!(queued(net, id), "{:?}", net.answer(ALICE, id));
+    }
+    ids.to_vec()
+}
+
+/// docs/protocol.md, 4.3, using one: while the relay cannot be asked, the cached bundle serves. What is
+/// queued so is durable, and goes out by itself, in order, to the newest key that the relay shows then.
+#[test]
+fn message_to_an_old_bundle_is_queued_while_the_relay_is_away() {
+    for rotated in [false, true] {
+        let mut net = Net::pair();
+        write_while_away(&mut net);
+        if rotated {
+            serve(&mut net, |bundle| {
+                bundle.number = START + 1;
+                bundle.keys[0].number = START + 1;
+            });
+        }
+        assert_eq!(net.stored.len(), 1, "nothing is sent before the relay was asked");
+        net.connect(ALICE);
+        assert_eq!(net.stored.len(), 3);
+        assert_eq!(key_of_last(&net), if rotated { START + 1 } else { START });
+        let again = net.send(ALICE, "bob", "m1");
+        assert!(matches!(net.answer(ALICE, again), Some(Ok(Reply::Sent(sent))) if sent.repeated));
+        if !rotated {
+            net.run();
+            assert_eq!(net.nodes[BOB].inbound(), ["before", "m1", "m2"]);
+        }
+    }
+}
+
+/// The relay takes envelopes and answers no lookup: what was queued, and what is new, goes out to the
+/// bundle that is known.
+#[test]
+fn lookup_without_answer_holds_up_nothing_that_can_be_sealed() {
+    let mut net = Net::pair();
+    write_while_away(&mut net);
+    net.relay_down = true;
+    net.connect(ALICE);
+    assert_eq!((net.stored.len(), key_of_last(&net)), (3, START));
+    let id = net.send(ALICE, "bob", "m3");
+    assert!(matches!(net.answer(ALICE, id), Some(Ok(Reply::Sent(_)))));
+    net.run();
+    assert_eq!(net.nodes[BOB].inbound(), ["before", "m1", "m2", "m3"]);
+}
+
+/// docs/protocol.md, 4.3 and 4.4: past its end no bundle serves, and what waits is never sealed to an
+/// identity that the relay shows instead.
+#[test]
+fn postponed_message_is_refused_if_its_recipient_is_another_or_has_expired() {
+    let mut net = Net::pair();
+    write_while_away(&mut net);
+    let eve = Node::new("eve", 7, Settings::default()).keys();
+    let bob = net.nodes[BOB].handle.clone();
+    let forged = super::net::bundle(&eve.0, &bob, START + 1, &eve.1);
+    net.bundles.insert(bob, forged);
+    net.connect(ALICE);
+    assert_eq!(net.stored.len(), 1);
+    assert!(net.nodes[ALICE].alerted("identity_changed"));
+    assert!(net.nodes[ALICE].alerted("send_refused"), "nobody waits any more");
+    let again = net.send(ALICE, "bob", "m1");
+    assert!(matches!(
+        net.answer(ALICE, again),
+        Some(Err(Refusal::IdentityChanged { .. }))
+    ));
+
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "before");
+    net.disconnect(ALICE);
+    net.now += 91 * 24 * HOUR;
+    let id = net.send(ALICE, "bob", "m1");
+    net.pass(11_000);
+    assert!(matches!(
+        net.answer(ALICE, id),
+        Some(Err(Refusal::RelayUnreachable { queued: false }))
+    ));
+}
+
+/// docs/protocol.md, 5.6: a postponed message is given up like any other, with an alert, and its number is
+/// withdrawn.
+#[test]
+fn postponed_message_is_given_up_at_its_deadline() {
+    let mut net = Net::pair();
+    write_while_away(&mut net);
+    net.pass(600_001);
+    assert!(net.nodes[ALICE].alerted("send_given_up"));
+    net.connect(ALICE);
+    net.send(ALICE, "bob", "m3");
+    net.run();
+    assert_eq!(net.nodes[BOB].inbound(), ["before", "m3"]);
+    let gaps = net.nodes[BOB]
+        .shown
+        .iter()
+        .filter(|message| message.security.gap.is_some());
+    assert_eq!(gaps.count(), 0);
 }

@@ -8,12 +8,12 @@ use waxwire_shared::{
     wire::{Change, Commit, Document as _, EmptyReason, Leaf, LeafContent, LeafProof, Role, VERSION},
 };
 
-use super::net::{Net, Node};
+use super::net::{Net, Node, request};
 use crate::{
     engine::{Command, Event, GroupCommand, LinkEvent, LogPage, Reply, Settings},
     model::{
         AddOutcome, Destination, Group, GroupProfile, HistoryShare, LocalConversation, Message, NewGroup,
-        ProfileChange, Refusal, SendRequest, Status,
+        ProfileChange, Refusal, Status,
     },
 };
 
@@ -46,7 +46,7 @@ impl Net {
         }
     }
 
-    fn found(&mut self, index: usize, members: &[&str]) -> Group {
+    pub(super) fn found(&mut self, index: usize, members: &[&str]) -> Group {
         let new = NewGroup {
             profile: GroupProfile {
                 name: "plans".into(),
@@ -63,7 +63,7 @@ impl Net {
         }
     }
 
-    fn accept(&mut self, index: usize) -> Group {
+    pub(super) fn accept(&mut self, index: usize) -> Group {
         let invite = self.nodes[index].invited.last().expect("an invite").id;
         match self.ask(index, GroupCommand::Accept(invite)) {
             Ok(Reply::Group(group)) => *group,
@@ -97,16 +97,8 @@ impl Net {
     }
 
     pub(super) fn say_later(&mut self, index: usize, group: LocalConversation, text: &str) -> u64 {
-        let request = SendRequest {
-            to: Destination::Conversation(group),
-            client_msg_id: text.into(),
-            message_type: "text".into(),
-            content: format!("{{\"text\":\"{text}\"}}"),
-            metadata: None,
-            reply_to: None,
-            expires_at: None,
-        };
-        self.command(index, Command::Send(Box::new(request)))
+        let to = Destination::Conversation(group);
+        self.command(index, Command::Send(request(to, text)))
     }
 
     /// What an agent has read of others, without events.

@@ -269,7 +269,7 @@ fn peer_cannot_speak_as_the_system() {
 }
 
 /// docs/protocol.md, 5.7: every envelope is acknowledged alike, whichever step failed.
-/// Attack 70: garbage at the head of the queue blocks nothing.
+/// Attacks 52 and 70: garbage and plaintext at the head of the queue are no messages and block nothing.
 #[test]
 fn garbage_does_not_block_the_queue() {
     let mut net = Net::pair();
@@ -323,6 +323,7 @@ fn agent_ids_follow_from_identities() {
 }
 
 /// docs/protocol.md, 5.7: every envelope is acknowledged alike, whichever step refused it.
+/// Attack 64: the relay learns nothing from how a bad envelope is taken.
 #[test]
 fn refused_envelopes_are_acknowledged_like_any_other() {
     let mut net = Net::pair();

@@ -2,11 +2,11 @@
 
 use waxwire_shared::fingerprint::Fingerprint;
 
-use super::net::{Net, Node, START, bundle};
+use super::net::{Net, Node, START, bundle, request};
 use crate::{
     crypto::secret::{EncryptionSecret, IdentitySecret},
     engine::{Command, InboxMode, Reply, Settings, TrustPolicy},
-    model::{Refusal, Trust, TrustDecision},
+    model::{Destination, Refusal, Trust, TrustDecision},
 };
 
 fn rng(seed: u8) -> rand_chacha::ChaCha20Rng {
@@ -192,6 +192,31 @@ fn strangers_wait_for_acceptance_where_only_contacts_may_write() {
     assert_eq!(net.nodes[1].inbound(), ["m1", "m2", "m3"]);
 }
 
+/// docs/protocol.md, 5.4: what strangers sent has its holes, too.
+#[test]
+fn hole_in_what_a_stranger_sent_is_shown_once_it_is_let_in() {
+    let settings = Settings {
+        inbox_mode: InboxMode::ContactsOnly,
+        ..Settings::default()
+    };
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, Settings::default()),
+        Node::new("bob", 2, settings),
+    ]);
+    for name in ["m1", "dropped", "m3"] {
+        net.send(0, "bob", name);
+    }
+    net.stored.remove(1);
+    net.run();
+    net.command(1, Command::AcceptRequest("alice".parse().unwrap()));
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+    net.pass(2_000);
+    // Shown with the hole named, asked for, and healed.
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "dropped"]);
+    let gap = net.nodes[1].shown[1].security.gap.unwrap();
+    assert_eq!((gap.after, gap.missing), (1, 1));
+}
+
 #[test]
 fn blocked_peer_is_neither_written_to_nor_heard() {
     let mut net = Net::pair();
@@ -207,4 +232,52 @@ fn blocked_peer_is_neither_written_to_nor_heard() {
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
     let id = net.send(1, "alice", "r1");
     assert!(matches!(net.answer(1, id), Some(Err(Refusal::Blocked))));
+}
+
+/// docs/protocol.md, 4.4: under `pinned`, a message makes its sender known and no more.
+/// Attack 22: a relay that plays an unknown agent, and writes first, is not answered without a fingerprint.
+#[test]
+fn sender_that_wrote_first_is_not_answered_without_a_fingerprint() {
+    let settings = Settings {
+        trust_policy: TrustPolicy::Pinned,
+        ..Settings::default()
+    };
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, settings),
+        Node::new("bob", 2, Settings::default()),
+    ]);
+    net.send(1, "alice", "hello");
+    net.run();
+    assert_eq!(net.nodes[0].inbound(), ["hello"]);
+    let conversation = Destination::Conversation(net.nodes[0].shown[0].conversation);
+    for to in [Destination::Peer("bob".parse().unwrap()), conversation] {
+        let id = net.command(0, Command::Send(request(to, "answer")));
+        assert!(matches!(
+            net.answer(0, id),
+            Some(Err(Refusal::FingerprintRequired))
+        ));
+    }
+    let fingerprint = Fingerprint::of(net.nodes[1].keys().0.public());
+    net.send(0, &format!("bob#{fingerprint}"), "compared");
+    let id = net.send(0, "bob", "answer");
+    assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
+}
+
+/// Messages of an agent that cannot be looked up cost one question to the relay, which is repeated until
+/// it answers.
+#[test]
+fn unknown_sender_is_asked_for_once_and_until_the_relay_answers() {
+    let mut net = Net::pair();
+    for name in ["m1", "m2", "m3"] {
+        net.send(0, "bob", name);
+    }
+    net.relay_down = true;
+    net.calls_wait = true;
+    net.run();
+    assert_eq!(net.waiting_calls(), 1);
+    net.release_calls();
+    assert!(net.nodes[1].inbound().is_empty());
+    net.relay_down = false;
+    net.pass(10_000);
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m2", "m3"]);
 }

@@ -12,6 +12,7 @@ mod lookup;
 mod net;
 mod own_keys;
 mod presence;
+mod receipts;
 mod repair;
 mod sending;
 mod typing;

@@ -168,6 +168,19 @@ pub(super) fn bundle(identity: &IdentitySecret, handle: &Handle, number: u64, pu
     })
 }
 
+/// A message whose text is its id.
+pub(super) fn request(to: Destination, client_msg_id: &str) -> Box<SendRequest> {
+    Box::new(SendRequest {
+        to,
+        client_msg_id: client_msg_id.into(),
+        message_type: "text".into(),
+        content: format!("{{\"text\":\"{client_msg_id}\"}}"),
+        metadata: None,
+        reply_to: None,
+        expires_at: None,
+    })
+}
+
 /// What the relay does with a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -272,16 +285,13 @@ impl Net {
     }
 
     pub(super) fn send(&mut self, from: usize, to: &str, client_msg_id: &str) -> u64 {
-        let request = SendRequest {
-            to: Destination::Peer(to.parse().unwrap()),
-            client_msg_id: client_msg_id.into(),
-            message_type: "text".into(),
-            content: format!("{{\"text\":\"{client_msg_id}\"}}"),
-            metadata: None,
-            reply_to: None,
-            expires_at: None,
-        };
-        self.command(from, Command::Send(Box::new(request)))
+        let to = Destination::Peer(to.parse().unwrap());
+        self.command(from, Command::Send(request(to, client_msg_id)))
+    }
+
+    /// Calls that wait to be released.
+    pub(super) fn waiting_calls(&self) -> usize {
+        self.waiting_calls.len()
     }
 
     /// The relay pretends that an agent has everything of a queue up to a position.

@@ -114,6 +114,7 @@ fn request_for_what_was_meant_for_somebody_else_is_not_answered() {
 }
 
 /// docs/protocol.md, 9: never to a changed key.
+/// Attack 37: whoever pretends that nothing could be read gets nothing under another key.
 #[test]
 fn repair_ends_when_the_identity_changes() {
     let mut net = Net::pair();

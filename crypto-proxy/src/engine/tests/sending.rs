@@ -2,10 +2,10 @@
 
 use waxwire_shared::{api::problem::ProblemType, wire::Lane};
 
-use super::net::{Fault, Net};
+use super::net::{Fault, Net, request};
 use crate::{
     engine::{Command, Reply, SendOutcome},
-    model::{Refusal, Status},
+    model::{Destination, MessageId, Refusal, Status},
 };
 
 fn sent_status(net: &Net, index: usize, id: u64) -> (Status, bool) {
@@ -173,14 +173,14 @@ fn reordered_messages_are_shown_in_order() {
 }
 
 /// docs/protocol.md, 5.4: a repeat is ignored.
-/// Attack 42: the same envelope under another position is delivered once.
+/// Attacks 42 and 47: the same envelope under other positions, however often, is delivered once.
 #[test]
 fn repeated_envelope_is_shown_once() {
     let mut net = Net::pair();
     net.send(0, "bob", "m1");
     let copy = net.stored[0].clone();
     net.run();
-    for _ in 0..10 {
+    for _ in 0..1_000 {
         net.stored.push(copy.clone());
     }
     net.run();
@@ -254,4 +254,45 @@ fn outcomes_are_counted() {
     assert_eq!(counted(1, Count::ReceiveRefused("envelope_does_not_open")), 1);
     let alert = Count::Alert(crate::model::Severity::Warning, "envelope_does_not_open");
     assert_eq!(counted(1, alert), 1);
+}
+
+/// What answers nothing that is known is refused, not sent without saying what it answers.
+#[test]
+fn answer_to_an_unknown_message_is_refused() {
+    let mut net = Net::pair();
+    net.send(1, "alice", "question");
+    net.run();
+    let known = net.nodes[0].shown[0].id;
+    for (id, sent) in [(known, true), (MessageId([9; 16]), false)] {
+        let to = Destination::Peer("bob".parse().unwrap());
+        let mut answer = request(to, "answer");
+        answer.reply_to = Some(id);
+        answer.client_msg_id = id.to_string();
+        let id = net.command(0, Command::Send(answer));
+        match net.answer(0, id) {
+            Some(Ok(Reply::Sent(message))) if sent => assert_eq!(message.message.reply_to, Some(known)),
+            Some(Err(Refusal::MessageNotFound)) if !sent => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// docs/protocol.md, 5.4 and 9: what was missing and turns out to be withdrawn is not asked for any more.
+#[test]
+fn withdrawn_number_is_not_missed() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    net.faults.push_back(Fault::Refuse(ProblemType::RateLimited));
+    net.send(0, "bob", "refused");
+    // What announces the withdrawal is dropped by the relay and comes by repair.
+    net.send(0, "bob", "m2");
+    net.stored.pop();
+    net.send(0, "bob", "m3");
+    net.run();
+    net.pass(2_000);
+    net.pass(1);
+    net.run();
+    assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "m2"]);
+    assert_eq!(net.nodes[1].engine.store().next_missing().unwrap(), None);
 }
