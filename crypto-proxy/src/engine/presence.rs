@@ -265,8 +265,8 @@ impl Engine {
         self.pass_on(peer, Kind::Presence, body.encode(), now);
     }
 
-    /// A peer that the agent holds as a contact. The relay's word that somebody is there counts for
-    /// these only: it must not make the agent speak to anybody else.
+    /// A peer of whom the relay's word that it is there counts. An honest relay names contacts only; none
+    /// makes the agent speak to a stranger, or to somebody whom it has blocked.
     fn contact(&self, handle: &Handle) -> Result<Option<PeerRow>, StateError> {
         let peer = self.store.peer(handle)?;
         Ok(peer.filter(|peer| !matches!(peer.pin, Pin::New | Pin::Blocked)))

@@ -133,6 +133,20 @@ async fn holders_are_told_who_comes_and_goes() {
 }
 
 #[tokio::test]
+async fn whoever_is_held_from_now_on_is_introduced() {
+    let relay = impatient(SOON).await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    let _there = shown(&relay, &bob).await;
+    until(&relay, &alice, "bob", true).await;
+    let mut holder = TestSocket::open(&relay, &alice.key).await;
+    hold(&relay, &alice, "nobody").await;
+    hold(&relay, &alice, "alice").await;
+    assert!(holder.is_silent().await);
+    hold(&relay, &alice, "bob").await;
+    assert_eq!(next_seen(&mut holder).await, ("bob".to_owned(), true));
+}
+
+#[tokio::test]
 async fn reconnection_is_no_news() {
     let relay = impatient(Duration::from_secs(30)).await;
     let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);

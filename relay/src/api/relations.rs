@@ -48,7 +48,9 @@ pub(super) async fn put_contact(
     Authenticated(account): Authenticated,
     Path(handle): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    relate(&relay, account.agent, &handle, Relation::Contact).await
+    let done = relate(&relay, account.agent, &handle, Relation::Contact).await?;
+    relay.delivery.introduce(account.agent, &named(&handle)?).await?;
+    Ok(done)
 }
 
 /// Holds it no longer.

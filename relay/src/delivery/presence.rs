@@ -183,6 +183,20 @@ impl Delivery {
         Ok(())
     }
 
+    /// Tells an agent's sockets whether a contact that it holds from now on is there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn introduce(&self, agent: AgentNo, contact: &Handle) -> Result<(), ReadError> {
+        for (contact, handle, _) in self.store.in_sight(agent, std::slice::from_ref(contact)).await? {
+            if contact != agent && self.presence.is_online(contact) {
+                let frame = frame(self.presence.see(contact, handle, None));
+                self.hub.push_presence(&[agent], contact, &frame);
+            }
+        }
+        Ok(())
+    }
+
     async fn write_last_seen(&self) {
         loop {
             let unwritten = self.presence.unwritten();
