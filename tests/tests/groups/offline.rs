@@ -172,6 +172,8 @@ fn message_waits_for_a_relay_that_is_gone() {
         let mut circle = world.circle(["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;
         let group = alice.gather(&unique("gone")?, &[&bob]).await?.id;
+        // Before the relay goes, everybody has the key.
+        settled(&[&alice, &bob], &group).await?;
         circle.relay.kill()?;
         let (id, text) = (unique("id")?, unique("kept")?);
         let refused = alice.try_group_text(&group, &id, &text).await?;
