@@ -137,7 +137,7 @@ impl FromStr for LocalConversation {
 pub struct DeliveryId {
     /// Random, made with the store: an id of another store names nothing here.
     pub store: [u8; 8],
-    /// Position, from 1, without gaps.
+    /// The place of its message in the order in which messages became visible.
     pub position: u64,
 }
 
@@ -257,6 +257,8 @@ pub struct Message {
     pub expires_at: Option<UnixMs>,
     /// When it became visible here; an own one when the relay had it.
     pub visible_at: Option<UnixMs>,
+    /// Its place in the order in which messages became visible here, in and out; 0 until then.
+    pub place: u64,
     /// The delivery that carries it, for inbound ones.
     pub delivery: Option<DeliveryId>,
     /// What was verified.

@@ -19,73 +19,14 @@ use waxwire_tests::{
     circle::whole_history,
     eventually,
     history::{History, Lane},
-    patience, scenario, scenario_within, text_to, unique, within,
+    lane::{Dice, number},
+    patience, scenario, scenario_within, unique, within,
 };
 
 /// Senders at the same time, half in each direction.
 const LANES: usize = 16;
 /// How long kills go on in the short variant.
 const SHORT: Duration = Duration::from_secs(12);
-
-/// Random numbers from a seed, by SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-/// Sends one message until its outcome is known.
-async fn send(agent: &Agent, lane: &Lane, index: usize, text: &str) -> anyhow::Result<Message> {
-    let body = text_to(&lane.to, &lane.id(index), text);
-    loop {
-        let ask = agent.request("POST", "/v1/messages").json(&body);
-        match agent.ask(ask.limit(Duration::from_secs(15))).await {
-            Ok(answer) if matches!(answer.status, 200 | 201) => {
-                let message: Message = answer.parse()?;
-                ensure!(
-                    message.text() == text,
-                    "{} became another: {message:?}",
-                    lane.id(index)
-                );
-                return Ok(message);
-            }
-            Ok(answer) if answer.status == 503 => {}
-            Ok(answer) => bail!("{}: {} {}", lane.id(index), answer.status, answer.text()),
-            // Killed while it worked on it, or not up again.
-            Err(_) => {}
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Sends messages one after the other until the end.
-async fn lane(
-    agent: Agent,
-    lane: Lane,
-    history: History,
-    ended: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut index = 0;
-    while !*ended.borrow() {
-        let text = format!("text of {}", lane.id(index));
-        history.tries(&lane, index);
-        let what = format!("the outcome of {}", lane.id(index));
-        let message = within(&what, Duration::from_secs(90), send(&agent, &lane, index, &text)).await??;
-        history.accepted(&lane, index, &message.id);
-        index += 1;
-    }
-    Ok(())
-}
 
 /// Takes and settles, now and then without settling, until there is nothing left to come.
 async fn reader(
@@ -94,7 +35,7 @@ async fn reader(
     ended: watch::Receiver<bool>,
     seed: u64,
 ) -> anyhow::Result<()> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut quiet = 0;
     while quiet < 2 {
         let asked = history.now();
@@ -189,10 +130,10 @@ async fn compare_ends(alice: &Agent, bob: &Agent, accepted: usize) -> anyhow::Re
 fn accepted_messages_survive_kills_of_every_program() {
     let length = number("SOAK_SECONDS").map_or(SHORT, Duration::from_secs);
     scenario_within(length + patience(Duration::from_secs(180)), async |world| {
-        let seed = number("SEED").map_or_else(|| random().map(u64::from_le_bytes), Ok)?;
+        let seed = Dice::seed()?;
         let mut pair = world.pair().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
-        let (history, mut dice) = (History::default(), Dice(seed));
+        let (history, mut dice) = (History::default(), Dice::new(seed));
         let (end, ended) = watch::channel(false);
         let (mut lanes, mut readers) = (JoinSet::new(), JoinSet::new());
         for number in 0..LANES {
@@ -206,7 +147,8 @@ fn accepted_messages_survive_kills_of_every_program() {
                 to: to.handle().into(),
                 number,
             };
-            lanes.spawn(lane(from.clone(), which, history.clone(), ended.clone()));
+            let pause = Duration::ZERO;
+            lanes.spawn(which.run(from.clone(), history.clone(), pause, ended.clone()));
         }
         for agent in [&alice, &bob] {
             readers.spawn(reader(

@@ -1,6 +1,6 @@
 //! What stands behind the handlers: the engine that decides and the state that is read.
 
-use std::error::Error as _;
+use std::{error::Error as _, ops::RangeInclusive};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -12,7 +12,9 @@ use crate::{
         LocalConversation, Message, MessageId, Refusal, UnixMs,
     },
     shell::EngineHandle,
-    state::{HistoryRange, InboxFilter, InboxPage, Reader, StateError, Stuck},
+    state::{
+        Beginning, HistoryRange, InboxFilter, InboxPage, Reader, StateError, Stretch, Stuck, VisibleRow,
+    },
 };
 
 /// The state cannot be read; the reason is in the log.
@@ -46,7 +48,22 @@ pub(crate) trait Backend: Send + Sync {
         limit: usize,
     ) -> Result<Option<Vec<Message>>, Unreadable>;
     /// See [`Reader::sync`].
-    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable>;
+    fn sync(
+        &self,
+        after: Option<DeliveryId>,
+        places: &[RangeInclusive<u64>],
+        limit: usize,
+    ) -> Result<Vec<Message>, Unreadable>;
+    /// See [`Reader::beginning`].
+    fn beginning(&self) -> Result<Beginning, Unreadable>;
+    /// See [`Reader::stretch`].
+    fn stretch(
+        &self,
+        after: u64,
+        rows: usize,
+        bytes: usize,
+        wanted: &mut dyn FnMut(&VisibleRow) -> bool,
+    ) -> Result<Stretch, Unreadable>;
     /// See [`Reader::message`].
     fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable>;
     /// See [`Reader::conversations`].
@@ -96,8 +113,27 @@ impl Backend for Live {
         Ok(self.reader.history(conversation, range, limit)?)
     }
 
-    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable> {
-        Ok(self.reader.sync(after, limit)?)
+    fn sync(
+        &self,
+        after: Option<DeliveryId>,
+        places: &[RangeInclusive<u64>],
+        limit: usize,
+    ) -> Result<Vec<Message>, Unreadable> {
+        Ok(self.reader.sync(after, places, limit)?)
+    }
+
+    fn beginning(&self) -> Result<Beginning, Unreadable> {
+        Ok(self.reader.beginning()?)
+    }
+
+    fn stretch(
+        &self,
+        after: u64,
+        rows: usize,
+        bytes: usize,
+        wanted: &mut dyn FnMut(&VisibleRow) -> bool,
+    ) -> Result<Stretch, Unreadable> {
+        Ok(self.reader.stretch(after, rows, bytes, wanted)?)
     }
 
     fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable> {

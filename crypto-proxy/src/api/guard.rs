@@ -18,7 +18,7 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{ApiState, error::ApiError};
+use super::{ApiState, error::ApiError, live};
 
 /// Routes that answer without a token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -108,10 +108,22 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
     }
 }
 
+/// What a request has shown of who makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// The token.
+    Token,
+    /// Nothing, on a route where it need not.
+    Nothing,
+}
+
 /// The middleware.
-pub(super) async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     match check(&state, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(shown) => {
+            request.extensions_mut().insert(shown);
+            next.run(request).await
+        }
         Err(error) => {
             let mut response = error.into_response();
             if response.status() == StatusCode::UNAUTHORIZED {
@@ -124,7 +136,7 @@ pub(super) async fn guard(State(state): State<ApiState>, request: Request, next:
     }
 }
 
-fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
+fn check(state: &ApiState, request: &Request) -> Result<Shown, ApiError> {
     let (headers, uri) = (request.headers(), request.uri());
     if !state.hosts().allow_host(headers, uri) {
         return Err(ApiError::forbidden("this host name is not served here"));
@@ -132,12 +144,13 @@ fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
     if !state.hosts().allow_origin(headers) {
         return Err(ApiError::forbidden("this origin is not served here"));
     }
-    if !OPEN.contains(&uri.path()) && !has_token(state, headers) {
-        return Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "the bearer token is missing or wrong",
-        ));
+    let shown = if has_token(state, headers) {
+        Shown::Token
+    } else {
+        Shown::Nothing
+    };
+    if shown == Shown::Nothing && !is_open(uri.path(), headers) {
+        return Err(ApiError::unauthorized("the bearer token is missing or wrong"));
     }
     if !is_utf8_path(uri.path()) {
         return Err(ApiError::invalid(
@@ -151,7 +164,13 @@ fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
             "a body needs one Content-Type: application/json",
         ));
     }
-    Ok(())
+    Ok(shown)
+}
+
+/// Whether a request without the token may pass. At a socket the token may come later, but a wrong one
+/// is refused at once.
+fn is_open(path: &str, headers: &HeaderMap) -> bool {
+    OPEN.contains(&path) || live::is_socket(path) && !headers.contains_key(AUTHORIZATION)
 }
 
 fn has_token(state: &ApiState, headers: &HeaderMap) -> bool {

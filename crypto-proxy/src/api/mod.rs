@@ -18,6 +18,7 @@ mod history;
 mod inbox;
 mod invites;
 mod listen;
+mod live;
 mod members;
 mod messages;
 mod metrics;
@@ -35,6 +36,8 @@ mod token;
 mod written;
 
 #[cfg(test)]
+mod answer;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod testing;
@@ -50,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     backend::{Backend, Live, Unreadable},
     error::ApiError,
+    live::Live as LiveFace,
     metrics::Metrics,
 };
 pub use self::{
@@ -81,6 +85,7 @@ struct Shared {
     backend: Arc<dyn Backend>,
     config: ApiConfig,
     metrics: Metrics,
+    live: LiveFace,
     /// When this API was made, in front of the running number of a request id.
     started: UnixMs,
     request_number: AtomicU64,
@@ -101,7 +106,10 @@ pub struct ApiConfig {
     pub readiness: Readiness,
     /// More lines for `GET /metrics`.
     pub metrics: Option<OwnMetrics>,
-    /// Cancelled when the proxy begins to stop: whoever waits in a long poll is answered.
+    /// Most sockets at one time, and most streams of events; 0 is no limit.
+    pub max_sockets: usize,
+    /// Cancelled when the proxy begins to stop: whoever waits in a long poll is answered, sockets are
+    /// closed.
     pub stopping: CancellationToken,
 }
 
@@ -131,6 +139,7 @@ impl ApiState {
     fn with_backend(backend: Arc<dyn Backend>, config: ApiConfig) -> Self {
         Self(Arc::new(Shared {
             backend,
+            live: LiveFace::new(config.max_sockets),
             config,
             metrics: Metrics::default(),
             started: clock::unix(),
@@ -192,6 +201,15 @@ impl ApiState {
 
     fn stopping(&self) -> &CancellationToken {
         &self.0.config.stopping
+    }
+
+    fn live(&self) -> &LiveFace {
+        &self.0.live
+    }
+
+    /// Waits until every socket is closed, for a moment; call it when the proxy stops.
+    pub async fn sockets_closed(&self) {
+        self.live().ended().await;
     }
 
     fn metrics(&self) -> &Metrics {

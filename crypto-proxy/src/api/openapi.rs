@@ -51,6 +51,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
     tags(
         (name = "messages", description = "Send and read messages"),
         (name = "delivery", description = "What is not settled yet"),
+        (name = "live", description = "What happens, as it happens"),
         (name = "conversations", description = "Who is talked with"),
         (name = "groups", description = "Groups, their members and invites"),
         (name = "agents", description = "This agent, its peers and their identities"),

@@ -1,12 +1,13 @@
 //! All routes of the local API, and the layers around them.
 
-use axum::{Router, http::StatusCode, middleware::from_fn_with_state};
+use axum::{Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
 use bytes::Bytes;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiState, agents, alerts, conversations, error::ApiError, group_security, groups, guard::guard, health,
-    history, inbox, invites, members, messages, metrics, observe::observe, openapi, presence, requests, sync,
+    history, inbox, invites, live, members, messages, metrics, observe::observe, openapi, presence, requests,
+    sync,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -17,6 +18,8 @@ pub fn router(state: ApiState) -> Router {
     // Set once, and the router is made once for each state.
     let _made_before = state.openapi().set(Bytes::from(description));
     routes
+        // Where the base of a client's addresses ends in a slash.
+        .route("//v1/ws", get(live::open))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), guard))
@@ -31,6 +34,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(messages::mark_read))
         .routes(routes!(sync::sync))
         .routes(routes!(sync::ack))
+        .routes(routes!(live::open))
+        .routes(routes!(live::ticket))
+        .routes(routes!(live::events))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::hide))
         .routes(routes!(conversations::participants))

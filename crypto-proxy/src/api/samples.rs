@@ -82,6 +82,7 @@ pub(super) fn message(number: u8) -> Message {
         read_at: None,
         expires_at: None,
         visible_at: None,
+        place: u64::from(number),
         delivery: Some(DeliveryId {
             store: [9; 8],
             position: u64::from(number),

@@ -41,7 +41,8 @@ pub(super) struct SyncQuery {
     wait: Option<u64>,
 }
 
-/// Messages that this agent has not settled, oldest first. Reading settles nothing.
+/// Messages that this agent has not settled, oldest first, but for those that are on their way by a socket
+/// which acknowledges them. Reading settles nothing.
 #[utoipa::path(
     get,
     path = "/v1/messages/sync",
@@ -66,12 +67,18 @@ pub(super) async fn sync(
     let mut notices = state.backend().notices();
     let deadline = Instant::now() + wait;
     loop {
-        let rows = state.read(move |backend| backend.sync(after, limit)).await?;
+        let leases = state.live().leases();
+        let released = leases.released();
+        let places = leases.free();
+        let rows = state
+            .read(move |backend| backend.sync(after, &places, limit))
+            .await?;
         if !rows.is_empty() || wait.is_zero() {
             return Ok(Json(rows.iter().map(MessageBody::row).collect()));
         }
         tokio::select! {
             () = state.stopping().cancelled() => return Ok(Json(Vec::new())),
+            () = released => {}
             arrival = timeout_at(deadline, next_inbound(&mut notices)) => {
                 if !matches!(arrival, Ok(true)) {
                     return Ok(Json(Vec::new()));

@@ -1,12 +1,15 @@
 //! Request tests: the whole router in front of an engine and a state that do as they are told.
 //! Every answer that a test gets is compared with `openapi.json`.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use axum::{Router, body::Body, http::HeaderMap, response::Response};
+use axum::{Router, body::Body, response::Response};
 use futures_util::future::BoxFuture;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
@@ -16,12 +19,12 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::ids::Handle;
 
-pub(super) use super::samples::*;
 use super::{
     ApiConfig, ApiState, ApiToken, Checks, Hosts,
     backend::{Backend, Unreadable},
     router,
 };
+pub(super) use super::{answer::Answer, samples::*};
 use crate::{
     engine::{Command, GroupCommand, InboxMode, Notice, Reply},
     model::{
@@ -29,7 +32,7 @@ use crate::{
         Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, PeerPresence, PresenceStatus,
         Refusal, SendRequest, Sent, UnixMs,
     },
-    state::{HistoryRange, InboxFilter, InboxPage, Since, Stuck},
+    state::{Beginning, HistoryRange, InboxFilter, InboxPage, Since, Stretch, Stuck, VisibleRow},
 };
 
 pub(super) const TOKEN: &str = "wx_0123456789abcdefghijABCDEFGHIJ-_0123456789a";
@@ -173,6 +176,7 @@ fn obliging(command: &Command) -> Result<Reply, Refusal> {
         }
         Command::Ack(_) => Reply::Settled(1),
         Command::Settle(deliveries) => Reply::Settled(deliveries.len() as u64),
+        Command::SettleMessages(messages) => Reply::Settled(messages.len() as u64),
         Command::LookUp(address) => Reply::Peer(Box::new(Peer {
             handle: address.handle.clone(),
             ..peer()
@@ -250,10 +254,69 @@ impl Backend for Fake {
         Ok(if rows.is_empty() { None } else { Some(rows) })
     }
 
-    fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, Unreadable> {
+    fn sync(
+        &self,
+        after: Option<DeliveryId>,
+        places: &[RangeInclusive<u64>],
+        limit: usize,
+    ) -> Result<Vec<Message>, Unreadable> {
         let after = after.map_or(0, |after| after.position);
-        let later = |message: &Message| message.delivery.is_some_and(|delivery| delivery.position > after);
-        Ok(self.inbound()?.into_iter().filter(later).take(limit).collect())
+        let due = |message: &Message| {
+            let place = message.place;
+            let among = places.iter().any(|places| places.contains(&place));
+            message.delivered_at.is_none() && place > after && among
+        };
+        Ok(self.inbound()?.into_iter().filter(due).take(limit).collect())
+    }
+
+    fn beginning(&self) -> Result<Beginning, Unreadable> {
+        let last = self
+            .read(&self.messages)?
+            .iter()
+            .map(|message| message.place)
+            .max();
+        let mut unsettled = self.inbound()?;
+        unsettled.retain(|message| message.delivered_at.is_none());
+        Ok(Beginning {
+            store: [9; 8],
+            unsettled: unsettled.iter().map(|message| message.place).min(),
+            last: last.unwrap_or_default(),
+        })
+    }
+
+    fn stretch(
+        &self,
+        after: u64,
+        rows: usize,
+        _: usize,
+        wanted: &mut dyn FnMut(&VisibleRow) -> bool,
+    ) -> Result<Stretch, Unreadable> {
+        let messages = self.read(&self.messages)?;
+        let page: Vec<&Message> = messages
+            .iter()
+            .filter(|message| message.place > after)
+            .take(rows)
+            .collect();
+        let up_to = page.last().map_or(after, |message| message.place);
+        let more = page.len() == rows;
+        let mut wanted = |message: &&Message| {
+            wanted(&VisibleRow {
+                place: message.place,
+                own: message.own,
+                settled: message.delivered_at.is_some(),
+                conversation: message.conversation,
+            })
+        };
+        let messages = page
+            .into_iter()
+            .filter(|message| wanted(message))
+            .cloned()
+            .collect();
+        Ok(Stretch {
+            messages,
+            up_to,
+            more,
+        })
     }
 
     fn message(&self, id: &MessageId) -> Result<Option<Message>, Unreadable> {
@@ -364,64 +427,6 @@ pub(super) struct Api {
     router: Router,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
-}
-
-impl Answer {
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    pub(super) fn code(&self) -> String {
-        let body = self.json();
-        assert!(body["message"].is_string(), "{body}");
-        body["code"].as_str().unwrap().to_owned()
-    }
-
-    pub(super) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .unwrap_or_else(|| panic!("no {name}: {self:?}"))
-            .to_str()
-            .unwrap()
-    }
-
-    /// 400 `VALIDATION_ERROR` whose first issue is about this field.
-    #[track_caller]
-    pub(super) fn assert_invalid(&self, path: &[&str]) {
-        assert_eq!(
-            (self.status, self.code().as_str()),
-            (400, "VALIDATION_ERROR"),
-            "{self:?}"
-        );
-        let issue = &self.json()["details"]["issues"][0];
-        assert_eq!(issue["path"], Value::from(path.to_vec()), "{self:?}");
-        assert!(issue["message"].is_string());
-    }
-
-    /// 400 that names a limit.
-    #[track_caller]
-    pub(super) fn assert_limit(&self, limit: &str, max: usize, actual: Option<usize>) {
-        assert_eq!(
-            (self.status, self.code().as_str()),
-            (400, "VALIDATION_ERROR"),
-            "{self:?}"
-        );
-        let details = &self.json()["details"];
-        assert_eq!(details["limit"], limit);
-        assert_eq!(details["max"], max);
-        assert_eq!(
-            details.get("actual").and_then(Value::as_u64),
-            actual.map(|actual| actual as u64)
-        );
-    }
-}
-
 impl Api {
     pub(super) fn new() -> Self {
         Self::with_hosts(Hosts::tcp(HOST.parse().unwrap()))
@@ -444,6 +449,7 @@ impl Api {
             token: ApiToken::parse(TOKEN).unwrap(),
             readiness: Arc::new(move || *checks.lock().unwrap()),
             metrics: Some(Arc::new(|| "waxwire_proxy_extra 1\n".to_owned())),
+            max_sockets: 2,
             stopping: stopping.clone(),
         };
         let state = ApiState::with_backend(Arc::<Fake>::clone(&backend), config);
@@ -501,6 +507,12 @@ impl Api {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.raw(request).await;
         let (parts, body) = response.into_parts();
+        // A stream of events has no end.
+        let endless = parts
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind == "text/event-stream");
+        let body = if endless { Body::empty() } else { body };
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         let answer = Answer {
             status: parts.status.as_u16(),

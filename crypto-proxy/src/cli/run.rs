@@ -61,6 +61,14 @@ pub(super) struct RunArgs {
     /// Who may see whether the agent is online.
     #[arg(long, env = "WAXWIRE_PROXY_PRESENCE", value_enum, default_value = "everyone")]
     presence: PresenceArg,
+    /// Most WebSockets of agents at one time, and most streams of events; 0 is no limit.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_MAX_SOCKETS",
+        default_value_t = 8,
+        value_name = "COUNT"
+    )]
+    max_sockets: usize,
     /// Seconds of running time until the encryption key is replaced.
     #[arg(long, env = "WAXWIRE_PROXY_KEY_ROTATION", default_value_t = 7 * 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -184,9 +192,11 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         token: token(folder)?,
         readiness: Arc::new(move || checks(&status.borrow(), self_seal, &counted)),
         metrics: Some(own_metrics(link_status, counters, reader.clone())),
+        max_sockets: args.max_sockets,
         stopping: api_cancel.clone(),
     };
-    let router = api::router(ApiState::new(running.handle.clone(), reader, config));
+    let state = ApiState::new(running.handle.clone(), reader, config);
+    let router = api::router(state.clone());
     // Before anybody is told that the proxy is there: whoever stops it at once is heard, too.
     let stopped = stop_signal()?;
     announce(&listener);
@@ -196,6 +206,8 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     tracing::info!("stopping");
     api_cancel.cancel();
     api.await.context("the local API ended abnormally")?;
+    state.sockets_closed().await;
+    drop(state);
     link_cancel.cancel();
     link.await.context("the link ended abnormally")?;
     running.stop().await;

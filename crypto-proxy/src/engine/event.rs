@@ -14,9 +14,9 @@ use waxwire_shared::{
 
 use super::EncryptionKey;
 use crate::model::{
-    Added, DeliveryId, Group, HistoryShare, Invitation, InviteId, LocalConversation, MessageId, NewGroup,
-    Peer, PeerPresence, PresenceStatus, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision,
-    UnixMs,
+    Added, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, LocalConversation, MessageId,
+    NewGroup, Peer, PeerPresence, PresenceStatus, ProfileChange, Refusal, SendRequest, SendToken, Sent,
+    TrustDecision, UnixMs,
 };
 
 /// Names a request of the agent until it is answered.
@@ -52,8 +52,12 @@ pub enum Command {
     Ack(DeliveryId),
     /// Settle exactly these deliveries.
     Settle(Vec<DeliveryId>),
+    /// Settle exactly these messages; what names no inbound message settles nothing.
+    SettleMessages(Vec<MessageId>),
     /// Mark an inbound message read.
     MarkRead(MessageId),
+    /// Mark every inbound message of a conversation read up to a local number.
+    MarkReadUpTo(LocalConversation, u64),
     /// Hide a message.
     Delete(MessageId),
     /// Hide a conversation until something new becomes visible in it.
@@ -108,7 +112,7 @@ pub enum GroupCommand {
 pub enum Reply {
     /// To [`Command::Send`].
     Sent(Box<Sent>),
-    /// To [`Command::Ack`] and [`Command::Settle`]: how many were settled now.
+    /// To [`Command::Ack`], [`Command::Settle`] and [`Command::SettleMessages`]: how many were settled now.
     Settled(u64),
     /// To [`Command::LookUp`] and [`Command::SetTrust`].
     Peer(Box<Peer>),
@@ -342,6 +346,21 @@ pub enum RelayCall {
     Presences(RequestId, Vec<Handle>),
 }
 
+/// An own message was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadNotice {
+    /// Its conversation.
+    pub conversation: LocalConversation,
+    /// Who read it.
+    pub reader: Handle,
+    /// The newest own message that was read now.
+    pub message: MessageId,
+    /// Its local number: everything own up to it that the reader has was read.
+    pub through_seq: u64,
+    /// When the receipt came.
+    pub at: UnixMs,
+}
+
 /// Something became visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -362,4 +381,8 @@ pub enum Notice {
     },
     /// What is shown of somebody's presence is another now.
     Presence(Box<PeerPresence>),
+    /// A peer has read own messages.
+    Read(Box<ReadNotice>),
+    /// A group that this agent was a member of was ended by another; its last message was told before.
+    GroupEnded(Box<GroupEnd>),
 }

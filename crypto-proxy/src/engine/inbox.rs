@@ -10,7 +10,7 @@ use waxwire_shared::{
 use super::{Count, Effect, Engine, InboxMode, Notice, Reply};
 use crate::{
     fault,
-    model::{DeliveryId, Gap, MessageId, Refusal, Severity, Status, UnixMs},
+    model::{DeliveryId, Gap, LocalConversation, MessageId, Refusal, Severity, Status, UnixMs},
     state::{
         ConversationRow, Direction, GapOf, Hold, NewMessage, PeerRow, Pin, SYSTEM, SessionRow, SessionUpdate,
         StateError,
@@ -341,7 +341,7 @@ impl Engine {
         delivery: DeliveryId,
         now: UnixMs,
     ) -> Result<Result<Reply, Refusal>, StateError> {
-        if delivery.store != self.store.tag() || delivery.position > self.store.delivery_head()? {
+        if delivery.store != self.store.tag() || delivery.position > self.store.last_place()? {
             return Ok(Ok(Reply::Settled(0)));
         }
         let rows = self.store.settle_up_to(delivery.position, now)?;
@@ -364,6 +364,38 @@ impl Engine {
         }
         self.settled(&rows, ReceiptState::Delivered, now)?;
         Ok(Ok(Reply::Settled(rows.len() as u64)))
+    }
+
+    /// Settles exactly these messages.
+    pub(super) fn settle_messages(
+        &mut self,
+        messages: &[MessageId],
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        let mut rows = Vec::new();
+        for message in messages {
+            rows.extend(self.store.settle_message(message, now)?);
+        }
+        self.settled(&rows, ReceiptState::Delivered, now)?;
+        Ok(Ok(Reply::Settled(rows.len() as u64)))
+    }
+
+    /// Marks every inbound message of a conversation read up to a local number.
+    pub(super) fn mark_read_up_to(
+        &mut self,
+        conversation: &LocalConversation,
+        seq: u64,
+        now: UnixMs,
+    ) -> Result<Result<Reply, Refusal>, StateError> {
+        let Some(conversation) = self.store.conversation(conversation)? else {
+            return Ok(Err(Refusal::ConversationNotFound));
+        };
+        let id = conversation.conversation_id;
+        let settled = self.store.settle_up_to_seq(id, seq, now)?;
+        self.settled(&settled, ReceiptState::Delivered, now)?;
+        let read = self.store.mark_read_up_to(id, seq, now)?;
+        self.settled(&read, ReceiptState::Read, now)?;
+        Ok(Ok(Reply::Done))
     }
 
     /// Marks an inbound message read, which settles it.

@@ -52,7 +52,7 @@ pub use account::{Account, EncryptionKey, InboxMode, Settings, ShowPresence, Tru
 pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
-    Now, Offer, RelayCall, Reply, RequestId, SendOutcome,
+    Now, Offer, ReadNotice, RelayCall, Reply, RequestId, SendOutcome,
 };
 pub use own_keys::{BundleDraft, sign_bundle};
 
@@ -352,7 +352,9 @@ impl Engine {
             Command::Group(command) => return self.group_command(id, command, now),
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
+            Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,
             Command::MarkRead(message) => self.mark_read(&message, now)?,
+            Command::MarkReadUpTo(conversation, seq) => self.mark_read_up_to(&conversation, seq, now)?,
             Command::Delete(message) => self.delete(&message, now)?,
             Command::HideConversation(conversation) => self.hide(&conversation)?,
             Command::AcceptRequest(handle) => self.accept_request(&handle, now)?,

@@ -4,14 +4,14 @@
 //! author if one comes soon, else by itself.
 
 use waxwire_shared::{
-    ids::ConversationId,
+    ids::{ConversationId, Handle},
     limits,
     wire::{ControlBody, Document, Kind, NRange, Receipt, ReceiptState},
 };
 
-use super::{Engine, InboxMode};
+use super::{Effect, Engine, InboxMode, Notice, ReadNotice};
 use crate::{
-    model::{ConversationKind, Severity, Status, UnixMs},
+    model::{ConversationKind, LocalConversation, Severity, Status, UnixMs},
     state::{
         ConversationRow, Direction, GroupRow, PeerRow, Pin, SessionRow, Standing, StateError, to_ranges,
     },
@@ -45,6 +45,14 @@ impl ReceiptTimes {
             ConversationKind::Group => &mut self.groups,
         }
     }
+}
+
+/// What a receipt has changed.
+struct Confirmed {
+    /// Own messages whose status has risen.
+    raised: Vec<i64>,
+    /// The newest of those that the peer has read now are among these.
+    read: Vec<i64>,
 }
 
 impl Engine {
@@ -278,12 +286,34 @@ impl Engine {
             .map(|range| (range.first, range.last.min(highest)))
             .filter(|(first, last)| first <= last)
             .collect();
-        let raised = match &group {
+        let confirmed = match &group {
             None => self.confirm(&conversation, receipt, &ranges, now)?,
             Some(row) => self.confirm_in_group(row, peer, receipt, &ranges, now)?,
         };
-        for message_row in raised {
+        for message_row in confirmed.raised {
             self.arrived(message_row, now)?;
+        }
+        self.tell_read(conversation.local, &peer.handle, &confirmed.read, now)?;
+        Ok(())
+    }
+
+    /// Tells the agent that a peer has read these own messages.
+    fn tell_read(
+        &mut self,
+        conversation: LocalConversation,
+        reader: &Handle,
+        rows: &[i64],
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        if let Some((message, through_seq)) = self.store.newest_of(rows)? {
+            self.effects
+                .push(Effect::Notify(Notice::Read(Box::new(ReadNotice {
+                    conversation,
+                    reader: reader.clone(),
+                    message,
+                    through_seq,
+                    at: now,
+                }))));
         }
         Ok(())
     }
@@ -294,7 +324,7 @@ impl Engine {
         receipt: &Receipt,
         ranges: &[(u64, u64)],
         now: UnixMs,
-    ) -> Result<Vec<i64>, StateError> {
+    ) -> Result<Confirmed, StateError> {
         let mut raised = Vec::new();
         for range in ranges {
             raised.extend(self.store.raise_own_status(
@@ -305,7 +335,11 @@ impl Engine {
                 now,
             )?);
         }
-        Ok(raised)
+        let read = match receipt.state {
+            ReceiptState::Delivered => Vec::new(),
+            ReceiptState::Read => raised.clone(),
+        };
+        Ok(Confirmed { raised, read })
     }
 
     /// A message to a group has the least status that its recipients have proved.
@@ -316,17 +350,21 @@ impl Engine {
         receipt: &Receipt,
         ranges: &[(u64, u64)],
         now: UnixMs,
-    ) -> Result<Vec<i64>, StateError> {
+    ) -> Result<Confirmed, StateError> {
         let states: &[Status] = match receipt.state {
             ReceiptState::Delivered => &[Status::Delivered],
             ReceiptState::Read => &[Status::Delivered, Status::Read],
         };
-        let mut raised = Vec::new();
+        let (mut raised, mut read) = (Vec::new(), Vec::new());
         for state in states {
             let news =
                 self.store
                     .add_receipt(row.group_row, &peer.identity, &receipt.session, *state, ranges)?;
             for range in news {
+                if *state == Status::Read {
+                    let (conversation, session) = (row.conversation_id, &receipt.session);
+                    read.extend(self.store.newest_own(conversation, session, range)?);
+                }
                 raised.extend(self.store.raise_group_status(
                     row,
                     Some((&receipt.session, range)),
@@ -337,7 +375,7 @@ impl Engine {
         }
         raised.sort_unstable();
         raised.dedup();
-        Ok(raised)
+        Ok(Confirmed { raised, read })
     }
 
     /// The highest number that this agent has given out in the session that a receipt is about.

@@ -1,14 +1,14 @@
 //! Messages: from queued or held to visible, settled and read.
 
 use rand_core::CryptoRng;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use waxwire_shared::{
     ids::{Hash, Mid, SessionId},
     wire::{Core, Document as _, Kind, MessageBytes},
 };
 use zeroize::Zeroizing;
 
-use super::{StateError, Store, from_sql, to_sql};
+use super::{LAST_PLACE, StateError, Store, from_sql, to_sql};
 use crate::model::{Gap, MessageId, Status, UnixMs};
 
 /// Table name in associated data.
@@ -200,26 +200,23 @@ impl Store {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
-    /// Makes a message visible: gives it the next local number and, if inbound, the next delivery.
+    /// Makes a message visible: gives it the next local number and the next place in the order of all
+    /// messages, which is the position of its delivery if it is inbound.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn make_visible(&self, row: i64, gap: Option<Gap>, now: UnixMs) -> Result<(), StateError> {
         let message = self.message_by_row(row)?;
         let seq = self.take_seq(message.conversation_id, now)?;
-        let delivery = if message.own {
-            None
-        } else {
-            Some(to_sql(self.next_number("delivery_head")?))
-        };
+        let place = to_sql(self.next_number(LAST_PLACE)?);
         let mut statement = self.db.prepare_cached(
-            "UPDATE message SET hold = 0, seq = ?2, delivery = ?3, visible_at = ?4, gap_after = ?5, \
-             gap_missing = ?6 WHERE message_row = ?1",
+            "UPDATE message SET hold = 0, seq = ?2, place = ?3, delivery = CASE WHEN own THEN NULL ELSE ?3 END, \
+             visible_at = ?4, gap_after = ?5, gap_missing = ?6 WHERE message_row = ?1",
         )?;
         statement.execute(params![
             row,
             to_sql(seq),
-            delivery,
+            place,
             to_sql(now),
             gap.map(|gap| to_sql(gap.after)),
             gap.map(|gap| to_sql(gap.missing)),
@@ -404,6 +401,100 @@ impl Store {
         )?;
         let mut rows = statement.query(params![to_sql(position), to_sql(now)])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Settles the inbound message with an id; its row if it was unsettled.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn settle_message(&self, id: &MessageId, now: UnixMs) -> Result<Option<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET delivered_at = ?2, status = max(status, 3) \
+             WHERE message_id = ?1 AND delivered_at IS NULL AND delivery IS NOT NULL RETURNING message_row",
+        )?;
+        let mut rows = statement.query(params![id.0, to_sql(now)])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Settles the inbound messages of a conversation up to a local number; gives the rows of those that
+    /// were not.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn settle_up_to_seq(
+        &self,
+        conversation_id: i64,
+        seq: u64,
+        now: UnixMs,
+    ) -> Result<Vec<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET delivered_at = ?3, status = max(status, 3) WHERE conversation_id = ?1 \
+             AND delivered_at IS NULL AND delivery IS NOT NULL AND seq <= ?2 RETURNING message_row",
+        )?;
+        let rows = statement.query_map(params![conversation_id, to_sql(seq), to_sql(now)], |row| {
+            row.get(0)
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Marks the inbound messages of a conversation read up to a local number; gives the rows of those
+    /// that were not.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn mark_read_up_to(
+        &self,
+        conversation_id: i64,
+        seq: u64,
+        now: UnixMs,
+    ) -> Result<Vec<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE message SET read_at = ?3, delivered_at = coalesce(delivered_at, ?3), \
+             status = max(status, 4) WHERE conversation_id = ?1 AND read_at IS NULL \
+             AND delivery IS NOT NULL AND seq <= ?2 RETURNING message_row",
+        )?;
+        let rows = statement.query_map(params![conversation_id, to_sql(seq), to_sql(now)], |row| {
+            row.get(0)
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest own message with a number in a range.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn newest_own(
+        &self,
+        conversation_id: i64,
+        session: &SessionId,
+        range: (u64, u64),
+    ) -> Result<Option<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT message_row FROM message WHERE conversation_id = ?1 AND own = 1 AND session = ?2 \
+             AND n BETWEEN ?3 AND ?4 AND era = (SELECT era FROM conversation WHERE conversation_id = ?1) \
+             ORDER BY n DESC LIMIT 1",
+        )?;
+        let (first, last) = (to_sql(range.0), to_sql(range.1));
+        let key = params![conversation_id, session.as_bytes(), first, last];
+        Ok(statement.query_row(key, |row| row.get(0)).optional()?)
+    }
+
+    /// Which of these messages has the highest local number.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn newest_of(&self, rows: &[i64]) -> Result<Option<(MessageId, u64)>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT message_id, seq FROM message WHERE message_row = ?1 AND seq IS NOT NULL",
+        )?;
+        let mut newest: Option<(MessageId, u64)> = None;
+        for row in rows {
+            let found = statement
+                .query_row([row], |row| Ok((MessageId(row.get(0)?), from_sql(row.get(1)?))))
+                .optional()?;
+            newest = newest.into_iter().chain(found).max_by_key(|(_, seq)| *seq);
+        }
+        Ok(newest)
     }
 
     /// Marks an inbound message read, which settles it.

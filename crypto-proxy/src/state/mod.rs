@@ -14,6 +14,7 @@ mod group_views;
 mod groups;
 mod inbound;
 mod invitations;
+mod live;
 mod messages;
 mod outbox;
 mod own_bundle;
@@ -40,6 +41,7 @@ pub use group_messages::GrantedMessage;
 pub use groups::{GroupRow, ProfileDue, Standing, Stop, StoredProfile};
 pub use inbound::{SessionRow, SessionUpdate};
 pub use invitations::InvitationRow;
+pub use live::{Beginning, Stretch, VisibleRow};
 pub use messages::{Direction, GapOf, Hold, MessageRow, NewMessage, SYSTEM};
 pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
@@ -51,6 +53,9 @@ pub use views::StoredEvent;
 
 /// Schema versions, oldest first; the database's `user_version` says how many were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The counter of visible messages in `meta`.
+const LAST_PLACE: &str = "last_place";
 
 /// File name inside the state folder.
 pub const FILE: &str = "state.db";
@@ -170,12 +175,12 @@ impl Store {
         self.tag
     }
 
-    /// The last delivery position that was given out.
+    /// The last place that was given out in the order in which messages become visible.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn delivery_head(&self) -> Result<u64, StateError> {
-        Ok(self.meta("delivery_head")?.map_or(0, u64::from_be_bytes))
+    pub fn last_place(&self) -> Result<u64, StateError> {
+        Ok(self.meta(LAST_PLACE)?.map_or(0, u64::from_be_bytes))
     }
 
     fn meta<const N: usize>(&self, key: &str) -> Result<Option<[u8; N]>, StateError> {

@@ -198,20 +198,6 @@ impl Reader {
         Ok(Some(page))
     }
 
-    /// Inbound messages that are not settled, oldest first.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn sync(&self, after: Option<DeliveryId>, limit: usize) -> Result<Vec<Message>, StateError> {
-        let after = after.map_or(0, |id| if id.store == self.tag { id.position } else { 0 });
-        let sql = format!(
-            "{} WHERE m.delivered_at IS NULL AND {VISIBLE_INBOUND} AND m.delivery > ?1 \
-             ORDER BY m.delivery LIMIT ?2",
-            views::VIEW
-        );
-        self.messages(&sql, &[&to_sql(after), &to_sql(limit as u64)])
-    }
-
     /// A visible message.
     ///
     /// # Errors
@@ -399,7 +385,7 @@ impl Reader {
         Ok(list)
     }
 
-    fn messages(&self, sql: &str, parameters: &[&dyn ToSql]) -> Result<Vec<Message>, StateError> {
+    pub(super) fn messages(&self, sql: &str, parameters: &[&dyn ToSql]) -> Result<Vec<Message>, StateError> {
         let db = self.db();
         let mut statement = db.prepare_cached(sql)?;
         let mut rows = statement.query(parameters)?;
@@ -408,6 +394,10 @@ impl Reader {
             page.push(views::view(row, &self.keys, self.tag)?);
         }
         Ok(page)
+    }
+
+    pub(super) const fn tag(&self) -> [u8; 8] {
+        self.tag
     }
 
     pub(super) fn db(&self) -> MutexGuard<'_, Connection> {

@@ -52,7 +52,8 @@ CREATE TABLE message(
   core_hash       BLOB    NOT NULL,
   hold            INTEGER NOT NULL,        -- 0 none, 1 waits for a gap, 2 waits for acceptance
   seq             INTEGER,                 -- local number, once visible
-  delivery        INTEGER UNIQUE,          -- delivery position, inbound only
+  place           INTEGER UNIQUE,          -- in the order in which messages became visible, in and out
+  delivery        INTEGER UNIQUE,          -- delivery position, inbound only: the place
   status          INTEGER NOT NULL,        -- 1 queued, 2 stored, 3 delivered, 4 read, 5 failed
   type_tag        BLOB    NOT NULL,        -- keyed hash of the message type
   broadcast       INTEGER NOT NULL,

@@ -63,7 +63,7 @@ pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m
      FROM grp_receipt r WHERE r.group_row = gm.group_row AND r.identity = gm.identity \
      AND r.session = m.session AND m.n BETWEEN r.first AND r.last), 2), ',') FROM grp_member gm \
      JOIN epoch e ON e.group_row = gm.group_row AND e.epoch = m.epoch \
-     WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END \
+     WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END, m.place \
      FROM message m JOIN conversation c USING (conversation_id) LEFT JOIN peer p ON p.peer_id = m.peer_id \
      LEFT JOIN peer gb ON gb.peer_id = m.granted_by LEFT JOIN grp g ON g.conversation_id = m.conversation_id";
 
@@ -121,6 +121,7 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
         read_at: row.get::<_, Option<i64>>(9)?.map(from_sql),
         expires_at: said.expires_at,
         visible_at: row.get::<_, Option<i64>>(25)?.map(from_sql),
+        place: row.get::<_, Option<i64>>(27)?.map_or(0, from_sql),
         delivery: delivery.map(|position| DeliveryId {
             store: tag,
             position: from_sql(position),

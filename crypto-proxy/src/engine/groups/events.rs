@@ -12,7 +12,8 @@ use waxwire_shared::{
 
 use super::{Engine, GroupView, log::signer_handle};
 use crate::{
-    model::{MessageId, UnixMs},
+    engine::{Effect, Notice},
+    model::{GroupEnd, MessageId, UnixMs},
     state::{GroupRow, Standing, StateError, StoredEvent},
 };
 
@@ -56,6 +57,14 @@ impl Engine {
             .enumerate()
         {
             self.tell_event(row, &actor, index, &data, now)?;
+        }
+        if applied.ended {
+            self.effects
+                .push(Effect::Notify(Notice::GroupEnded(Box::new(GroupEnd {
+                    id: row.local(),
+                    by: actor.handle,
+                    at: actor.at,
+                }))));
         }
         Ok(())
     }

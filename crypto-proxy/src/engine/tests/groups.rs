@@ -364,6 +364,9 @@ fn disbanded_group_is_gone_for_everybody() {
     let refusal = net.say(BOB, group, "late").unwrap_err();
     assert!(matches!(refusal, Refusal::GroupDeleted(end) if end.by.as_str() == "alice"));
     assert_eq!(net.events(BOB), ["group_deleted -"]);
+    let told: Vec<&str> = net.nodes[BOB].ended.iter().map(|end| end.by.as_str()).collect();
+    assert_eq!(told, ["alice"]);
+    assert!(net.nodes[ALICE].ended.is_empty(), "who does it is not told");
 }
 
 /// docs/protocol.md, 6.9: the loser verifies the winner; 6.5: nobody seals before.

@@ -25,11 +25,11 @@ use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
         Account, AppendOutcome, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent,
-        LookupError, Notice, Now, RelayCall, Reply, SendOutcome, Settings,
+        LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
     },
     model::{
-        Alert, Destination, Invitation, LocalConversation, Message, PeerPresence, Refusal, SendRequest,
-        SendToken,
+        Alert, Destination, GroupEnd, Invitation, LocalConversation, Message, PeerPresence, Refusal,
+        SendRequest, SendToken,
     },
     state::{ColumnKeys, Store},
 };
@@ -62,6 +62,8 @@ pub(super) struct Node {
     pub(super) presences: Vec<PeerPresence>,
     /// Whether it counts as online.
     pub(super) is_shown: bool,
+    pub(super) read: Vec<ReadNotice>,
+    pub(super) ended: Vec<GroupEnd>,
     /// Its state may be damaged.
     pub(super) may_fail: bool,
     seed: u8,
@@ -113,6 +115,8 @@ impl Node {
             typing: Vec::new(),
             presences: Vec::new(),
             is_shown: false,
+            read: Vec::new(),
+            ended: Vec::new(),
             may_fail: false,
             changes: Vec::new(),
             offered: Vec::new(),
@@ -511,6 +515,14 @@ impl Net {
             }
             Effect::Notify(Notice::Message(message)) => {
                 self.nodes[index].shown.push(*message);
+                None
+            }
+            Effect::Notify(Notice::Read(read)) => {
+                self.nodes[index].read.push(*read);
+                None
+            }
+            Effect::Notify(Notice::GroupEnded(end)) => {
+                self.nodes[index].ended.push(*end);
                 None
             }
             Effect::Notify(Notice::Alert(alert)) => {

@@ -5,7 +5,7 @@ use waxwire_shared::{api::problem::ProblemType, wire::Lane};
 use super::net::{Fault, Net, request};
 use crate::{
     engine::{Command, Reply, SendOutcome},
-    model::{Destination, MessageId, Refusal, Status},
+    model::{Destination, LocalConversation, MessageId, Refusal, Status},
 };
 
 fn sent_status(net: &Net, index: usize, id: u64) -> (Status, bool) {
@@ -205,6 +205,77 @@ fn receipts_raise_the_status_of_own_messages() {
     let again = net.send(0, "bob", "m1");
     assert_eq!(sent_status(&net, 0, again).0, Status::Read);
     assert!(net.stored.iter().any(|(_, lane, _)| *lane == Lane::Control));
+}
+
+/// docs/protocol.md, 7.3: who reads up to a message has read all before it; its author is told once.
+#[test]
+fn reading_up_to_a_number_is_told_to_the_author() {
+    let mut net = Net::pair();
+    for id in ["m1", "m2", "m3"] {
+        net.send(0, "bob", id);
+    }
+    net.run();
+    let second = net.nodes[1].shown[1].clone();
+    let up_to = |seq| Command::MarkReadUpTo(second.conversation, seq);
+    net.command(1, up_to(second.seq));
+    net.pass(1_000);
+    net.command(1, up_to(second.seq));
+    net.pass(1_000);
+    let read = &net.nodes[0].read;
+    assert_eq!(read.len(), 1, "{read:?}");
+    assert_eq!((read[0].message, read[0].through_seq), (second.id, 2));
+    assert_eq!(read[0].reader.as_str(), "bob");
+    let status = |net: &mut Net, id| {
+        let again = net.send(0, "bob", id);
+        sent_status(net, 0, again).0
+    };
+    let all = ["m1", "m2", "m3"].map(|id| status(&mut net, id));
+    assert_eq!(all, [Status::Read, Status::Read, Status::Stored]);
+    let nowhere = LocalConversation {
+        id: [0; 16],
+        ..second.conversation
+    };
+    let refused = net.command(1, Command::MarkReadUpTo(nowhere, 1));
+    assert!(matches!(
+        net.answer(1, refused),
+        Some(Err(Refusal::ConversationNotFound))
+    ));
+}
+
+/// What a socket acknowledges is named by message; own and unknown ones settle nothing.
+#[test]
+fn messages_are_settled_by_name() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    net.send(1, "alice", "r1");
+    let shown: Vec<MessageId> = net.nodes[1].shown.iter().map(|message| message.id).collect();
+    assert_eq!(shown.len(), 2);
+    for expected in [1, 0] {
+        let names = [shown.clone(), vec![MessageId([7; 16])]].concat();
+        let asked = net.command(1, Command::SettleMessages(names));
+        let answer = net.answer(1, asked);
+        assert!(
+            matches!(answer, Some(Ok(Reply::Settled(count))) if *count == expected),
+            "{answer:?}"
+        );
+    }
+}
+
+/// Places follow one another over everything that becomes visible, in and out.
+#[test]
+fn visible_messages_have_places_in_one_order() {
+    let mut net = Net::pair();
+    net.send(0, "bob", "m1");
+    net.run();
+    net.send(1, "alice", "r1");
+    net.send(0, "bob", "m2");
+    net.run();
+    let places: Vec<u64> = net.nodes[1].shown.iter().map(|message| message.place).collect();
+    assert_eq!(places, [1, 2, 3]);
+    let deliveries = net.nodes[1].shown.iter().map(|message| message.delivery);
+    let positions: Vec<Option<u64>> = deliveries.map(|delivery| Some(delivery?.position)).collect();
+    assert_eq!(positions, [Some(1), None, Some(3)]);
 }
 
 /// The state of a link that comes and goes loses nothing and repeats nothing.
