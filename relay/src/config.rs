@@ -102,6 +102,10 @@ pub struct Limits {
     pub blocks: u64,
     /// Envelopes that are stored nowhere which an agent may have passed on in a minute.
     pub transients_per_minute: u64,
+    /// Joins and leaves of an agent in one group, in an hour. Joins are refused beyond it.
+    pub joins_and_leaves_per_hour: u64,
+    /// Commits that an agent appends to the log of one group, in a minute.
+    pub commits_per_minute: u64,
 }
 
 impl Default for Limits {
@@ -112,6 +116,8 @@ impl Default for Limits {
             contacts: 10_000,
             blocks: 10_000,
             transients_per_minute: 1_200,
+            joins_and_leaves_per_hour: 4,
+            commits_per_minute: 120,
         }
     }
 }

@@ -101,7 +101,12 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             registration: Registration::Open,
-            limits: Limits::default(),
+            // Tests of quotas set their own.
+            limits: Limits {
+                joins_and_leaves_per_hour: 0,
+                commits_per_minute: 0,
+                ..Limits::default()
+            },
             timing: Timing::default(),
             folder: Arc::new(TempDir::new().unwrap()),
             seed: 1,

@@ -18,7 +18,7 @@ use super::{
     extract::{Authenticated, announced_length, json, octets},
 };
 use crate::{
-    groups::{AppendRefusal, Busy, JudgeError, LeafRefusal, ReplayError, SMALL, TreeError},
+    groups::{AppendRefusal, Busy, JudgeError, LeafRefusal, ReplayError, SMALL, TooOften, TreeError},
     logging,
     relay::Relay,
     store::Account,
@@ -123,6 +123,13 @@ impl From<AppendRefusal> for ApiError {
                 Self::new(ProblemType::Forbidden).limit("group_members", max, actual)
             }
             AppendRefusal::Judge(error) => invalid(&error),
+            AppendRefusal::TooOften(TooOften {
+                quota,
+                max,
+                retry_after,
+            }) => Self::new(ProblemType::RateLimited)
+                .limit(quota, max, max)
+                .retry_after(retry_after),
             AppendRefusal::Replay(ReplayError::Read(error)) | AppendRefusal::Read(error) => error.into(),
             AppendRefusal::Write(error) => error.into(),
             AppendRefusal::Replay(ReplayError::Interrupted) | AppendRefusal::Interrupted => {

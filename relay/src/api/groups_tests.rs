@@ -543,6 +543,50 @@ async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
     assert_eq!(group.roster.members().len(), 2);
 }
 
+/// docs/protocol.md, 6.1: rate limits are no rules of validity.
+/// Each agent has its own quota in each group, and may leave whatever is used up.
+#[tokio::test]
+async fn quotas_of_changes_are_told_with_when_to_come_back() {
+    let relay = TestRelay::start_with(Setup {
+        limits: Limits {
+            joins_and_leaves_per_hour: 2,
+            commits_per_minute: 6,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let (alice, bob, carol) = three(&relay).await;
+    let mut group = TestGroup::with(&relay, &alice, &[&bob]).await;
+    group.append(&relay, &bob, vec![LEAVE], false).await;
+    group.invite(&relay, &alice, &bob).await;
+    let back = sign_next(&group.roster, &bob, vec![group.accept(&bob)], true);
+    let problem = group
+        .post(&relay, &bob, &back)
+        .await
+        .assert_problem(ProblemType::RateLimited);
+    let limit = problem.limit.unwrap();
+    assert_eq!((limit.name.as_str(), limit.max), ("joins_and_leaves_per_hour", 2));
+    assert_eq!(problem.retry_after, Some(1_800));
+    // Nobody pays for another, and the same commit is good later.
+    group.add(&relay, &alice, &carol).await;
+    relay.advance(1_800_000);
+    let accept = vec![group.accept(&bob)];
+    group.append(&relay, &bob, accept, true).await;
+    for _ in 0..5 {
+        group.append(&relay, &bob, Vec::new(), true).await;
+    }
+    let sixth = sign_next(&group.roster, &bob, Vec::new(), true);
+    let problem = group
+        .post(&relay, &bob, &sixth)
+        .await
+        .assert_problem(ProblemType::RateLimited);
+    assert_eq!(problem.limit.unwrap().name, "commits_per_minute");
+    assert_eq!(problem.retry_after, Some(10));
+    group.append(&relay, &alice, Vec::new(), true).await;
+    group.append(&relay, &bob, vec![LEAVE], false).await;
+}
+
 /// docs/protocol.md, 6.1: the verdict is a function of the log before.
 /// The rosters in memory are no truth of their own: a relay that starts again judges the same.
 #[tokio::test]

@@ -14,6 +14,7 @@ use waxwire_shared::{
 use super::{
     Groups,
     judge::{self, JudgeError, Judged, Rules},
+    pace::{Cost, TooOften},
     rosters::{self, ReplayError},
     trees::LeafTree,
 };
@@ -70,6 +71,9 @@ pub enum AppendRefusal {
     /// The commit is not valid after the log's head, or not within this relay's quota.
     #[error(transparent)]
     Judge(JudgeError),
+    /// The agent changes this group too often.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The log gives no roster.
     #[error("the log cannot be replayed")]
     Replay(#[from] ReplayError),
@@ -208,6 +212,11 @@ impl Groups {
             *held = Some(roster);
             return Err(AppendRefusal::Gone);
         }
+        let cost = Cost::of(&asked.commit.body().changes);
+        if let Err(refusal) = self.pace.check(*id, account.id, cost, self.clock.now_ms()) {
+            *held = Some(roster);
+            return Err(refusal.into());
+        }
         let rules = self.rules();
         let (asked, before, judged) = blocking(move || {
             let judged = judge::next(rules, &roster, &asked.commit, &asked.leaves);
@@ -216,6 +225,7 @@ impl Groups {
         .await?;
         *held = Some(before);
         let (accepted, roster) = self.store_commit(account, *id, asked, judged?).await?;
+        self.pace.count(*id, account.id, cost, self.clock.now_ms());
         *held = Some(roster);
         Ok(accepted)
     }

@@ -5,6 +5,7 @@
 mod append;
 mod effect;
 mod judge;
+mod pace;
 mod recent;
 mod rosters;
 mod trees;
@@ -14,13 +15,16 @@ use std::sync::Arc;
 
 pub use append::{Accepted, AppendRefusal};
 pub use judge::JudgeError;
+pub use pace::TooOften;
 pub use rosters::ReplayError;
 pub use trees::TreeError;
 pub use uploads::{Busy, SMALL, Upload, Uploads};
 use waxwire_shared::ids::{GroupId, RelayId};
 
-use self::{rosters::Rosters, trees::Trees};
+use self::{pace::Pace, rosters::Rosters, trees::Trees};
 use crate::{
+    clock::Clock,
+    config::Limits,
     metrics::Metrics,
     store::{AgentNo, ReadError, Store},
 };
@@ -31,8 +35,10 @@ pub struct Groups {
     store: Store,
     relay: RelayId,
     metrics: Arc<Metrics>,
+    clock: Clock,
     /// Members that a group may have, 0 is unlimited.
     members: u64,
+    pace: Pace,
     rosters: Rosters,
     trees: Trees,
     /// Room for large bodies.
@@ -56,12 +62,14 @@ pub enum LeafRefusal {
 impl Groups {
     /// Groups of a store, none in memory.
     #[must_use]
-    pub fn new(store: Store, relay: RelayId, metrics: Arc<Metrics>, members: u64) -> Self {
+    pub fn new(store: Store, relay: RelayId, metrics: Arc<Metrics>, clock: Clock, limits: Limits) -> Self {
         Self {
             store,
             relay,
             metrics,
-            members,
+            clock,
+            members: limits.group_members,
+            pace: Pace::new(limits),
             rosters: Rosters::default(),
             trees: Trees::default(),
             uploads: Uploads::default(),

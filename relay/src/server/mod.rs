@@ -117,7 +117,8 @@ impl Server {
             store.clone(),
             *identity.id(),
             Arc::clone(&metrics),
-            config.limits.group_members,
+            clock.clone(),
+            config.limits,
         );
         let relay = Arc::new(Relay {
             delivery: Arc::new(Delivery {
