@@ -195,9 +195,7 @@ impl Outside {
     fn carry_out(&mut self, effect: Effect) {
         let command = match effect {
             Effect::Reply(id, answer) => {
-                if matches!(answer, Ok(Reply::Sent(_))) {
-                    fault::point("send.stored");
-                }
+                pass_reply(&answer);
                 if let Some(waiting) = lock(&self.pending).remove(&id) {
                     // The agent may have hung up; its retry finds the outcome.
                     let _gone = waiting.send(answer);
@@ -219,7 +217,10 @@ impl Outside {
             }
             Effect::Transient(envelope) => LinkCommand::Transient(envelope),
             Effect::Show(shown) => LinkCommand::Show(shown),
-            Effect::Call(call) => LinkCommand::Call(call),
+            Effect::Call(call) => {
+                pass_call(&call);
+                LinkCommand::Call(call)
+            }
             Effect::OfferBundle(offer) => match self.make_durable(&offer) {
                 Ok(()) => LinkCommand::Call(RelayCall::Publish(offer.bundle)),
                 Err(()) => {
@@ -253,6 +254,33 @@ impl Outside {
 
     fn retry_keys(&self) {
         let _told = told(self.keeper.retry());
+    }
+}
+
+/// Fault points of answers: what they report is durable, and the agent does not know.
+fn pass_reply(answer: &Answer) {
+    match answer {
+        Ok(Reply::Sent(_)) => fault::point("send.stored"),
+        Ok(
+            Reply::GroupCreated(..)
+            | Reply::Group(_)
+            | Reply::Added(_)
+            | Reply::Left(_)
+            | Reply::Ended(_)
+            | Reply::Epoch(_)
+            | Reply::Done,
+        ) => fault::point("change.reported"),
+        _ => {}
+    }
+}
+
+/// Fault points of calls: what they rest on is durable, and the relay has not been asked.
+fn pass_call(call: &RelayCall) {
+    match call {
+        RelayCall::Append { .. } => fault::point("commit.committed"),
+        RelayCall::Log { .. } => fault::point("log.asked"),
+        RelayCall::Leaf { .. } => fault::point("leaf.asked"),
+        RelayCall::Bundle(_) | RelayCall::Publish(_) | RelayCall::Presences(..) => {}
     }
 }
 

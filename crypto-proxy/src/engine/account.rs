@@ -109,6 +109,8 @@ pub struct Settings {
     pub key_retention: u64,
     /// Longest random delay before this agent pays for a rekey that is due in a group.
     pub pay_within: u64,
+    /// Longest random delay before this agent sends again what somebody misses.
+    pub answer_delay: u64,
 }
 
 impl Default for Settings {
@@ -125,6 +127,7 @@ impl Default for Settings {
             key_rotation: 7 * 24 * 3_600 * 1_000,
             key_retention: 48 * 3_600 * 1_000,
             pay_within: 30_000,
+            answer_delay: 2_000,
         }
     }
 }

@@ -13,9 +13,11 @@
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
 //! - `transient`, `typing`, `presence`: what nobody stores
+//! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
+mod answers;
 mod counters;
 mod event;
 mod groups;
@@ -81,6 +83,9 @@ pub struct Engine {
     acks: BTreeMap<Queue, u64>,
     /// How many events are still handled one at a time.
     careful: u32,
+    /// When deadlines are looked at again after the state could not be written, and how often in a row
+    /// it could not.
+    resting: (UnixMs, u32),
     /// Objects of the relay that cannot be handled.
     poison: HashSet<Cursor>,
     /// Of the batch that is being handled.
@@ -109,6 +114,8 @@ struct Volatile {
     transients: transient::Transients,
     typists: typing::Typists,
     presences: presence::Presences,
+    /// Whether lines from before the start have their time.
+    lines_known: bool,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }
@@ -140,6 +147,10 @@ struct Asking {
 
 /// How many events are handled one at a time after one could not be.
 const CAREFUL: u32 = 2_048;
+
+/// Milliseconds until overdue deadlines are tried again after the state could not be written; doubled
+/// each time, up to the second.
+const REST_MS: (u64, u64) = (250, 10_000);
 
 /// A batch of which nothing has happened.
 struct Failed {
@@ -179,6 +190,7 @@ impl Engine {
             effects: Vec::new(),
             acks: BTreeMap::new(),
             careful: 0,
+            resting: (0, 0),
             poison: HashSet::new(),
             counts: Vec::new(),
             counters: Arc::default(),
@@ -235,6 +247,7 @@ impl Engine {
             "the state cannot be written"
         );
         self.store.rollback();
+        self.rest(now.unix);
         if !error.is_of_the_database() {
             if self.careful > 0 {
                 self.poison.extend(delivered);
@@ -244,9 +257,18 @@ impl Engine {
         self.start_over(requests, now.unix)
     }
 
+    /// What is overdue stays overdue while the state cannot be written, as on a full disk.
+    fn rest(&mut self, now: UnixMs) {
+        let (first, longest) = REST_MS;
+        let failures = self.resting.1;
+        let wait = first.saturating_mul(1 << failures.min(16)).min(longest);
+        self.resting = (now + wait, failures + 1);
+    }
+
     fn transact(&mut self, events: Vec<Event>, now: Now) -> Result<Vec<Effect>, Box<Failed>> {
         // Beforehand: a request must be answered even if an event before it fails.
         let requests = events.iter().filter_map(request_of).collect();
+        let ticks = events.iter().any(|event| matches!(event, Event::Tick));
         let delivered = match events.first() {
             Some(Event::Link(LinkEvent::Delivered { cursor, .. })) => Some(*cursor),
             _ => None,
@@ -257,6 +279,9 @@ impl Engine {
                 requests,
                 delivered,
             }));
+        }
+        if ticks {
+            self.resting = (0, 0);
         }
         self.publish_counts();
         let acks = std::mem::take(&mut self.acks);

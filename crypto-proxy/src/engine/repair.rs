@@ -1,11 +1,11 @@
-//! Repair (docs/protocol.md, 9): what did not arrive or does not open is asked for; what others miss of
-//! this agent's own is sent again, to the identity that it was meant for and nobody else.
+//! Repair (docs/protocol.md, 9): what did not arrive or does not open is asked for, and what authors send
+//! again is judged as if it had come in an envelope. What this agent answers is in `answers`.
 
 use std::collections::HashMap;
 
 use waxwire_shared::{
     hash::sha256,
-    ids::{AgentId, ConversationId, Handle},
+    ids::AgentId,
     message::{Body, UnverifiedMessage},
     wire::{
         ControlBody, DirectHeader, Document, Envelope, GroupHeader, Header, Kind, Lane, MessageBytes, Resend,
@@ -13,12 +13,10 @@ use waxwire_shared::{
     },
 };
 
-use super::{
-    Effect, Engine, InboxMode, RelayCall, inbox::Arrived, receive::is_well_formed, send::CONTROL_DEADLINE_MS,
-};
+use super::{Engine, InboxMode, inbox::Arrived, receive::is_well_formed};
 use crate::{
     model::{Severity, UnixMs},
-    state::{GroupRow, OwnEnvelope, PeerRow, Standing, StateError, to_ranges},
+    state::{GroupRow, PeerRow, Standing, StateError, to_ranges},
 };
 
 /// Peers that are told of one envelope that does not open: it does not say whose it is.
@@ -28,12 +26,6 @@ const REPORTS: u32 = 16;
 /// Answers to one peer in one minute.
 const ANSWERS: u32 = 64;
 const MINUTE_MS: u64 = 60_000;
-/// How long own messages are sent again, in milliseconds.
-const RESEND_FOR_MS: u64 = 30 * 24 * 3_600 * 1_000;
-/// How often one message is sealed to another key.
-const ATTEMPTS: u32 = 8;
-/// Most bytes of signed messages in one answer, unless a single one is longer.
-const PART: usize = 40 * 1024;
 /// Ranges in one request.
 const RANGES: usize = 64;
 /// Milliseconds until missing numbers are asked for again, by how often they were.
@@ -41,7 +33,7 @@ const ASK_AGAIN_MS: [u64; 4] = [30_000, 600_000, 3_600_000, 24 * 3_600_000];
 
 /// How much was repaired in the current minute.
 #[derive(Debug, Default)]
-struct Budget {
+pub(super) struct Budget {
     since: UnixMs,
     reports: u32,
     answers: HashMap<i64, u32>,
@@ -50,9 +42,7 @@ struct Budget {
 /// What is being repaired; may be lost, for whoever misses something asks again.
 #[derive(Debug, Default)]
 pub(super) struct Repair {
-    budget: Budget,
-    /// Own messages to be sealed again once their recipient's bundle was looked up.
-    waiting: HashMap<Handle, Vec<i64>>,
+    pub(super) budget: Budget,
 }
 
 impl Budget {
@@ -72,7 +62,7 @@ impl Budget {
         budget.reports <= REPORTS
     }
 
-    fn answer(&mut self, peer_id: i64, now: UnixMs) -> bool {
+    pub(super) fn answer(&mut self, peer_id: i64, now: UnixMs) -> bool {
         let count = self.at(now).answers.entry(peer_id).or_default();
         *count += 1;
         *count <= ANSWERS
@@ -167,139 +157,6 @@ impl Engine {
     fn may_be_told(&self, peer: &PeerRow, conversation_id: i64) -> Result<bool, StateError> {
         let open = peer.accepted || self.settings.inbox_mode == InboxMode::Open;
         Ok(open || self.store.group_of(conversation_id)?.is_some())
-    }
-
-    /// A peer could not open something.
-    pub(super) fn take_unreadable(
-        &mut self,
-        peer: &PeerRow,
-        body: &ControlBody,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let Ok(report) = Unreadable::decode(&body.body) else {
-            return self.malformed_repair(peer, now);
-        };
-        // Others are asked, too: what is not this agent's own is none of its business.
-        let Some(own) = self.store.own_by_mid(&report.mid)? else {
-            return Ok(());
-        };
-        let message = self.store.message_by_row(own.message_row)?;
-        let current = own.hash == report.envelope_hash && !own.arrived && is_recent(own.created_at, now);
-        if !current || !self.volatile.repair.budget.answer(peer.peer_id, now) {
-            return Ok(());
-        }
-        if message.peer_id == Some(peer.peer_id) {
-            let waiting = self.volatile.repair.waiting.entry(peer.handle.clone());
-            waiting.or_default().push(own.message_row);
-            let call = RelayCall::Bundle(peer.handle.clone());
-            self.effects.push(Effect::Call(call));
-            return Ok(());
-        }
-        match self.store.group_of(message.conversation_id)? {
-            Some(row) => self.resend_in_group(&row, peer, &[own.message_row], now),
-            None => Ok(()),
-        }
-    }
-
-    /// A peer's bundle is fresh: what it could not open is sealed to what it says.
-    pub(super) fn repair_with_bundle(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
-        let waiting = self.volatile.repair.waiting.remove(handle).unwrap_or_default();
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let Some(peer) = self.store.peer(handle)? else {
-            return Ok(());
-        };
-        for message_row in waiting {
-            if let Some(own) = self.store.own_envelope(message_row)? {
-                self.repair_own(&peer, &own, now)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same core to the peer's current key: `attempt` grows, and with it the `mid` is another.
-    fn repair_own(&mut self, peer: &PeerRow, own: &OwnEnvelope, now: UnixMs) -> Result<(), StateError> {
-        if own.attempt >= ATTEMPTS || self.store.outbox_of(own.message_row)?.is_some() {
-            return Ok(());
-        }
-        let deadline = now + CONTROL_DEADLINE_MS;
-        // Whoever cannot be sealed to now reports the same envelope again.
-        self.seal_again(peer, own.message_row, own.attempt + 1, deadline, now)
-            .map(drop)
-    }
-
-    /// A peer misses numbers of this agent's.
-    pub(super) fn take_resend_request(
-        &mut self,
-        peer: &PeerRow,
-        body: &ControlBody,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let Ok(request) = ResendRequest::decode(&body.body) else {
-            return self.malformed_repair(peer, now);
-        };
-        let Some(conversation) = self.store.conversation_by_protocol(&request.conversation)? else {
-            return Ok(());
-        };
-        if !self.volatile.repair.budget.answer(peer.peer_id, now) {
-            return Ok(());
-        }
-        let numbers = request.ranges.iter().flat_map(|range| range.first..=range.last);
-        let mut rows = Vec::new();
-        for n in numbers.take(1_000) {
-            let found =
-                self.store
-                    .own_by_number(conversation.conversation_id, request.session.as_bytes(), n)?;
-            rows.extend(
-                found
-                    .filter(|(_, sent)| is_recent(*sent, now))
-                    .map(|(row, _)| row),
-            );
-        }
-        match self.store.group_of(conversation.conversation_id)? {
-            Some(row) => self.resend_in_group(&row, peer, &rows, now),
-            None if conversation.peer_id == Some(peer.peer_id) => {
-                let items = rows
-                    .iter()
-                    .map(|row| Ok(self.store.signed(*row)?.encode()))
-                    .collect::<Result<_, StateError>>()?;
-                self.queue_resend(peer, conversation.protocol_id, items, now)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Own messages to a group, again and verbatim, to a member who was one when they were sealed.
-    fn resend_in_group(
-        &mut self,
-        row: &GroupRow,
-        peer: &PeerRow,
-        rows: &[i64],
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let mut items = Vec::new();
-        for message_row in rows {
-            let signed = self.store.signed(*message_row)?;
-            if self.was_reader(row, &signed, &peer.identity)? {
-                items.push(signed.encode());
-            }
-        }
-        self.queue_resend(peer, ConversationId::group(&row.group_id), items, now)
-    }
-
-    fn queue_resend(
-        &mut self,
-        peer: &PeerRow,
-        conversation: ConversationId,
-        items: Vec<Vec<u8>>,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        for items in in_parts(items, PART) {
-            let resend = Resend { conversation, items };
-            self.queue_control(peer, Kind::Resend, resend.encode(), now)?;
-        }
-        Ok(())
     }
 
     /// What this agent asked for: each item is judged as if it had come in an envelope of its own.
@@ -407,7 +264,7 @@ impl Engine {
         Ok(true)
     }
 
-    fn malformed_repair(&mut self, peer: &PeerRow, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn malformed_repair(&mut self, peer: &PeerRow, now: UnixMs) -> Result<(), StateError> {
         let reason = "a message about repair breaks a rule of its format";
         self.alert(
             "repair_malformed",
@@ -417,10 +274,6 @@ impl Engine {
             now,
         )
     }
-}
-
-fn is_recent(sent: UnixMs, now: UnixMs) -> bool {
-    now.saturating_sub(sent) <= RESEND_FOR_MS
 }
 
 fn direct_header(bytes: &[u8]) -> Option<DirectHeader> {
@@ -434,23 +287,4 @@ fn direct_header(bytes: &[u8]) -> Option<DirectHeader> {
 fn verified(item: &[u8]) -> Option<waxwire_shared::message::VerifiedMessage> {
     let message = UnverifiedMessage::from_message(MessageBytes::decode(item).ok()?).ok()?;
     message.verify().ok()
-}
-
-/// Signed messages in parts of at most `room` bytes, a longer one alone: each fits into one message.
-pub(super) fn in_parts(items: Vec<Vec<u8>>, room: usize) -> Vec<Vec<Vec<u8>>> {
-    let mut parts: Vec<Vec<Vec<u8>>> = Vec::new();
-    let mut left = 0;
-    for item in items {
-        match parts.last_mut() {
-            Some(part) if item.len() <= left => {
-                left -= item.len();
-                part.push(item);
-            }
-            _ => {
-                left = room.saturating_sub(item.len());
-                parts.push(vec![item]);
-            }
-        }
-    }
-    parts
 }

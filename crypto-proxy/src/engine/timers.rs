@@ -9,7 +9,8 @@ use crate::{
 impl Engine {
     /// When [`super::Event::Tick`] is due next, in Unix milliseconds; `None` if nothing waits.
     ///
-    /// A state that cannot be read gives no deadline: the next event reports it.
+    /// A state that cannot be read gives no deadline: the next event reports it. After one that could
+    /// not be written, nothing is due for a while: the failure would only repeat itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<UnixMs> {
         let volatile = &self.volatile;
@@ -28,6 +29,7 @@ impl Engine {
             .flatten()
             .map(|(since, _)| since + self.settings.gap_wait);
         let missing = self.store.next_missing().ok().flatten();
+        let answer = self.store.next_answer().ok().flatten();
         let beat = Some(volatile.own_keys.next_beat());
         [
             volatile.retry_at,
@@ -35,6 +37,7 @@ impl Engine {
             outbox,
             gap,
             missing,
+            answer,
             beat,
             volatile.typists.next_end(),
             volatile.presences.next_deadline(),
@@ -46,6 +49,7 @@ impl Engine {
         .chain(again)
         .chain(self.next_group_deadline())
         .min()
+        .map(|at| at.max(self.resting.0))
     }
 
     pub(super) fn tick(&mut self, now: UnixMs) -> Result<(), StateError> {
@@ -65,6 +69,7 @@ impl Engine {
             self.release_gaps(gap, now)?;
         }
         self.ask_missing(now)?;
+        self.give_answers(now)?;
         self.tick_groups(now)?;
         self.end_typing(None, now);
         self.tick_presence(now)?;

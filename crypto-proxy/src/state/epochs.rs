@@ -1,8 +1,8 @@
-//! Epochs of groups: chains, keys that were stepped over, envelopes that wait for them.
+//! Epochs of groups: chains, and keys that were stepped over.
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, params};
-use waxwire_shared::{ids::AgentId, wire::GroupHeader};
+use waxwire_shared::ids::AgentId;
 
 use super::{StateError, Store, from_sql, to_sql};
 use crate::{
@@ -72,37 +72,6 @@ pub struct ChainRow {
     pub chain: Chain,
 }
 
-/// Why a group envelope waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lacking {
-    /// The commit that its header cites.
-    Head,
-    /// The key of its epoch.
-    Epoch,
-}
-
-impl Lacking {
-    const fn number(self) -> i64 {
-        match self {
-            Self::Head => 1,
-            Self::Epoch => 2,
-        }
-    }
-}
-
-/// A group envelope that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldGroupEnvelope {
-    /// Row.
-    pub held_id: i64,
-    /// When it came.
-    pub held_at: UnixMs,
-    /// The envelope.
-    pub envelope: Vec<u8>,
-}
-
-/// Most group envelopes that wait for one group.
-const HELD: i64 = 10_000;
 /// Most keys that were stepped over, of all chains.
 const SKIPPED: i64 = 65_536;
 
@@ -413,139 +382,5 @@ impl Store {
             .prepare_cached(&format!("DELETE FROM chain WHERE epoch_row IN ({epochs})"))?
             .execute([key])?;
         Ok(())
-    }
-
-    /// Keeps a group envelope until what it lacks has come; false when too many wait.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn hold_group_envelope(
-        &self,
-        group_row: i64,
-        lacking: Lacking,
-        header: &GroupHeader,
-        envelope: &[u8],
-        held_at: UnixMs,
-    ) -> Result<bool, StateError> {
-        let waiting: i64 = self
-            .db
-            .prepare_cached("SELECT count(*) FROM grp_held WHERE group_row = ?1")?
-            .query_row([group_row], |row| row.get(0))?;
-        if waiting >= HELD {
-            return Ok(false);
-        }
-        self.db
-            .prepare_cached(
-                "INSERT INTO grp_held(group_row, epoch, roster_head, reason, held_at, mid, sender, envelope) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                group_row,
-                to_sql(header.epoch),
-                header.roster_head.as_bytes(),
-                lacking.number(),
-                to_sql(held_at),
-                header.mid.as_bytes(),
-                header.sender.as_bytes(),
-                envelope
-            ])?;
-        Ok(true)
-    }
-
-    /// Whether the key of an earlier epoch is on its way since no longer than `since`: messages under
-    /// later ones wait for it, so that each author is read in order.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn wants_before(&self, group_row: i64, epoch: u64, since: UnixMs) -> Result<bool, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT 1 FROM epoch WHERE group_row = ?1 AND state = 1 AND epoch < ?2 AND noted_at > ?3 LIMIT 1",
-        )?;
-        Ok(statement.exists([group_row, to_sql(epoch), to_sql(since)])?)
-    }
-
-    /// Takes out what waits in a group for a commit, or what waits for epochs that are adopted now and
-    /// for whose turn it is ([`Self::wants_before`]); oldest first. Whatever stays keeps its place.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn take_group_held(
-        &self,
-        group_row: i64,
-        lacking: Lacking,
-        since: UnixMs,
-    ) -> Result<Vec<HeldGroupEnvelope>, StateError> {
-        let condition = "group_row = ?1 AND reason = ?2 AND (?2 = 1 OR EXISTS(SELECT 1 FROM epoch e \
-                         WHERE e.group_row = ?1 AND e.epoch = grp_held.epoch AND e.state != 1 AND e.state != 3) \
-                         AND NOT EXISTS(SELECT 1 FROM epoch w WHERE w.group_row = ?1 AND w.state = 1 \
-                         AND w.epoch < grp_held.epoch AND w.noted_at > ?3))";
-        let mut statement = self.db.prepare_cached(&format!(
-            "SELECT held_id, held_at, envelope FROM grp_held WHERE {condition} ORDER BY held_id"
-        ))?;
-        let rows = statement.query_map([group_row, lacking.number(), to_sql(since)], |row| {
-            Ok(HeldGroupEnvelope {
-                held_id: row.get(0)?,
-                held_at: from_sql(row.get(1)?),
-                envelope: row.get(2)?,
-            })
-        })?;
-        let held: Vec<_> = rows.collect::<Result<_, _>>()?;
-        self.db
-            .prepare_cached(&format!("DELETE FROM grp_held WHERE {condition}"))?
-            .execute([group_row, lacking.number(), to_sql(since)])?;
-        Ok(held)
-    }
-
-    /// Marks that the agent knows of the commits that envelopes wait for since then; gives the envelopes.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn tell_unknown_heads(&self, group_row: i64, since: UnixMs) -> Result<Vec<Vec<u8>>, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "UPDATE grp_held SET told = 1 WHERE group_row = ?1 AND reason = 1 AND told = 0 AND held_at <= ?2",
-        )?;
-        statement.execute([group_row, to_sql(since)])?;
-        let mut statement = self.db.prepare_cached(
-            "SELECT envelope FROM grp_held WHERE group_row = ?1 AND reason = 1 AND told = 1 LIMIT 256",
-        )?;
-        let rows = statement.query_map([group_row], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Whether an envelope of a group waits for a commit that the agent was told of.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn waits_for_head(&self, group_row: i64) -> Result<bool, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT 1 FROM grp_held WHERE group_row = ?1 AND reason = 1 LIMIT 1")?;
-        Ok(statement.exists([group_row])?)
-    }
-
-    /// Since when the oldest envelope waits for a commit, and in which group; those that the agent was
-    /// told of do not count.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn oldest_unknown_head(&self) -> Result<Option<(UnixMs, i64)>, StateError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT held_at, group_row FROM grp_held WHERE reason = 1 AND told = 0 ORDER BY held_at LIMIT 1",
-        )?;
-        let mut rows = statement.query([])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some((from_sql(row.get(0)?), row.get(1)?)))
-    }
-
-    /// How many group envelopes wait, of all groups.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn group_held_count(&self) -> Result<u64, StateError> {
-        let count = self
-            .db
-            .prepare_cached("SELECT count(*) FROM grp_held")?
-            .query_row([], |row| row.get(0))?;
-        Ok(from_sql(count))
     }
 }

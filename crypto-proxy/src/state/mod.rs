@@ -8,6 +8,7 @@ mod alerts;
 mod conversations;
 mod epochs;
 mod error;
+mod group_held;
 mod group_log;
 mod group_messages;
 mod group_views;
@@ -34,8 +35,9 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use conversations::ConversationRow;
-pub use epochs::{ChainRow, EpochRow, EpochState, HeldGroupEnvelope, Lacking};
+pub use epochs::{ChainRow, EpochRow, EpochState};
 pub use error::StateError;
+pub use group_held::{HeldGroupEnvelope, Lacking, NewHeld};
 pub use group_log::PendingCommit;
 pub use group_messages::GrantedMessage;
 pub use groups::{GroupRow, ProfileDue, Standing, Stop, StoredProfile};
@@ -47,7 +49,7 @@ pub use outbox::{OutboxRow, SentId, to_ranges};
 pub use peers::{PeerRow, Pin};
 pub use queues::{HeldEnvelope, HeldReason};
 pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since, Stuck};
-pub use repair::{MissingOf, OwnEnvelope};
+pub use repair::{MissingOf, Owed, OwnEnvelope};
 pub use seal::ColumnKeys;
 pub use views::StoredEvent;
 

@@ -3,8 +3,17 @@
 use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::ids::{Hash, Mid};
 
-use super::{HeldGroupEnvelope, StateError, Store, from_sql, to_sql};
+use super::{HeldGroupEnvelope, StateError, Store, from_sql, group_held::held_row, to_sql};
 use crate::model::UnixMs;
+
+/// An own message that is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// The message.
+    pub message_row: i64,
+    /// To the peer's newest key, if it is a direct one.
+    pub anew: bool,
+}
 
 /// An own message and the envelope that it travelled in last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +216,97 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that an own message is to be sent to a peer again; what is owed already keeps its time.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn owe_answer(
+        &self,
+        peer_id: i64,
+        message_row: i64,
+        anew: bool,
+        due_at: UnixMs,
+    ) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO answer(peer_id, message_row, anew, due_at) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT DO UPDATE SET anew = max(anew, excluded.anew)",
+            )?
+            .execute(params![peer_id, message_row, anew, to_sql(due_at)])?;
+        Ok(())
+    }
+
+    /// When the next answer is due.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn next_answer(&self) -> Result<Option<UnixMs>, StateError> {
+        let mut statement = self.db.prepare_cached("SELECT min(due_at) FROM answer")?;
+        let due: Option<i64> = statement.query_row([], |row| row.get(0))?;
+        Ok(due.map(from_sql))
+    }
+
+    /// A peer to whom answers are due, and some of them in the order of the messages.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn due_answers(&self, now: UnixMs, limit: usize) -> Result<Option<(i64, Vec<Owed>)>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT peer_id FROM answer WHERE due_at <= ?1 ORDER BY due_at LIMIT 1")?;
+        let peer: Option<i64> = statement.query_row([to_sql(now)], |row| row.get(0)).optional()?;
+        let Some(peer_id) = peer else {
+            return Ok(None);
+        };
+        let mut statement = self.db.prepare_cached(
+            "SELECT message_row, anew FROM answer WHERE peer_id = ?1 AND due_at <= ?2 \
+             ORDER BY message_row LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![peer_id, to_sql(now), to_sql(limit as u64)], |row| {
+            Ok(Owed {
+                message_row: row.get(0)?,
+                anew: row.get(1)?,
+            })
+        })?;
+        Ok(Some((peer_id, rows.collect::<Result<_, _>>()?)))
+    }
+
+    /// An answer waits for its peer's bundle, which is asked for again then.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn answer_later(&self, peer_id: i64, message_row: i64, due_at: UnixMs) -> Result<(), StateError> {
+        self.db
+            .prepare_cached(
+                "UPDATE answer SET asked = 1, due_at = ?3 WHERE peer_id = ?1 AND message_row = ?2",
+            )?
+            .execute(params![peer_id, message_row, to_sql(due_at)])?;
+        Ok(())
+    }
+
+    /// Messages that wait for a bundle of a peer.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn answers_for_bundle(&self, peer_id: i64) -> Result<Vec<i64>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT message_row FROM answer WHERE peer_id = ?1 AND asked = 1 ORDER BY message_row",
+        )?;
+        let rows = statement.query_map([peer_id], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A message is owed to a peer no more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn answered(&self, peer_id: i64, message_row: i64) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM answer WHERE peer_id = ?1 AND message_row = ?2")?
+            .execute([peer_id, message_row])?;
+        Ok(())
+    }
+
     /// Drops a held group envelope whose message has come otherwise.
     ///
     /// # Errors
@@ -243,13 +343,7 @@ impl Store {
              AND EXISTS(SELECT 1 FROM epoch e WHERE e.group_row = ?1 AND e.epoch = h.epoch AND e.state = 3) \
              ORDER BY held_id LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![group_row, limit], |row| {
-            Ok(HeldGroupEnvelope {
-                held_id: row.get(0)?,
-                held_at: from_sql(row.get(1)?),
-                envelope: row.get(2)?,
-            })
-        })?;
+        let rows = statement.query_map(params![group_row, limit], held_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -283,14 +283,16 @@ CREATE TABLE grp_held(
   group_row   INTEGER NOT NULL,
   epoch       INTEGER NOT NULL,
   roster_head BLOB    NOT NULL,
-  reason      INTEGER NOT NULL,             -- 1 unknown roster head, 2 missing epoch
+  reason      INTEGER NOT NULL,             -- 1 unknown roster head, 2 missing epoch, 3 its turn
+  in_line     INTEGER NOT NULL,             -- what comes after it waits behind it
   held_at     INTEGER NOT NULL,
   mid         BLOB    NOT NULL,
   sender      BLOB    NOT NULL,             -- agent id, as the header says
   told        INTEGER NOT NULL DEFAULT 0,   -- the agent knows that the relay withholds the commit
   envelope    BLOB    NOT NULL
 );
-CREATE INDEX grp_held_by_group ON grp_held(group_row, reason);
+CREATE INDEX grp_held_by_group ON grp_held(group_row, in_line);
+CREATE INDEX grp_held_by_head ON grp_held(held_at) WHERE reason = 1 AND told = 0;
 
 -- Invites that came and were not decided on.
 CREATE TABLE invitation(
@@ -324,3 +326,14 @@ CREATE TABLE missing(
   PRIMARY KEY(session_row, n)
 ) WITHOUT ROWID;
 CREATE INDEX missing_by_time ON missing(ask_at);
+
+-- Own messages that peers miss and are sent again.
+CREATE TABLE answer(
+  peer_id     INTEGER NOT NULL REFERENCES peer,
+  message_row INTEGER NOT NULL,
+  anew        INTEGER NOT NULL,             -- sealed to the peer's newest key, where it is a direct one
+  asked       INTEGER NOT NULL DEFAULT 0,   -- that key is being looked up
+  due_at      INTEGER NOT NULL,
+  PRIMARY KEY(peer_id, message_row)
+) WITHOUT ROWID;
+CREATE INDEX answer_by_time ON answer(due_at);

@@ -183,8 +183,11 @@ impl Engine {
                     Some(ProblemType::NotFound) => Refusal::GroupNotFound,
                     _ => Refusal::Forbidden,
                 };
-                let reason = "the relay refuses a commit of this agent";
-                self.group_alert(&row, "commit_refused", Severity::Warning, reason, now)?;
+                // Too often is no wrong: whoever asked is told when to ask again.
+                if !matches!(refusal, Refusal::RateLimited { .. }) {
+                    let reason = "the relay refuses a commit of this agent";
+                    self.group_alert(&row, "commit_refused", Severity::Warning, reason, now)?;
+                }
                 return self.commit_refused(&row, &refusal, now);
             }
         }

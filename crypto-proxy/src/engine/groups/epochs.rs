@@ -85,8 +85,14 @@ impl Engine {
         };
         match answer.map(|bytes| LeafProof::decode(&bytes)) {
             Ok(Ok(proof)) => self.adopt(&row, &wanted, &proof, now)?,
-            Ok(Err(_)) => self.leaf_of_relay(&row, now)?,
-            Err(_) => self.task(group).again_at = Some(now + ASK_AGAIN_MS),
+            Ok(Err(_)) => self.leaf_of_relay(&row, epoch, now)?,
+            Err(error) => {
+                let task = self.task(group);
+                task.again_at = Some(now + ASK_AGAIN_MS);
+                if error != LookupError::Unreachable {
+                    task.leaves_denied.insert(epoch);
+                }
+            }
         }
         self.advance(group, now)
     }
@@ -129,7 +135,7 @@ impl Engine {
                 fault::point("epoch.before_commit");
                 self.release_group_held(row, Lacking::Epoch, now)
             }
-            Err(AdoptError::Proof) => self.leaf_of_relay(row, now),
+            Err(AdoptError::Proof) => self.leaf_of_relay(row, wanted.epoch, now),
             Err(AdoptError::Empty(_) | AdoptError::KeyErased { .. }) => {
                 self.store
                     .put_epoch_state(wanted.epoch_row, EpochState::Unusable)?;
@@ -147,8 +153,10 @@ impl Engine {
     }
 
     /// A leaf that is not under the root: the relay is at fault. It is asked again.
-    fn leaf_of_relay(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
-        self.task(&row.group_id).again_at = Some(now + ASK_AGAIN_MS);
+    fn leaf_of_relay(&mut self, row: &GroupRow, epoch: u64, now: UnixMs) -> Result<(), StateError> {
+        let task = self.task(&row.group_id);
+        task.again_at = Some(now + ASK_AGAIN_MS);
+        task.leaves_denied.insert(epoch);
         let reason = "the relay serves a leaf that is not part of the rekey";
         self.group_alert(row, "leaf_forged", Severity::Critical, reason, now)
     }

@@ -10,7 +10,7 @@ use waxwire_shared::{
 
 use super::{Engine, GroupView};
 use crate::{
-    engine::{receive::is_well_formed, repair::in_parts},
+    engine::{answers::in_parts, receive::is_well_formed},
     model::{HistoryShare, Severity, UnixMs},
     state::{GrantedMessage, GroupRow, PeerRow, Standing, StateError},
 };

@@ -12,6 +12,7 @@
 //! - `events`: what a commit means to the agent
 //! - `epochs`: leaves, chains, debts
 //! - `send`, `receive`: messages
+//! - `line`: messages that wait for a commit, a key or their turn
 //! - `profile`, `grants`: name and topic; history for those who join
 
 mod commits;
@@ -20,6 +21,7 @@ mod epochs;
 mod events;
 mod goals;
 mod grants;
+mod line;
 mod log;
 mod profile;
 mod receive;
@@ -41,7 +43,7 @@ use waxwire_shared::{
 use super::{Engine, RequestId};
 use crate::{
     model::{HistoryShare, InviteId, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
-    state::{GroupRow, Lacking, StateError},
+    state::{GroupRow, StateError},
 };
 
 /// Milliseconds until the relay is asked again after it did not answer.
@@ -123,8 +125,10 @@ pub(super) struct Task {
     again_at: Option<UnixMs>,
     /// When this agent pays for a rekey that is due, unless somebody else does.
     pay_at: Option<UnixMs>,
-    /// When messages that waited for earlier epochs are read without them.
-    release_at: Option<UnixMs>,
+    /// Epochs for which the relay has answered without giving the leaf.
+    leaves_denied: BTreeSet<u64>,
+    /// When messages that stand in line are read without what is under way.
+    line_until: Option<UnixMs>,
     /// Who became admin when this agent left.
     promoted: Option<Handle>,
     /// The relay says that the epoch of queued messages is closed: they have to be sealed again.
@@ -190,6 +194,7 @@ impl Engine {
         };
         self.drive_append(&row)?;
         self.drive_leaves(&row)?;
+        self.move_line(&row, line::Patience::Left, now)?;
         self.report_without_epoch(&row, now)?;
         self.drive_rekey(&row, now)?;
         self.drive_profile(group, now)?;
@@ -204,7 +209,8 @@ impl Engine {
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            if pending || !task.goals.is_empty() {
+            let wanted = pending || !task.goals.is_empty();
+            if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }
             self.advance(&row.group_id, now)?;
@@ -217,12 +223,6 @@ impl Engine {
         let groups: Vec<GroupId> = self.volatile.tasks.keys().copied().collect();
         for group in groups {
             self.expire_goals(&group, now);
-            if self.task(&group).release_at.is_some_and(|at| at <= now) {
-                self.task(&group).release_at = None;
-                if let Some(row) = self.store.group(&group)? {
-                    self.release_group_held(&row, Lacking::Epoch, now)?;
-                }
-            }
             let task = self.task(&group);
             let due = task.again_at.is_some_and(|at| at <= now) || task.pay_at.is_some_and(|at| at <= now);
             if task.again_at.is_some_and(|at| at <= now) {
@@ -235,6 +235,7 @@ impl Engine {
                 self.advance(&group, now)?;
             }
         }
+        self.tick_lines(now)?;
         self.expire_founding(now);
         self.check_unknown_heads(now)
     }
@@ -247,7 +248,7 @@ impl Engine {
             goals
                 .chain(task.again_at)
                 .chain(task.pay_at)
-                .chain(task.release_at)
+                .chain(task.line_until)
         });
         let founding = self.volatile.founding.iter().map(|founding| founding.until);
         let head = self.unknown_head_deadline();

@@ -11,7 +11,10 @@ use waxwire_shared::{
     },
 };
 
-use super::{Engine, GroupView};
+use super::{
+    Engine, GroupView,
+    line::{self, Arrival},
+};
 use crate::{
     crypto::message::{self, OpenMessageError},
     engine::{
@@ -21,14 +24,11 @@ use crate::{
     },
     group::{Chain, Walk, WalkError},
     model::{Severity, UnixMs},
-    state::{EpochState, GroupRow, HeldGroupEnvelope, Lacking, PeerRow, Pin, Standing, StateError, Stop},
+    state::{EpochState, GroupRow, Lacking, PeerRow, Pin, Standing, StateError, Stop},
 };
 
 /// How long the relay may take to show a commit that a message cites.
 const HEAD_WITHIN_MS: u64 = 60_000;
-
-/// How long messages wait for the keys of earlier epochs.
-const TURN_MS: u64 = 5_000;
 
 /// A group message that opened under its author's chain and whose signature and audience hold.
 struct Opened {
@@ -64,7 +64,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         match self.store.group(group)? {
-            Some(row) if row.standing == Standing::Member => self.group_envelope(&row, bytes, now, now),
+            Some(row) if row.standing == Standing::Member => self.group_envelope(&row, bytes, now),
             Some(_) => Ok(()),
             None => {
                 let reason = "the relay delivers for a group that this agent has nothing to do with";
@@ -73,94 +73,53 @@ impl Engine {
         }
     }
 
-    /// An envelope that came at `since`.
-    pub(in crate::engine) fn group_envelope(
+    /// Reads an envelope, or keeps it until it can be read.
+    pub(super) fn read_in_group(
         &mut self,
         row: &GroupRow,
         bytes: &[u8],
-        since: UnixMs,
+        arrival: Arrival,
         now: UnixMs,
     ) -> Result<(), StateError> {
         let Some(view) = self.group_view(row)? else {
             return Ok(());
         };
         match self.open_in_group(row, &view, bytes)? {
-            Seen::Opened(opened) if self.waits_its_turn(row, opened.header.epoch, now)? => {
-                self.hold(row, &opened.header, Lacking::Epoch, bytes, since, now)
-            }
             Seen::Opened(opened) => match view.history.position_of(&opened.header.roster_head) {
                 Some(position) => self.admit(row, &view, *opened, position, bytes, now),
-                None => self.hold(row, &opened.header, Lacking::Head, bytes, since, now),
+                None => self.hold(row, &opened.header, Lacking::Head, bytes, arrival, now),
             },
-            Seen::Lacks(header, lacking) => self.hold(row, &header, lacking, bytes, since, now),
+            Seen::Lacks(header, lacking) => self.hold(row, &header, lacking, bytes, arrival, now),
             Seen::Refused(reject) => self.refuse_in_group(row, reject, now),
             Seen::Ignored => Ok(()),
         }
     }
 
-    /// Whether the key of an earlier epoch is on its way, as after an absence: what is read now would
-    /// be read before what came before it. It is not waited for long, for epochs do not need one
-    /// another.
-    fn waits_its_turn(&mut self, row: &GroupRow, epoch: u64, now: UnixMs) -> Result<bool, StateError> {
-        let since = now.saturating_sub(TURN_MS);
-        let waits = self.store.wants_before(row.group_row, epoch, since)?;
-        if waits {
-            self.task(&row.group_id).release_at.get_or_insert(now + TURN_MS);
-        }
-        Ok(waits)
-    }
-
-    fn refuse_in_group(&mut self, row: &GroupRow, reject: Reject, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn refuse_in_group(
+        &mut self,
+        row: &GroupRow,
+        reject: Reject,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         let (kind, reason) = reject.row();
         self.count(Count::Receive("refused"));
         self.count(Count::ReceiveRefused(kind));
         self.group_alert(row, kind, Severity::Warning, reason, now)
     }
 
-    fn hold(
-        &mut self,
-        row: &GroupRow,
-        header: &GroupHeader,
-        lacking: Lacking,
-        bytes: &[u8],
-        since: UnixMs,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let held = self
-            .store
-            .hold_group_envelope(row.group_row, lacking, header, bytes, since)?;
-        self.ask_log(row);
-        if lacking == Lacking::Epoch {
-            self.report_without_epoch(row, now)?;
-        }
-        if since == now {
-            self.count(Count::Receive(if held { "held" } else { "dropped" }));
-        }
-        if held {
-            return Ok(());
-        }
-        let reason = "too many messages of a group wait for keys; one was dropped";
-        self.group_alert(row, "held_overflow", Severity::Warning, reason, now)
-    }
-
     /// docs/protocol.md, 6.8, steps 2 to 5, on values only.
     fn open_in_group(&self, row: &GroupRow, view: &GroupView, bytes: &[u8]) -> Result<Seen, StateError> {
+        let header = match self.header_in_group(row, bytes) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(Seen::Ignored),
+            Err(reject) => return Ok(Seen::Refused(reject)),
+        };
         let Ok(envelope) = Envelope::split(bytes) else {
             return Ok(Seen::Refused(Reject::Malformed));
         };
-        let Ok(header) = GroupHeader::decode(envelope.header) else {
-            return Ok(Seen::Refused(Reject::Malformed));
-        };
-        if header.group != row.group_id {
-            return Ok(Seen::Refused(Reject::Misrouted));
-        }
-        if header.sender == self.account.agent_id {
-            return Ok(Seen::Ignored);
-        }
-        let epoch = match self.store.epoch(row.group_row, header.epoch)? {
-            Some(epoch) => epoch,
-            None if header.epoch > view.roster.epoch() => return Ok(Seen::Lacks(header, Lacking::Head)),
-            None => return Ok(Seen::Ignored),
+        let Some(epoch) = self.store.epoch(row.group_row, header.epoch)? else {
+            let lacking = line::lacks(view, None, &header);
+            return Ok(lacking.map_or(Seen::Ignored, |lacking| Seen::Lacks(header, lacking)));
         };
         match epoch.state {
             EpochState::Adopted => {}
@@ -404,38 +363,6 @@ impl Engine {
             // Typing and presence are worth nothing later.
             _ => Ok(()),
         }
-    }
-
-    /// An epoch was adopted or a commit came: what waited for it goes on.
-    pub(super) fn release_group_held(
-        &mut self,
-        row: &GroupRow,
-        lacking: Lacking,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let since = now.saturating_sub(TURN_MS);
-        for held in self.store.take_group_held(row.group_row, lacking, since)? {
-            let HeldGroupEnvelope {
-                held_at, envelope, ..
-            } = held;
-            self.group_envelope(row, &envelope, held_at, now)?;
-        }
-        // What stays has its time, too.
-        self.waits_its_turn(row, u64::MAX, now).map(drop)
-    }
-
-    /// The log has moved on: what cited a commit is looked at again. If nothing waits any more, the
-    /// relay withholds nothing any more.
-    pub(super) fn release_group_held_heads(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
-        let row = self.store.group_by_row(row.group_row)?;
-        if row.standing != Standing::Member {
-            return Ok(());
-        }
-        self.release_group_held(&row, Lacking::Head, now)?;
-        if row.stop == Some(Stop::Withheld) && !self.store.waits_for_head(row.group_row)? {
-            self.store.put_stop(row.group_row, None)?;
-        }
-        Ok(())
     }
 
     pub(super) fn unknown_head_deadline(&self) -> Option<UnixMs> {

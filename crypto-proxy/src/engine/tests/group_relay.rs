@@ -1,6 +1,6 @@
 //! The relay's half of groups for the scripted network: logs, leaves, messages, memberships.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use waxwire_shared::{
     api::{
@@ -48,6 +48,8 @@ pub(super) struct GroupRelay {
     pub(super) groups: HashMap<GroupId, Held>,
     /// Leaves that are served instead of the real ones: group, epoch, index.
     pub(super) false_leaves: HashMap<(GroupId, u64, u32), Vec<u8>>,
+    /// Leaves that are said not to be there: group and epoch.
+    pub(super) denied: HashSet<(GroupId, u64)>,
     /// Commits that are not shown: everything from this position on.
     pub(super) withheld: HashMap<GroupId, u64>,
 }
@@ -126,6 +128,9 @@ impl GroupRelay {
     pub(super) fn leaf(&self, group: &GroupId, epoch: u64, index: u32) -> Result<Vec<u8>, LookupError> {
         if let Some(leaf) = self.false_leaves.get(&(*group, epoch, index)) {
             return Ok(leaf.clone());
+        }
+        if self.denied.contains(&(*group, epoch)) {
+            return Err(LookupError::NotFound);
         }
         let held = self.groups.get(group).ok_or(LookupError::NotFound)?;
         let leaves = &held.leaves.get(&epoch).ok_or(LookupError::NotFound)?.leaves;

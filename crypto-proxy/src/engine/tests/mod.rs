@@ -3,7 +3,9 @@
 
 mod bundles;
 mod converge;
+mod full_disk;
 mod group_attacks;
+mod group_order;
 mod group_relay;
 mod group_rules;
 mod groups;

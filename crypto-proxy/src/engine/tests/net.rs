@@ -586,6 +586,17 @@ impl Net {
         }
     }
 
+    /// Answers the latest of the calls that wait; false if none does.
+    pub(super) fn release_latest_call(&mut self) -> bool {
+        let Some((index, call)) = self.waiting_calls.pop_back() else {
+            return false;
+        };
+        if let Some(event) = self.answer_call(index, call) {
+            self.feed(index, vec![event]);
+        }
+        true
+    }
+
     fn publish(&mut self, index: usize, bundle: Vec<u8>) -> Result<(), LookupError> {
         let node = &mut self.nodes[index];
         node.offered.push(bundle.clone());

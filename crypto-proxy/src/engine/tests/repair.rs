@@ -47,6 +47,7 @@ fn message_to_a_lost_key_is_sealed_again_to_the_new_one() {
     lose_keys(&mut net);
     net.send(ALICE, "bob", "second");
     net.run();
+    net.pass(2_000);
     net.run();
     assert!(net.nodes[BOB].alerted("key_erased"));
     assert_eq!(net.nodes[BOB].inbound(), ["first", "second"]);
@@ -70,7 +71,7 @@ fn dropped_message_is_asked_for_and_comes_verbatim() {
     net.send(ALICE, "bob", "three");
     net.run();
     net.pass(2_000);
-    net.pass(1);
+    net.pass(2_000);
     net.run();
     assert_eq!(net.nodes[BOB].inbound(), ["one", "three", "two"]);
     let three = &net.nodes[BOB].shown[1];
@@ -106,6 +107,7 @@ fn request_for_what_was_meant_for_somebody_else_is_not_answered() {
     let before = net.stored.len();
     net.control(2, "alice", Kind::ResendRequest, request.encode());
     net.run();
+    net.pass(2_000);
     // The request itself, and no answer.
     let after = net.stored[before..]
         .iter()
@@ -129,6 +131,7 @@ fn repair_ends_when_the_identity_changes() {
     net.nodes[BOB].engine.encryption_keys().clear();
     net.send(ALICE, "bob", "second");
     net.run();
+    net.pass(2_000);
     net.run();
     assert!(net.nodes[ALICE].alerted("identity_changed"));
     let id = net.send(ALICE, "bob", "third");
@@ -141,4 +144,47 @@ fn repair_ends_when_the_identity_changes() {
         .iter()
         .filter(|(to, lane, _)| *to == net.nodes[BOB].agent_id && *lane == waxwire_shared::wire::Lane::Mail);
     assert_eq!(to_bob.count(), 2);
+}
+
+/// docs/protocol.md, 9: answers come after a random delay, and one message is sent again once, however
+/// often it is asked for meanwhile.
+#[test]
+fn answer_comes_once_after_a_random_delay() {
+    let mut net = Net::pair();
+    for text in ["one", "two"] {
+        net.send(ALICE, "bob", text);
+    }
+    net.send(BOB, "alice", "back");
+    net.run();
+    let identities: Vec<_> = (0..2)
+        .map(|index| net.nodes[index].keys().0.public().clone())
+        .collect();
+    let request = ResendRequest {
+        conversation: ConversationId::direct(&identities[ALICE], &identities[BOB]),
+        session: net.nodes[ALICE].engine.own_session(),
+        ranges: vec![NRange { first: 1, last: 2 }],
+    };
+    net.pass(10_000);
+    let to_bob = |net: &Net| {
+        let bob = net.nodes[BOB].agent_id;
+        net.stored.iter().filter(|(to, ..)| *to == bob).count()
+    };
+    let mut delays = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let before = to_bob(&net);
+        for _ in 0..3 {
+            net.control(BOB, "alice", Kind::ResendRequest, request.encode());
+        }
+        net.run();
+        let due = net.nodes[ALICE].engine.store().next_answer().unwrap().unwrap();
+        assert!((net.now..net.now + 2_000).contains(&due));
+        delays.insert(due - net.now);
+        let short = (due - net.now).saturating_sub(1);
+        net.pass(short);
+        assert_eq!(to_bob(&net), before, "not before its time");
+        net.pass(2_000 - short);
+        assert_eq!(to_bob(&net), before + 1, "both in one answer, once");
+        assert_eq!(net.nodes[ALICE].engine.store().next_answer().unwrap(), None);
+    }
+    assert!(delays.len() > 4, "{delays:?}");
 }
