@@ -33,7 +33,29 @@ impl World {
     /// # Errors
     /// One does not come up.
     pub async fn circle<const N: usize>(&self, handles: [&str; N]) -> anyhow::Result<Circle> {
-        let relay = self.relay().await?;
+        self.circle_around(self.relay().await?, handles).await
+    }
+
+    /// The same with a relay that sets no limits to members and to how often they come and go.
+    ///
+    /// # Errors
+    /// One does not come up.
+    pub async fn unlimited_circle<const N: usize>(&self, handles: [&str; N]) -> anyhow::Result<Circle> {
+        let mut relay = self.new_relay("relay")?;
+        relay.limits("group_members = 0\njoins_and_leaves_per_hour = 0\ncommits_per_minute = 0")?;
+        relay.start().await?;
+        self.circle_around(relay, handles).await
+    }
+
+    /// The same around a relay that runs.
+    ///
+    /// # Errors
+    /// One does not come up.
+    pub async fn circle_around<const N: usize>(
+        &self,
+        relay: Relay,
+        handles: [&str; N],
+    ) -> anyhow::Result<Circle> {
         let mut proxies = Vec::new();
         for handle in handles {
             proxies.push(self.proxy(&relay, handle).await?);

@@ -1,6 +1,7 @@
 //! A relay as a process, which can be killed and started again on its database.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -64,6 +65,18 @@ impl Relay {
     /// Further arguments of `serve`, from the next start on.
     pub fn arguments<const N: usize>(&mut self, arguments: [&str; N]) {
         self.arguments = arguments.map(str::to_owned).to_vec();
+    }
+
+    /// Limits of its configuration, from the next start on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn limits(&mut self, limits: &str) -> anyhow::Result<()> {
+        let file = self.folder.join("relay.toml");
+        fs::write(&file, format!("[limits]\n{limits}\n"))?;
+        self.arguments
+            .extend(["--config".to_owned(), file.display().to_string()]);
+        Ok(())
     }
 
     /// Another log level than debug, from the next start on.

@@ -62,9 +62,24 @@ impl Stranger {
     /// # Errors
     /// The relay refuses.
     pub async fn registered(http: &Http, handle: &str, canaries: &Canaries) -> anyhow::Result<Self> {
+        Self::registered_with(http, handle, canaries, |_| ()).await
+    }
+
+    /// The same with a bundle that was changed before it is signed.
+    ///
+    /// # Errors
+    /// The relay refuses.
+    pub async fn registered_with(
+        http: &Http,
+        handle: &str,
+        canaries: &Canaries,
+        change: impl FnOnce(&mut Bundle),
+    ) -> anyhow::Result<Self> {
         let mut stranger = Self::new(http, handle).await?;
         let challenge = stranger.challenge("register").await?;
-        let answer = stranger.register(&challenge, &stranger.bundle()?).await?;
+        let mut bundle = stranger.bundle()?;
+        change(&mut bundle);
+        let answer = stranger.register(&challenge, &bundle).await?;
         stranger.api_key = answer.ok::<Registered>()?.api_key;
         canaries.forbid(&stranger.api_key);
         Ok(stranger)
@@ -80,6 +95,12 @@ impl Stranger {
     #[must_use]
     pub fn id(&self) -> AgentId {
         AgentId::of(&self.relay, &self.identity())
+    }
+
+    /// The id of another identity at this relay.
+    #[must_use]
+    pub fn id_of(&self, identity: &IdentityKey) -> AgentId {
+        AgentId::of(&self.relay, identity)
     }
 
     /// Its API key.

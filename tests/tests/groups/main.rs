@@ -1,6 +1,7 @@
 //! Groups between agents, each seen through its own crypto proxy (docs/protocol.md, 6).
 
 mod history;
+mod leaves;
 mod lifecycle;
 mod members;
 mod messages;

@@ -266,3 +266,27 @@ fn security_tells_of_keys_and_members() {
         Ok(())
     });
 }
+
+/// Who comes and goes too often is told when to come back, and may leave whenever it likes.
+#[test]
+fn joins_and_leaves_have_a_quota() {
+    scenario(async |world| {
+        let mut relay = world.new_relay("relay")?;
+        relay.limits("joins_and_leaves_per_hour = 2")?;
+        relay.start().await?;
+        let circle = world.circle_around(relay, ["alice", "bob"]).await?;
+        let [alice, bob] = circle.agents(["alice", "bob"])?;
+        let group = alice.gather(&unique("quota")?, &[&bob]).await?.id;
+        bob.leave(&group).await?;
+        let invite = alice.invite(&group, "bob").await?;
+        bob.until_invited(&group).await?;
+        let refused = bob.try_accept(&invite).await?;
+        let after: u64 = refused.header("retry-after").unwrap_or_default().parse()?;
+        ensure!((1_700..=1_800).contains(&after), "{after}");
+        refused.refused(429, "RATE_LIMITED")?;
+        // The invite is open still, and nothing stands in the way of others.
+        alice.send_to_group(&group, &unique("id")?, "without bob").await?;
+        assert_eq!(bob.invitations().await?.len(), 1);
+        no_alerts(&[&alice, &bob]).await
+    });
+}

@@ -1,14 +1,25 @@
 //! Two members want different things at the same time: the log decides, and both go on.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
+use waxwire_shared::{
+    api::{
+        append::Append,
+        frames::{Cursor, Delivery, Queue, RelayFrame},
+    },
+    sign::Verified,
+    wire::Commit,
+};
 use waxwire_tests::{
     Agent, Circle,
     circle::{all_talk, same_history, settled},
-    scenario,
-    tap::Way,
+    eventually, scenario,
+    tap::{Outcome, Side, Way},
     unique,
 };
 
@@ -40,6 +51,74 @@ fn two_rekeys_at_once_make_one_epoch() {
         assert_eq!(after.roster_length, before.roster_length + 1);
         all_talk(&[&alice, &bob, &carol], &group, "after the race").await?;
         no_alerts(&[&alice, &bob, &carol]).await
+    });
+}
+
+/// docs/protocol.md, 6.9: the relay shows one member the commit that lost, too. That proves a fork: the
+/// member stops for good, also after a restart, and keeps its evidence.
+#[test]
+fn second_commit_on_one_head_stops_whoever_is_shown_it() {
+    scenario(async |world| {
+        let mut circle = world.circle(["alice", "bob", "carol"]).await?;
+        let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
+        let group = alice.gather(&unique("fork")?, &[&bob, &carol]).await?.id;
+        let before = settled(&[&alice, &bob, &carol], &group).await?;
+        let appended = Arc::new(Mutex::new(Vec::new()));
+        for proxy in circle.proxies() {
+            let appended = Arc::clone(&appended);
+            proxy.tap().on_request(move |asked| {
+                if let Ok(append) = Append::split(&asked.body)
+                    && asked.path.ends_with("/commits")
+                {
+                    let mut appended = appended.lock().unwrap_or_else(PoisonError::into_inner);
+                    appended.push(append.commit.to_vec());
+                }
+                Outcome::Pass
+            });
+        }
+        slow(&mut circle, SLOW);
+        let (one, other) = tokio::join!(alice.rekey(&group), bob.rekey(&group));
+        assert_eq!((one?, other?), (before.epoch + 1, before.epoch + 1));
+        slow(&mut circle, Way::Open);
+        let after = settled(&[&alice, &bob, &carol], &group).await?;
+        let appended = appended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let commits = appended
+            .iter()
+            .map(|bytes| Ok(Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer)?))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let lost = commits.iter().find(|commit| {
+            let (body, hash) = (commit.body(), commit.hash().to_string());
+            body.position + 1 == after.roster_length && hash != after.roster_head
+        });
+        let lost = lost.context("nobody lost")?;
+        let position = lost.body().position + 1;
+        let id = lost.body().group.context("a group")?;
+        let frame = RelayFrame::Deliver(Delivery {
+            cursor: Cursor {
+                queue: Queue::Log(id),
+                position,
+            },
+            envelope_id: 1,
+            stored_at: 0,
+            object: lost.bytes(),
+        });
+        circle.proxy("carol")?.tap().inject(Side::Relay, frame.encode());
+        eventually("carol knows of the fork", Duration::from_secs(20), async || {
+            Ok(carol.group_security(&group).await?.forked.then_some(()))
+        })
+        .await?;
+        circle.proxy("carol")?.crash().await?;
+        carol.until_ready().await?;
+        let refused = carol.try_group_text(&group, &unique("id")?, "no more").await?;
+        refused.refused(409, "ROSTER_FORK")?;
+        let alerts = carol.alerts().await?;
+        ensure!(
+            alerts.iter().any(|alert| alert["type"] == "roster_fork"),
+            "{alerts:?}"
+        );
+        // Whoever was not lied to goes on.
+        all_talk(&[&alice, &bob], &group, "without carol's voice").await?;
+        no_alerts(&[&alice, &bob]).await
     });
 }
 

@@ -1,8 +1,115 @@
 //! What the relay and the disks hold of a group: nothing that was said, and not what it is called.
 
-use anyhow::ensure;
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, ensure};
 use serde_json::json;
-use waxwire_tests::{canary::files, circle::all_talk, scenario, unique};
+use waxwire_shared::{
+    api::frames::{Cursor, Delivery, Queue, RelayFrame},
+    wire::{Document as _, Envelope, GroupHeader},
+};
+use waxwire_tests::{
+    canary::files,
+    circle::all_talk,
+    eventually, scenario,
+    tap::{Fate, Outcome, Side},
+    unique,
+};
+
+/// Every envelope to a group that a relay's database holds, as the relay would deliver it.
+fn deliveries(database: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let database = rusqlite::Connection::open(database)?;
+    let mut statement = database.prepare("SELECT position, bytes FROM envelope ORDER BY envelope_id")?;
+    let mut rows = statement.query([])?;
+    let mut frames = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (position, bytes): (u64, Vec<u8>) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?);
+        let header = Envelope::split(&bytes)
+            .ok()
+            .map(|parts| GroupHeader::decode(parts.header));
+        if let Some(Ok(header)) = header {
+            let frame = RelayFrame::Deliver(Delivery {
+                cursor: Cursor {
+                    queue: Queue::Group(header.group),
+                    position,
+                },
+                envelope_id: position,
+                stored_at: 0,
+                object: &bytes,
+            });
+            frames.push(frame.encode());
+        }
+    }
+    Ok(frames)
+}
+
+/// docs/protocol.md, 6.5: who was removed, and is given whatever the relay holds, opens nothing of the new
+/// epoch; neither while it believes that it is a member, nor once it knows.
+#[test]
+fn former_member_with_every_byte_of_the_relay_opens_nothing_new() {
+    scenario(async |world| {
+        let mut circle = world.circle(["alice", "bob", "carol"]).await?;
+        let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
+        let group = alice.gather(&unique("former")?, &[&bob, &carol]).await?.id;
+        all_talk(&[&alice, &bob, &carol], &group, "before").await?;
+        let known = carol.texts_in(&group).await?;
+        // Carol is not shown that she is out.
+        let tap = circle.proxy("carol")?.tap();
+        tap.on_frame(|frame| match frame.relay() {
+            Some(RelayFrame::Deliver(delivery)) if matches!(delivery.cursor.queue, Queue::Log(_)) => {
+                Fate::Drop
+            }
+            _ => Fate::Pass,
+        });
+        tap.on_request(|asked| {
+            if asked.path.contains("/queues/log-") {
+                Outcome::Cut
+            } else {
+                Outcome::Pass
+            }
+        });
+        alice.remove(&group, "carol").await?;
+        all_talk(&[&alice, &bob], &group, "without carol").await?;
+        let held = deliveries(&circle.relay.database())?;
+        let given = held.len();
+        let tap = circle.proxy("carol")?.tap();
+        for frame in held {
+            tap.inject(Side::Relay, frame);
+        }
+        let what = format!("carol holds some of {given} envelopes");
+        eventually(&what, Duration::from_secs(20), async || {
+            let metrics = carol.get("/metrics").await?.text();
+            let mut lines = metrics.lines();
+            let held = lines.find(|line| line.contains("receives_total{outcome=\"held\"}"));
+            Ok(held.filter(|line| !line.ends_with(" 0")).map(str::to_owned))
+        })
+        .await?;
+        assert_eq!(carol.texts_in(&group).await?, known);
+        // Now she is, and given everything once more.
+        circle.proxy("carol")?.tap().calm();
+        circle.proxy("carol")?.tap().cut();
+        carol.until_event(&group, "member_removed", "carol").await?;
+        carol.until_ready().await?;
+        let frames = deliveries(&circle.relay.database())?;
+        for frame in frames {
+            circle.proxy("carol")?.tap().inject(Side::Relay, frame);
+        }
+        circle.proxy("carol")?.crash().await?;
+        carol.until_ready().await?;
+        assert_eq!(carol.texts_in(&group).await?, known);
+        let state = rusqlite::Connection::open(circle.proxy("carol")?.state().join("state.db"))?;
+        let chains: u64 = state.query_row("SELECT count(*) FROM chain", [], |row| {
+            row.get::<_, i64>(0).map(i64::cast_unsigned)
+        })?;
+        ensure!(chains == 0, "{chains} chains are left");
+        let last = bob.texts_in(&group).await?.pop();
+        ensure!(
+            !known.contains(&last.context("a text")?),
+            "nothing new was written"
+        );
+        Ok(())
+    });
+}
 
 /// Name, topic, texts, metadata and ids are looked for on the wire, in the relay's database with its
 /// write-ahead log, in every state folder and every log at level trace.
