@@ -16,7 +16,7 @@ use waxwire_shared::{
     api::{
         append::Append,
         frames::{Queue, RelayFrame},
-        rest::{BundleAnswer, QueuesAnswer},
+        rest::BundleAnswer,
     },
     ids::{AgentId, GroupId, Hash},
     message::UnverifiedMessage,
@@ -130,18 +130,11 @@ impl Insider {
         Ok(objects)
     }
 
-    /// The log of the only group that invites this agent or has it as a member.
+    /// The log of a group that invites this agent or has it as a member.
     ///
     /// # Errors
-    /// There is none, or a commit of it is not valid.
-    pub async fn read_log(&self) -> anyhow::Result<Log> {
-        let request = self.stranger.request("GET", "/v1/queues");
-        let listed: QueuesAnswer = self.stranger.ask(request).await?.ok()?;
-        let mut logs = listed.queues.iter().filter_map(|state| match state.queue {
-            Queue::Log(group) => Some(group),
-            _ => None,
-        });
-        let group = logs.next().context("no group")?;
+    /// The relay does not show it, or a commit of it is not valid.
+    pub async fn read_log(&self, group: GroupId) -> anyhow::Result<Log> {
         let first = self.objects(Queue::Log(group), 0).await?;
         let first = first.first().context("an empty log")?;
         let commit = Verified::<Commit>::from_bytes(first, |commit| &commit.signer)?;

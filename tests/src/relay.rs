@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use waxwire_shared::ids::GroupId;
 
 use crate::{
     binaries::Binary,
@@ -88,6 +89,21 @@ impl Relay {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("relay.db")
+    }
+
+    /// The group that its database holds, if it holds one only.
+    ///
+    /// # Errors
+    /// It holds none or several.
+    pub fn only_group(&self) -> anyhow::Result<GroupId> {
+        let database = rusqlite::Connection::open(self.database())?;
+        let mut statement = database.prepare("SELECT group_id FROM grp")?;
+        let groups = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let groups: Vec<[u8; 32]> = groups.collect::<Result<_, _>>()?;
+        match groups[..] {
+            [group] => Ok(GroupId::from_bytes(group)),
+            _ => bail!("{} groups", groups.len()),
+        }
     }
 
     /// The folder of the database.

@@ -96,6 +96,9 @@ impl Engine {
                 Queue::Log(group) => self.pushed_commit(&group, &cursor, object, now)?,
             }
             self.store.put_cursor(&cursor)?;
+        } else if let Queue::Log(group) = cursor.queue {
+            // What is shown again has to be the same: another commit proves a fork.
+            self.pushed_commit(&group, &cursor, object, now)?;
         }
         self.take(cursor.queue, cursor.position);
         Ok(())
