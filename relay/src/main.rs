@@ -1,6 +1,6 @@
 //! The program: command line, runtime, signals, exit status.
 
-use std::{io::Write as _, process::ExitCode, sync::Arc};
+use std::{io::Write as _, num::NonZero, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -36,7 +36,9 @@ fn complain(error: &anyhow::Error) {
 }
 
 fn start(cli: Cli) -> anyhow::Result<()> {
-    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+    // One core is the writer's. Workers that share it with the writer spend their time waking each other.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = cores.saturating_sub(1).clamp(1, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()

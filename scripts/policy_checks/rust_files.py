@@ -14,6 +14,9 @@ MARKERS = [
 ]
 COMMENT = re.compile(r"^\s*//")
 IGNORED_EXAMPLE = re.compile(r"^\s*//[/!]\s*`{3,}[\w,\s]*\bignore\b")
+# Where a signature was verified before and a hash that is stored beside the verdict is compared at the end.
+KEPT = re.compile(r"\bVerified\s*(?:::\s*<[^(]*>\s*)?::\s*kept\b")
+KEPT_PLACES = {"relay/src/groups/rosters.rs"}
 
 
 def is_test(name):
@@ -63,4 +66,15 @@ def markers(root, files):
             for pattern, reason in MARKERS:
                 if pattern.search(line):
                     violations.append(f"{name}:{number}: {reason}: {line.strip()}")
+    return violations
+
+
+def kept(root, files):
+    violations = []
+    for name in files:
+        if not name.endswith(".rs") or is_test(name) or name in KEPT_PLACES:
+            continue
+        for number, line in enumerate((text_of(root, name) or "").splitlines(), 1):
+            if KEPT.search(line) and not COMMENT.match(line):
+                violations.append(f"{name}:{number}: a signature that is not checked here")
     return violations

@@ -60,6 +60,16 @@ class RustFiles(Fixture):
         found = rust_files.length(self.root, [long, tested, hidden, *aside], ceiling=10)
         self.assertEqual(found, ["src/long.rs: 11 lines", "src/hidden.rs: 11 lines"])
 
+    def test_kept(self):
+        place = next(iter(rust_files.KEPT_PLACES))
+        for call in ("Verified::kept(bytes, signer)", "Verified::<Commit>::kept(bytes, signer)"):
+            files = [self.put("src/elsewhere.rs", f"let x = {call};\n// {call}\n"), self.put(place, f"{call};\n")]
+            self.assertEqual(
+                rust_files.kept(self.root, files),
+                ["src/elsewhere.rs:1: a signature that is not checked here"],
+            )
+        self.assertEqual(rust_files.kept(self.root, [self.put("src/lib.rs", "Verified::from_bytes(b, s);\n")]), [])
+
 
 class Documents(Fixture):
     def links(self, text):

@@ -98,6 +98,21 @@ impl<T: SignedDocument> Verified<T> {
     pub fn from_bytes(bytes: &[u8], select: impl FnOnce(&T) -> &IdentityKey) -> Result<Self, SignedError> {
         Ok(Unverified::decode(bytes)?.verify(select)?)
     }
+
+    /// Takes a document for verified that this program verified before it stored it, without checking the
+    /// signature again. What is read from its own store only, and only where a hash that was stored with
+    /// the verdict covers these bytes, signature included: `scripts/policy` knows the places.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; what is stored was not damaged into something else that decodes, the hash says.
+    pub fn kept(bytes: &[u8], select: impl FnOnce(&T) -> &IdentityKey) -> Result<Self, DecodeError> {
+        let kept = Unverified::decode(bytes)?;
+        Ok(Self {
+            signer: select(&kept.body).clone(),
+            bytes: kept.bytes,
+            body: kept.body,
+        })
+    }
 }
 
 impl<T> Verified<T> {

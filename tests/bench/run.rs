@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Only the yardstick, without a relay.
     #[arg(long)]
     yardstick_only: bool,
+    /// Only the closed loops with 64 senders (P1), to see what a change does.
+    #[arg(long)]
+    only_throughput: bool,
     /// Where databases and results go; target/bench by default. Has to be on a real disk: a
     /// file system in memory makes every flush free.
     #[arg(long)]
@@ -70,6 +73,7 @@ pub(crate) struct Options {
 struct Settings {
     runs: usize,
     yardstick_only: bool,
+    only_throughput: bool,
     /// Of each closed loop: slices, and the length of each.
     slices: usize,
     slice: Slice,
@@ -134,6 +138,7 @@ impl Settings {
         Self {
             runs: options.runs.unwrap_or(runs).max(1),
             yardstick_only: options.yardstick_only,
+            only_throughput: options.only_throughput,
             slices,
             slice: Slice {
                 warm_up: Duration::from_millis(200),
@@ -146,6 +151,11 @@ impl Settings {
             yardstick_body_bytes: yardstick::BODY,
             relay_ciphertext_bytes: relay::CIPHERTEXT,
         }
+    }
+
+    /// Senders of the closed loops.
+    fn levels(&self) -> &'static [usize] {
+        if self.only_throughput { &[MOST] } else { &LEVELS }
     }
 
     fn open(&self, transport: Transport) -> open::Plan {
@@ -169,7 +179,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let settings = Settings::new(options);
     let machine = Machine::here();
     let mut rounds = Vec::with_capacity(settings.runs);
-    let groups = match settings.yardstick_only {
+    let groups = match settings.yardstick_only || settings.only_throughput {
         true => Vec::new(),
         false => rekey::groups()?,
     };
@@ -323,12 +333,13 @@ async fn drive(
         };
         all.insert(contender.key, figures);
     }
-    for contender in contenders.iter().filter(|contender| contender.latency) {
+    let measures_latency = |contender: &&Contender<'_>| contender.latency && !settings.only_throughput;
+    for contender in contenders.iter().filter(measures_latency) {
         let latency = contender.driver.open(settings.open(contender.transport)).await;
         let latency = latency.with_context(|| format!("{} at a fixed rate", contender.key))?;
         all.entry(contender.key).or_default().latency = Some(latency);
     }
-    for senders in LEVELS {
+    for senders in settings.levels().iter().copied() {
         for (key, outcome) in closed_loops(settings, contenders, senders).await? {
             all.entry(key).or_default().closed.insert(senders, outcome);
         }

@@ -1,7 +1,10 @@
 //! Groups over HTTP: who may append what, who may read what, and what is refused how (docs/relay-api.md,
 //! Groups).
 
+use std::{path::Path, sync::Arc};
+
 use http::{Method, StatusCode};
+use tempfile::TempDir;
 use waxwire_shared::{
     api::{
         append::{APPEND, Append},
@@ -595,12 +598,7 @@ async fn log_is_judged_alike_after_a_restart() {
     let (alice, bob, carol) = three(&relay).await;
     let mut group = TestGroup::with(&relay, &alice, &[&bob]).await;
     group.invite(&relay, &alice, &carol).await;
-    let folder = relay.stop().await;
-    let relay = TestRelay::start_with(Setup {
-        folder,
-        ..Setup::default()
-    })
-    .await;
+    let relay = restart(relay.stop().await).await;
     let stale = sign_next(&group.roster, &bob, Vec::new(), true);
     let accept = vec![group.accept(&carol)];
     group.append(&relay, &carol, accept, true).await;
@@ -621,6 +619,52 @@ async fn log_is_judged_alike_after_a_restart() {
         .await;
     answer.assert_problem(ProblemType::InvalidObject);
     group.say(&relay, &carol, 1).await;
+}
+
+/// Signatures are not verified again after a restart; the hashes are: a log in which a bit of any
+/// signature has changed is not judged by.
+#[tokio::test]
+async fn changed_log_is_not_judged_by_after_a_restart() {
+    let relay = TestRelay::start().await;
+    let (alice, bob, _) = three(&relay).await;
+    let group = TestGroup::with(&relay, &alice, &[&bob]).await;
+    let database = relay.database();
+    let mut folder = relay.stop().await;
+    let commits = group.roster.position() + 1;
+    for position in 1..=commits {
+        flip_last_bit(&database, position);
+        let relay = restart(folder).await;
+        let next = sign_next(&group.roster, &alice, Vec::new(), true);
+        let answer = group.post(&relay, &alice, &next).await;
+        answer.assert_problem(ProblemType::Internal);
+        folder = relay.stop().await;
+        flip_last_bit(&database, position);
+    }
+    let relay = restart(folder).await;
+    let next = sign_next(&group.roster, &alice, Vec::new(), true);
+    let answer = group.post(&relay, &alice, &next).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+/// The last bit of the signature of a commit of the only group.
+fn flip_last_bit(database: &Path, position: u64) {
+    let place = "queue_no = (SELECT log_queue FROM grp) AND position = ?1";
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let select = format!("SELECT bytes FROM envelope WHERE {place}");
+    let bytes = connection.query_row(&select, [position.cast_signed()], |row| row.get(0));
+    let mut bytes: Vec<u8> = bytes.unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let update = format!("UPDATE envelope SET bytes = ?2 WHERE {place}");
+    let changed = connection.execute(&update, rusqlite::params![position.cast_signed(), bytes]);
+    assert_eq!(changed, Ok(1));
+}
+
+async fn restart(folder: Arc<TempDir>) -> TestRelay {
+    TestRelay::start_with(Setup {
+        folder,
+        ..Setup::default()
+    })
+    .await
 }
 
 /// docs/protocol.md, 6.9: one commit continues a head.

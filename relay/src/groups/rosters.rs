@@ -1,12 +1,17 @@
 //! Rosters of groups that were asked for lately. The log is the truth: a roster is used only up to
 //! the log's head, and what is missing is read and applied. Nothing here decides between two commits.
+//!
+//! Signatures are not verified again. Each commit was verified before it was stored, and the hash of
+//! the head was stored in the same transaction. Commits name each other by hashes that cover the
+//! signatures, and a roster is given out only where the chain ends at that hash: then these are the very
+//! bytes that were verified.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use waxwire_shared::{
     roster::{CommitError, Roster},
-    sign::{SignedError, Verified},
-    wire::Commit,
+    sign::Verified,
+    wire::{Commit, DecodeError},
 };
 
 use super::recent::Recent;
@@ -26,14 +31,14 @@ pub enum ReplayError {
     /// It cannot be read.
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
-    /// A commit does not verify.
-    #[error("commit {position} of the log does not verify")]
-    Signed {
+    /// A commit is malformed.
+    #[error("commit {position} of the log is malformed")]
+    Decode {
         /// Its position.
         position: u64,
         /// Why.
         #[source]
-        source: SignedError,
+        source: DecodeError,
     },
     /// A commit is not valid where it stands.
     #[error("commit {position} of the log is not valid")]
@@ -115,12 +120,13 @@ pub(super) async fn up_to_date(
     }
 }
 
-/// Applies commits, each of which was verified before it was stored.
+/// Applies commits. The rules are checked again, for a roster is made by applying; the signatures are
+/// not. Whether these are the commits that were stored shows at the head.
 fn replay(mut roster: Option<Roster>, commits: &[Vec<u8>]) -> Result<Roster, ReplayError> {
     for bytes in commits {
         let position = roster.as_ref().map_or(0, |roster| roster.position() + 1);
-        let commit = Verified::from_bytes(bytes, |commit: &Commit| &commit.signer)
-            .map_err(|source| ReplayError::Signed { position, source })?;
+        let commit = Verified::kept(bytes, |commit: &Commit| &commit.signer)
+            .map_err(|source| ReplayError::Decode { position, source })?;
         let invalid = |source| ReplayError::Invalid { position, source };
         match &mut roster {
             Some(roster) => drop(roster.apply(&commit).map_err(invalid)?),
