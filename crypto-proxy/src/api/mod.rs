@@ -222,7 +222,8 @@ impl ApiState {
             .await
     }
 
-    fn openapi(&self) -> &OnceLock<Bytes> {
-        &self.0.openapi
+    /// Made when it is first asked for: that takes three times the heap of a proxy at rest.
+    fn openapi(&self) -> &Bytes {
+        self.0.openapi.get_or_init(|| openapi::text().into())
     }
 }

@@ -19,6 +19,7 @@ use utoipa::{
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
+    router,
 };
 
 const TOKEN: &str = "token";
@@ -64,8 +65,13 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
 )]
 struct Document;
 
+/// The document's text.
+pub(super) fn text() -> String {
+    finish(router::describe(base()))
+}
+
 /// The document without its routes.
-pub(super) fn base() -> openapi::OpenApi {
+fn base() -> openapi::OpenApi {
     let mut document = Document::openapi();
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let components = document.components.get_or_insert_with(Components::new);
@@ -75,7 +81,7 @@ pub(super) fn base() -> openapi::OpenApi {
 }
 
 /// Adds what all routes have in common; gives the document's text.
-pub(super) fn finish(mut document: openapi::OpenApi) -> String {
+fn finish(mut document: openapi::OpenApi) -> String {
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             let open = operation.security.is_some();
@@ -127,6 +133,7 @@ fn error_response(description: &str) -> RefOr<openapi::Response> {
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
 )]
 pub(super) async fn document(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let text = state.openapi().get().ok_or_else(ApiError::internal)?;
-    Ok(([(CONTENT_TYPE, "application/json")], text.clone()).into_response())
+    let text = tokio::task::spawn_blocking(move || state.openapi().clone()).await;
+    let text = text.map_err(|_| ApiError::internal())?;
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
 }

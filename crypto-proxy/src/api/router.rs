@@ -1,8 +1,11 @@
 //! All routes of the local API, and the layers around them.
 
 use axum::{Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
-use bytes::Bytes;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use super::{
     ApiState, agents, alerts, conversations, error::ApiError, group_security, groups, guard::guard, health,
@@ -13,11 +16,8 @@ use super::{
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
 /// lies behind the same checks.
 pub fn router(state: ApiState) -> Router {
-    let (routes, description) = routes().split_for_parts();
-    let description = openapi::finish(description);
-    // Set once, and the router is made once for each state.
-    let _made_before = state.openapi().set(Bytes::from(description));
-    routes
+    routes(Handlers(Router::new()))
+        .0
         // Where the base of a client's addresses ends in a slash.
         .route("//v1/ws", get(live::open))
         .fallback(not_found)
@@ -27,9 +27,34 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::with_openapi(openapi::base())
-        .routes(routes!(messages::send))
+/// The document with all routes.
+pub(super) fn describe(document: OpenApi) -> OpenApi {
+    routes(OpenApiRouter::with_openapi(document)).into_openapi()
+}
+
+/// What is made of the routes.
+trait Routes {
+    fn routes(self, route: UtoipaMethodRouter<ApiState>) -> Self;
+}
+
+impl Routes for OpenApiRouter<ApiState> {
+    fn routes(self, route: UtoipaMethodRouter<ApiState>) -> Self {
+        Self::routes(self, route)
+    }
+}
+
+/// The handlers alone. Descriptions of all routes at once would leave a heap of holes behind.
+struct Handlers(Router<ApiState>);
+
+impl Routes for Handlers {
+    fn routes(self, (_, paths, methods): UtoipaMethodRouter<ApiState>) -> Self {
+        let paths = paths.paths.keys();
+        Self(paths.fold(self.0, |router, path| router.route(path, methods.clone())))
+    }
+}
+
+fn routes<R: Routes>(all: R) -> R {
+    all.routes(routes!(messages::send))
         .routes(routes!(history::history, messages::delete))
         .routes(routes!(messages::mark_read))
         .routes(routes!(sync::sync))

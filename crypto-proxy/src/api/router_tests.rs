@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -188,7 +189,7 @@ async fn hostile_input_is_never_a_fault() {
         "\u{feff}{}",
         "{\"\u{0}\":1}",
     ];
-    let document: Value = serde_json::from_slice(api.state.openapi().get().unwrap()).unwrap();
+    let document: Value = serde_json::from_slice(api.state.openapi()).unwrap();
     for (pattern, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let method = method.to_uppercase();
@@ -415,7 +416,7 @@ async fn openapi_tells_every_route_and_status() {
 #[test]
 fn the_manual_tells_every_route() {
     let manual = include_str!("../../../docs/proxy-api.md").replace("{conversation_id}", "{id}");
-    let (_, document) = routes().split_for_parts();
+    let document = describe(OpenApi::default());
     for (path, item) in &document.paths.paths {
         let methods = [
             ("GET", &item.get),
