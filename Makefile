@@ -20,6 +20,7 @@ check: ## the quick half of test
 bench: ## benchmarks, release build; FULL=1 for full sizes, PEERS=1 with other people's servers beside
 	cargo build --release --locked --bin waxwire-relay --bin waxwire-proxy --bin waxwire-bench
 	$(TARGET)/release/waxwire-bench run $(if $(FULL),--full) $(if $(PEERS),--peers)
+	$(TARGET)/release/waxwire-bench sidecars $(if $(FULL),--messages 100000)
 
 soak: ## the tests over and over with fresh seeds, until one fails or MINUTES=n are over
 	scripts/soak $(MINUTES)

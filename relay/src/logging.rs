@@ -6,7 +6,7 @@ use std::{error::Error, fmt, str::FromStr};
 use serde::Deserialize;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    filter::{FilterFn, Targets},
+    filter::{FilterFn, LevelFilter, Targets},
     fmt as format,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -55,12 +55,20 @@ impl LogFilter {
         let ours = metadata.target().starts_with("waxwire");
         (ours || *metadata.level() <= Level::INFO) && self.0.would_enable(metadata.target(), metadata.level())
     }
+
+    /// Nothing beyond this level is logged. Without knowing it, every event that a library mentions would
+    /// be asked about, several for each frame of a socket.
+    fn max_level(&self) -> LevelFilter {
+        let targets = self.0.iter().map(|(_, level)| level);
+        let levels = targets.chain(self.0.default_level());
+        levels.max().unwrap_or(LevelFilter::OFF)
+    }
 }
 
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn start(filter: &LogFilter, log_format: LogFormat) {
-    let filter = filter.clone();
-    let filter = FilterFn::new(move |metadata| filter.allows(metadata));
+    let (filter, max_level) = (filter.clone(), filter.max_level());
+    let filter = FilterFn::new(move |metadata| filter.allows(metadata)).with_max_level_hint(max_level);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log_format {
         LogFormat::Text => registry
@@ -150,6 +158,18 @@ mod tests {
         assert!(log.contains("agent registered"), "{log}");
         for secret in [alice.key.as_str(), &alice.key[4..], bob.key.as_str(), "canary"] {
             assert!(!log.contains(secret), "{log}");
+        }
+    }
+
+    #[test]
+    fn most_detailed_level_of_a_filter_is_known() {
+        for (text, level) in [
+            ("warn", LevelFilter::WARN),
+            ("warn,waxwire_relay::store=trace", LevelFilter::TRACE),
+            ("waxwire_relay=info,waxwire_shared=error", LevelFilter::INFO),
+            ("off", LevelFilter::OFF),
+        ] {
+            assert_eq!(text.parse::<LogFilter>().unwrap().max_level(), level, "{text}");
         }
     }
 

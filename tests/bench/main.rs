@@ -12,6 +12,7 @@ mod rekey;
 mod report;
 mod rows;
 mod run;
+mod sidecars;
 mod socket;
 mod stats;
 mod target;
@@ -25,6 +26,8 @@ use clap::Parser;
 enum Command {
     /// Measures everything, prints a table, writes target/bench/latest.json.
     Run(run::Options),
+    /// Measures the memory of crypto proxies, prints it.
+    Sidecars(sidecars::Options),
     /// Serves the bare yardstick until killed.
     Yardstick(yardstick::Options),
 }
@@ -32,6 +35,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Run(options) => run::run(&options),
+        Command::Sidecars(options) => sidecars::run(&options),
         Command::Yardstick(options) => yardstick::serve(&options),
     }
 }

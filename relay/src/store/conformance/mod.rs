@@ -41,6 +41,8 @@ pub(super) trait Backend {
     fn crash(&self) -> Self;
     /// A write that the database refuses for a reason of its own, while others wait behind it.
     async fn bad_write(store: &Store) -> Result<(), WriteError>;
+    /// Makes the database refuse envelopes, which come late in a transaction, or take them again.
+    async fn refuse_envelopes(store: &Store, refuse: bool);
 }
 
 /// What was stored, as the listener heard of it.
@@ -240,6 +242,7 @@ macro_rules! conformance {
             sends: ranges_are_exclusive_bounded_and_oldest_first
             sends: acks_are_cumulative_and_never_beyond_the_head
             sends: noted_acks_are_written_without_anybody_waiting
+            sends: failed_batch_burns_no_position
             sends: bad_write_fails_alone
             sends: what_was_answered_survives_a_crash
             sends: ids_grow_over_restarts_and_clocks_that_go_back

@@ -291,6 +291,26 @@ pub(crate) async fn bad_write_fails_alone<B: Backend>() {
     assert!(world.store.is_ready().await);
 }
 
+pub(crate) async fn failed_batch_burns_no_position<B: Backend>() {
+    let world = World::<B>::new().await;
+    let (from, to) = (world.agent(1).await, world.agent(2).await);
+    world.send(&from, &to, 1).await;
+    B::refuse_envelopes(&world.store, true).await;
+    for mid in 2..5 {
+        assert_eq!(
+            world.store.send(mail(&from, &to, mid)).await,
+            Err(WriteError::Failed)
+        );
+    }
+    B::refuse_envelopes(&world.store, false).await;
+    for mid in 2..5 {
+        let outcome = world.send(&from, &to, mid).await;
+        assert!(matches!(outcome, SendOutcome::Stored { .. }));
+    }
+    assert_eq!(world.positions(to.mail).await, [1, 2, 3, 4]);
+    assert_eq!(world.head(to.mail).await.head, 4);
+}
+
 pub(crate) async fn what_was_answered_survives_a_crash<B: Backend>() {
     let world = World::<B>::new().await;
     let (from, to) = (world.agent(1).await, world.agent(2).await);

@@ -17,6 +17,8 @@ use crate::{
 
 /// Recipients that are kept in memory; agents never lose their queues.
 const RECIPIENTS: usize = 131_072;
+/// Heads of queues that are kept in memory: nobody but the writer moves them.
+const HEADS: usize = 131_072;
 
 /// What acts and sends work on.
 pub(super) struct Transaction<'a> {
@@ -34,6 +36,8 @@ pub(super) struct Memory {
     recipients: HashMap<AgentId, Recipient>,
     /// All there are, once they were needed.
     pub(super) blocks: Option<Blocks>,
+    /// Of queues that sends go to; those of logs are moved by appends.
+    heads: HashMap<QueueNo, u64>,
 }
 
 /// Where direct envelopes for an agent go.
@@ -50,12 +54,14 @@ impl Memory {
             ids,
             recipients: HashMap::new(),
             blocks: None,
+            heads: HashMap::new(),
         }
     }
 
     pub(super) fn forget(&mut self) {
         self.recipients.clear();
         self.blocks = None;
+        self.heads.clear();
     }
 
     pub(super) fn blocks(&mut self, connection: &Connection) -> rusqlite::Result<&Blocks> {
@@ -131,7 +137,7 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
             });
         }
     }
-    advance_heads(tx.connection, &mut queues)?;
+    advance_heads(tx.connection, &mut tx.memory.heads, &mut queues)?;
     let stored = insert(tx, sends, &placed, &queues)?;
     Ok(Sends {
         outcomes,
@@ -236,13 +242,27 @@ fn find_recipient(
 }
 
 /// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.
-fn advance_heads(connection: &Connection, queues: &mut HashMap<QueueNo, u64>) -> rusqlite::Result<()> {
+fn advance_heads(
+    connection: &Connection,
+    known: &mut HashMap<QueueNo, u64>,
+    queues: &mut HashMap<QueueNo, u64>,
+) -> rusqlite::Result<()> {
+    if known.len() >= HEADS {
+        known.clear();
+    }
     let mut get = connection.prepare_cached(sql::QUEUE_HEAD)?;
     let mut set = connection.prepare_cached(sql::SET_HEAD)?;
     for (queue, count) in queues {
-        let head: i64 = get.query_row([queue.0], |row| row.get(0))?;
-        set.execute([queue.0, head.saturating_add_unsigned(*count)])?;
-        *count = head.cast_unsigned();
+        let head = match known.get(queue) {
+            Some(head) => *head,
+            None => get
+                .query_row([queue.0], |row| row.get(0))
+                .map(i64::cast_unsigned)?,
+        };
+        let moved = head + *count;
+        set.execute([queue.0, moved.cast_signed()])?;
+        known.insert(*queue, moved);
+        *count = head;
     }
     Ok(())
 }

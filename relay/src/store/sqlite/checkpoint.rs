@@ -17,8 +17,10 @@ use rusqlite::Connection;
 
 use super::{open, sql};
 
-/// Pages of log, by estimate, after which they are copied.
-const PAGES: usize = 4_000;
+/// Pages of log, by estimate, after which they are copied: up to 64 MiB. A page that many sends change,
+/// the last of a queue's index or of the envelopes, is copied once for all of them, so a longer log is
+/// less work.
+const PAGES: usize = 16_000;
 const PAGE_BYTES: usize = 4_096;
 /// Pages that a send changes beside those of its envelope: `sent`, `queue`, the index.
 const PAGES_PER_SEND: usize = 3;

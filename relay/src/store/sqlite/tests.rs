@@ -58,6 +58,16 @@ impl Backend for Sqlite {
         });
         tokio::join!(slow, bad).1
     }
+
+    async fn refuse_envelopes(store: &Store, refuse: bool) {
+        let act = if refuse {
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON envelope BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER refuse"
+        };
+        let done = inner(store).write(move |tx| tx.connection.execute_batch(act));
+        done.await.unwrap();
+    }
 }
 
 conformance::conformance!(Sqlite);
