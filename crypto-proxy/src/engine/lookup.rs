@@ -47,6 +47,9 @@ impl Engine {
         command: Command,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        if self.volatile.suspended {
+            return self.refuse(request, Refusal::Suspended);
+        }
         let until = now + self.settings.answer_within;
         let lookup = self.volatile.lookups.entry(handle.clone()).or_default();
         if lookup.waiting.is_empty() {

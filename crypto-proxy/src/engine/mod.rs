@@ -31,6 +31,7 @@ mod receipts;
 mod receive;
 mod repair;
 mod send;
+mod suspension;
 mod timers;
 mod transient;
 mod trust;
@@ -97,6 +98,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Volatile {
     link_up: bool,
+    /// The relay's operator has shut this agent out.
+    suspended: bool,
     /// Last token that was given to the link since it came up.
     sent_up_to: SendToken,
     in_flight: BTreeSet<SendToken>,
@@ -316,14 +319,7 @@ impl Engine {
                 self.link_down();
                 Ok(())
             }
-            Event::Link(LinkEvent::Unauthorized { suspended }) => {
-                let reason = if suspended {
-                    "the relay's operator has suspended this agent"
-                } else {
-                    "the relay does not accept this agent's API key"
-                };
-                self.alert("relay_unauthorized", Severity::Critical, None, reason, now)
-            }
+            Event::Link(LinkEvent::Unauthorized { suspended }) => self.shut_out(suspended, now),
             Event::Link(LinkEvent::KeyReplaced) => {
                 let reason =
                     "the relay did not accept this agent's API key; it gave a new one on proof of identity";
@@ -374,6 +370,7 @@ impl Engine {
             Command::SetTrust(handle, decision, fingerprint) => {
                 return self.set_trust(id, handle, decision, fingerprint, now);
             }
+            Command::Group(command) if self.is_shut_out(&command) => Err(Refusal::Suspended),
             Command::Group(command) => return self.group_command(id, command, now),
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,

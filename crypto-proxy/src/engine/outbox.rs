@@ -34,6 +34,7 @@ impl Engine {
     pub(super) fn link_up(&mut self, relay_time: u64, now: UnixMs) -> Result<(), StateError> {
         self.link_down();
         self.volatile.link_up = true;
+        self.volatile.suspended = false;
         self.volatile.own_keys.socket_came_up();
         // Receipts that were owed when the proxy last stopped.
         self.expect_receipts(now);
@@ -237,7 +238,12 @@ impl Engine {
     }
 
     /// Given up while its fate is unknown: as refused, but the relay may hold the envelope.
-    pub(super) fn give_up(&mut self, token: SendToken, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn give_up(
+        &mut self,
+        token: SendToken,
+        refusal: &Refusal,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         self.volatile.in_flight.remove(&token);
         let Some(row) = self.store.outbox(token)? else {
             return Ok(());
@@ -254,7 +260,11 @@ impl Engine {
         let handle = self.recipient(&row)?;
         self.erase(&message, Some(&sha256(&row.envelope)), now)?;
         for waiter in self.waiters(token) {
-            self.reply(waiter.request, Err(Refusal::RelayUnreachable { queued: false }));
+            self.reply(waiter.request, Err(refusal.clone()));
+        }
+        if self.volatile.suspended {
+            // An alert of its own says so.
+            return Ok(());
         }
         let reason = "a message was given up: the relay did not answer before its deadline";
         self.alert("send_given_up", Severity::Warning, handle.as_ref(), reason, now)

@@ -47,6 +47,9 @@ impl Engine {
         {
             return Ok(());
         }
+        if self.volatile.suspended {
+            return self.refuse(id, Refusal::Suspended);
+        }
         if let Some(answered) = &request.reply_to
             && !self.is_visible(answered)?
         {
@@ -97,6 +100,10 @@ impl Engine {
         let message = self.store.message_by_row(earlier.message_row)?;
         match (message.status, self.store.outbox_of(message.message_row)?) {
             (Status::Failed, _) => return Ok(false),
+            (Status::Queued, Some(token)) if self.volatile.suspended => {
+                self.give_up(token, &Refusal::Suspended, now)?;
+                return Ok(false);
+            }
             (Status::Queued, Some(token)) => {
                 let until = now + self.settings.answer_within;
                 let waiter = Waiter {

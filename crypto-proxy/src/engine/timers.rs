@@ -61,7 +61,7 @@ impl Engine {
         while let Some((deadline, token)) = self.store.next_outbox_deadline()?
             && deadline <= now
         {
-            self.give_up(token, now)?;
+            self.give_up(token, &Refusal::RelayUnreachable { queued: false }, now)?;
         }
         while let Some((since, gap)) = self.store.oldest_gap()?
             && since + self.settings.gap_wait <= now

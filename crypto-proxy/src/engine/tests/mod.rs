@@ -17,4 +17,5 @@ mod presence;
 mod receipts;
 mod repair;
 mod sending;
+mod suspension;
 mod typing;
