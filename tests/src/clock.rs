@@ -27,7 +27,8 @@ pub fn patience(limit: Duration) -> Duration {
 }
 
 /// The factor in `SLOW`, 1 without it.
-fn slow() -> u32 {
+#[must_use]
+pub fn slow() -> u32 {
     let factor = std::env::var("SLOW").ok().and_then(|text| text.parse().ok());
     factor.unwrap_or(1).clamp(1, 99)
 }

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod program;
 pub mod proxy;
 pub mod relay;
+pub mod script;
 pub mod socket;
 pub mod stranger;
 pub mod tap;

@@ -272,9 +272,14 @@ fn follow(stdout: impl std::io::BufRead, mut log: File, said: oneshot::Sender<Ad
 /// The last lines of a log.
 #[must_use]
 pub fn tail(log: &Path) -> String {
-    const LINES: usize = 60;
     let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    tail_of(&String::from_utf8_lossy(&text))
+}
+
+/// The last lines of a text.
+#[must_use]
+pub fn tail_of(text: &str) -> String {
+    const LINES: usize = 60;
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

@@ -1,0 +1,27 @@
+"""Every call of the SDK for Python, between real crypto proxies: `rest.py sync` or `rest.py async`."""
+
+import asyncio
+import sys
+
+from agentchatme import AgentChatClient, AsyncAgentChatClient
+
+import groups
+import later
+import messages
+import outages
+import presence
+import stage
+
+KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
+
+
+async def main(kind):
+    async with stage.agents(kind, "alice", "bob", "carol") as people:
+        for part in (messages, groups, presence, later, outages):
+            stage.say(f"-- {part.__name__}")
+            await part.run(*people)
+    left = stage.methods(kind) - stage.Called.names
+    stage.same(left, set(), "methods that were never called")
+
+
+asyncio.run(main(KINDS[sys.argv[1]]))
