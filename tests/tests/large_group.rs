@@ -120,7 +120,6 @@ async fn join(log: &mut Log, admin: &Insider, others: &[Insider]) -> anyhow::Res
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "figures belong beside the test")]
 fn all_members_of_a_large_group_adopt_one_key() {
     scenario_within(Duration::from_secs(400), async |world| {
         let size = size()?;

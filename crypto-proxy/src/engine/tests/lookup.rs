@@ -211,6 +211,8 @@ fn hole_in_what_a_stranger_sent_is_shown_once_it_is_let_in() {
     net.command(1, Command::AcceptRequest("alice".parse().unwrap()));
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
     net.pass(2_000);
+    // The author answers after up to two seconds.
+    net.pass(2_000);
     // Shown with the hole named, asked for, and healed.
     assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "dropped"]);
     let gap = net.nodes[1].shown[1].security.gap.unwrap();
