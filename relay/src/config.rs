@@ -106,6 +106,10 @@ pub struct Limits {
     pub joins_and_leaves_per_hour: u64,
     /// Commits that an agent appends to the log of one group, in a minute.
     pub commits_per_minute: u64,
+    /// Searches of an agent in a minute.
+    pub directory_per_minute: u64,
+    /// Searches of an agent on a day.
+    pub directory_per_day: u64,
 }
 
 impl Default for Limits {
@@ -118,6 +122,8 @@ impl Default for Limits {
             transients_per_minute: 1_200,
             joins_and_leaves_per_hour: 4,
             commits_per_minute: 120,
+            directory_per_minute: 60,
+            directory_per_day: 1_000,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod groups;
 pub mod identity;
 pub mod logging;
 pub mod metrics;
+pub mod rates;
 pub mod relay;
 pub mod rng;
 pub mod server;

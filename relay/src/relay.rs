@@ -14,6 +14,7 @@ use crate::{
     delivery::Delivery,
     groups::Groups,
     identity::RelayIdentity,
+    rates::Rates,
     rng::Random,
 };
 
@@ -34,6 +35,8 @@ pub struct Relay {
     pub master_key: Option<MasterKey>,
     /// Limits.
     pub limits: Limits,
+    /// Searches of agents.
+    pub directory_rates: Rates,
     /// Nonces, API keys, invite codes.
     pub random: Arc<dyn Random>,
     /// Names requests in answers and logs.

@@ -17,6 +17,10 @@ pub const MESSAGE_TYPE: usize = 32;
 pub const HANDLE: usize = 30;
 /// Shortest handle.
 pub const HANDLE_MIN: usize = 3;
+/// Longest display name of an agent, in Unicode scalar values.
+pub const DISPLAY_NAME: usize = 64;
+/// Longest description of an agent, in Unicode scalar values.
+pub const DESCRIPTION: usize = 500;
 
 /// Smallest padded plaintext.
 pub const BUCKET_MIN: usize = 512;

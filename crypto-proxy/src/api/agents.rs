@@ -3,17 +3,22 @@
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
-use waxwire_shared::fingerprint::{Address, Fingerprint};
+use waxwire_shared::{
+    api::profile::{is_description, is_display_name},
+    fingerprint::{Address, Fingerprint},
+    ids::Handle,
+    limits,
+};
 
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
-    request::{AgentPath, JsonBody},
+    request::{AgentPath, Fields, JsonBody},
     shape, timestamp,
 };
 use crate::{
-    engine::{Command, InboxMode, Reply},
-    model::{Me, Peer, TrustDecision},
+    engine::{Command, ContactCommand, Reply},
+    model::{InboxMode, InvitePolicy, Me, OwnProfile, OwnProfileChange, Peer, Profile, TrustDecision},
 };
 
 /// This agent's own record.
@@ -43,33 +48,43 @@ pub(super) struct AgentBody {
 struct SettingsBody {
     /// `open`, or `contacts_only`: strangers wait in `GET /v1/requests`.
     inbox_mode: &'static str,
+    /// `open`, or `contacts_only`: invites of others are dropped.
     group_invite_policy: &'static str,
+    /// Whether a search by the beginning of the handle finds this agent.
+    listed: bool,
 }
 
+const OPEN: &str = "open";
+const CONTACTS_ONLY: &str = "contacts_only";
+
 impl AgentBody {
-    fn new(me: &Me, inbox_mode: InboxMode) -> Self {
-        let created_at = timestamp::display(me.created_at);
-        let inbox_mode = match inbox_mode {
-            InboxMode::Open => "open",
-            InboxMode::ContactsOnly => "contacts_only",
+    fn new(me: &Me, own: OwnProfile, otherwise: InboxMode) -> Self {
+        let inbox_mode = match own.inbox_mode.unwrap_or(otherwise) {
+            InboxMode::Open => OPEN,
+            InboxMode::ContactsOnly => CONTACTS_ONLY,
+        };
+        let group_invite_policy = match own.invite_policy {
+            InvitePolicy::Open => OPEN,
+            InvitePolicy::ContactsOnly => CONTACTS_ONLY,
         };
         Self {
             id: format!("agt_{}", me.agent_id),
             handle: me.handle.to_string(),
             email: "",
-            display_name: None,
-            description: None,
+            display_name: own.profile.display_name,
+            description: own.profile.description,
             avatar_url: None,
             is_system: false,
             status: "active",
             paused_by_owner: "none",
             settings: SettingsBody {
                 inbox_mode,
-                group_invite_policy: "open",
+                group_invite_policy,
+                listed: own.listed,
             },
             fingerprint: me.fingerprint.to_string(),
-            updated_at: created_at.clone(),
-            created_at,
+            updated_at: timestamp::display(own.updated_at.unwrap_or(me.created_at)),
+            created_at: timestamp::display(me.created_at),
         }
     }
 }
@@ -81,8 +96,117 @@ impl AgentBody {
     tag = "agents",
     responses((status = 200, description = "This agent", body = AgentBody)),
 )]
-pub(super) async fn me(State(state): State<ApiState>) -> Json<AgentBody> {
-    Json(AgentBody::new(state.me(), state.inbox_mode()))
+pub(super) async fn me(State(state): State<ApiState>) -> Result<Json<AgentBody>, ApiError> {
+    let own = state.read(|backend| backend.own_profile()).await?;
+    Ok(Json(AgentBody::new(state.me(), own, state.inbox_mode())))
+}
+
+/// Body of `PATCH /v1/agents/{handle}`.
+#[derive(Debug, ToSchema)]
+#[schema(as = UpdateAgent)]
+#[expect(
+    dead_code,
+    reason = "describes the body; the handler reads fields one by one to name what is wrong"
+)]
+pub(super) struct UpdateBody {
+    /// At most 64 characters, public to the relay; empty takes it away.
+    display_name: Option<String>,
+    /// At most 500 characters, public to the relay; empty takes it away.
+    description: Option<String>,
+    settings: Option<UpdateSettingsBody>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = UpdateAgentSettings)]
+#[expect(dead_code, reason = "describes the body")]
+struct UpdateSettingsBody {
+    /// `open` or `contacts_only`.
+    inbox_mode: Option<String>,
+    /// `open` or `contacts_only`.
+    group_invite_policy: Option<String>,
+    /// Whether a search by the beginning of the handle finds this agent.
+    listed: Option<bool>,
+}
+
+/// Change what others are told of this agent, and who may write to it and invite it. What is absent or
+/// null stays.
+#[utoipa::path(
+    patch,
+    path = "/v1/agents/{handle}",
+    tag = "agents",
+    params(("handle" = String, Path, description = "The own handle")),
+    request_body = UpdateBody,
+    responses(
+        (status = 200, description = "This agent as it is now", body = AgentBody),
+        (status = 403, description = "FORBIDDEN: another agent", body = ErrorBody),
+        (status = 404, description = "AGENT_NOT_FOUND: a name that no agent can have", body = ErrorBody),
+    ),
+)]
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    AgentPath(address): AgentPath,
+    body: JsonBody,
+) -> Result<Json<AgentBody>, ApiError> {
+    if address.handle != state.me().handle {
+        return Err(ApiError::forbidden("an agent can change itself only"));
+    }
+    let fields = body.fields()?;
+    let mut change = OwnProfileChange {
+        display_name: fields.string("display_name")?,
+        description: fields.string("description")?,
+        ..OwnProfileChange::default()
+    };
+    for (name, text, max, is_fine) in [
+        (
+            "display_name",
+            &change.display_name,
+            limits::DISPLAY_NAME,
+            is_display_name as fn(&str) -> bool,
+        ),
+        (
+            "description",
+            &change.description,
+            limits::DESCRIPTION,
+            is_description,
+        ),
+    ] {
+        check_text(name, text.as_deref().unwrap_or_default(), max, is_fine)?;
+    }
+    if let Some(settings) = fields.object("settings")? {
+        change.inbox_mode = policy(&settings, "inbox_mode", InboxMode::Open, InboxMode::ContactsOnly)?;
+        change.invite_policy = policy(
+            &settings,
+            "group_invite_policy",
+            InvitePolicy::Open,
+            InvitePolicy::ContactsOnly,
+        )?;
+        change.listed = settings.flag("listed")?;
+    }
+    state
+        .ask_contacts(ContactCommand::SetProfile(Box::new(change)))
+        .await?;
+    me(State(state)).await
+}
+
+/// Text for others to read; empty if it is to be taken away.
+fn check_text(name: &'static str, text: &str, max: usize, is_fine: fn(&str) -> bool) -> Result<(), ApiError> {
+    let length = text.chars().count();
+    if length > max {
+        return Err(ApiError::limit(&[name], name, max, Some(length)));
+    }
+    if !text.is_empty() && !is_fine(text) {
+        return Err(ApiError::invalid(&[name], "blank, or with control characters"));
+    }
+    Ok(())
+}
+
+fn policy<T>(settings: &Fields<'_>, name: &str, open: T, contacts_only: T) -> Result<Option<T>, ApiError> {
+    match settings.string(name)?.as_deref() {
+        None => Ok(None),
+        Some(OPEN) => Ok(Some(open)),
+        Some(CONTACTS_ONLY) => Ok(Some(contacts_only)),
+        Some(_) => Err(ApiError::invalid(&["settings", name], "open or contacts_only")),
+    }
 }
 
 /// What everybody may know of an agent.
@@ -91,7 +215,9 @@ pub(super) async fn me(State(state): State<ApiState>) -> Json<AgentBody> {
 pub(super) struct ProfileBody {
     handle: String,
     status: &'static str,
+    /// As the relay says: not verified.
     display_name: Option<String>,
+    /// As the relay says: not verified.
     description: Option<String>,
     avatar_url: Option<String>,
     is_system: bool,
@@ -117,17 +243,19 @@ pub(super) async fn profile(
     AgentPath(address): AgentPath,
 ) -> Result<Json<ProfileBody>, ApiError> {
     let me = state.me();
-    let (handle, seen) = if me.handle == address.handle {
-        (address.handle, me.created_at)
+    let (handle, seen, profile) = if me.handle == address.handle {
+        let own = state.read(|backend| backend.own_profile()).await?;
+        (address.handle, me.created_at, own.profile)
     } else {
         let peer = look_up(&state, address).await?;
-        (peer.handle, peer.first_seen)
+        let profile = ask_profile(&state, peer.handle.clone()).await?;
+        (peer.handle, peer.first_seen, profile)
     };
     Ok(Json(ProfileBody {
         handle: handle.to_string(),
         status: "active",
-        display_name: None,
-        description: None,
+        display_name: profile.display_name,
+        description: profile.description,
         avatar_url: None,
         is_system: false,
         created_at: timestamp::display(seen),
@@ -187,6 +315,13 @@ pub(super) async fn identity(
 async fn look_up(state: &ApiState, address: Address) -> Result<Peer, ApiError> {
     match state.ask(Command::LookUp(address)).await? {
         Reply::Peer(peer) => Ok(*peer),
+        _ => Err(ApiError::internal()),
+    }
+}
+
+async fn ask_profile(state: &ApiState, handle: Handle) -> Result<Profile, ApiError> {
+    match state.ask_contacts(ContactCommand::Profile(handle)).await? {
+        Reply::Profile(profile) => Ok(profile),
         _ => Err(ApiError::internal()),
     }
 }

@@ -22,7 +22,7 @@ async fn me_is_the_own_record_and_wins_over_a_handle() {
             "is_system": false,
             "status": "active",
             "paused_by_owner": "none",
-            "settings": { "inbox_mode": "contacts_only", "group_invite_policy": "open" },
+            "settings": { "inbox_mode": "contacts_only", "group_invite_policy": "open", "listed": false },
             "fingerprint": fingerprint(1).to_string(),
             "created_at": "2026-11-22T17:39:08.007Z",
             "updated_at": "2026-11-22T17:39:08.007Z",
@@ -43,9 +43,13 @@ async fn profile_takes_every_spelling_of_a_handle() {
             (&json!("bob"), &json!("active"))
         );
         assert_eq!(body["created_at"], "2026-11-22T17:39:08.007Z");
-        assert!(
-            matches!(api.backend.command(), Command::LookUp(address) if address.handle.as_str() == "bob")
-        );
+        let commands = api.backend.commands.lock().unwrap();
+        assert!(matches!(
+            commands.as_slice(),
+            [Command::LookUp(address), Command::Contact(ContactCommand::Profile(handle))]
+                if address.handle.as_str() == "bob" && handle.as_str() == "bob"
+        ));
+        assert_eq!(body["display_name"], "Bob");
     }
     let api = Api::new();
     assert_eq!(api.get("/v1/agents/%40alice").await.json()["handle"], "alice");
@@ -55,9 +59,70 @@ async fn profile_takes_every_spelling_of_a_handle() {
     );
     let path = format!("/v1/agents/bob%23{}", fingerprint(2));
     assert_eq!(api.get(&path).await.status, 200);
-    assert!(
-        matches!(api.backend.command(), Command::LookUp(address) if address.fingerprint == Some(fingerprint(2)))
-    );
+    let commands = api.backend.commands.lock().unwrap();
+    assert!(matches!(&commands[0], Command::LookUp(address) if address.fingerprint == Some(fingerprint(2))));
+}
+
+#[tokio::test]
+async fn update_sets_what_is_there_and_answers_the_own_record() {
+    let api = Api::new();
+    let body = json!({
+        "display_name": "Alice", "description": "",
+        "settings": { "inbox_mode": "contacts_only", "group_invite_policy": "contacts_only", "listed": true },
+    });
+    let answer = api.json("PATCH", "/v1/agents/%40Alice", body.to_string()).await;
+    assert_eq!((answer.status, &answer.json()["handle"]), (200, &json!("alice")));
+    let Command::Contact(ContactCommand::SetProfile(change)) = api.backend.command() else {
+        panic!("not set");
+    };
+    let expected = OwnProfileChange {
+        display_name: Some("Alice".to_owned()),
+        description: Some(String::new()),
+        listed: Some(true),
+        inbox_mode: Some(InboxMode::ContactsOnly),
+        invite_policy: Some(InvitePolicy::ContactsOnly),
+    };
+    assert_eq!(*change, expected);
+    let api = Api::new();
+    api.json(
+        "PATCH",
+        "/v1/agents/alice",
+        r#"{"settings":null,"display_name":null}"#,
+    )
+    .await;
+    assert!(matches!(
+        api.backend.command(),
+        Command::Contact(ContactCommand::SetProfile(change)) if *change == OwnProfileChange::default()
+    ));
+}
+
+#[tokio::test]
+async fn update_refuses_other_agents_and_what_breaks_a_rule() {
+    let api = Api::new();
+    let answer = api.json("PATCH", "/v1/agents/bob", "{}").await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "FORBIDDEN"));
+    let patch = async |body: serde_json::Value| api.json("PATCH", "/v1/agents/alice", body.to_string()).await;
+    for (name, max) in [
+        ("display_name", limits::DISPLAY_NAME),
+        ("description", limits::DESCRIPTION),
+    ] {
+        let long = json!({ name: "é".repeat(max + 1) });
+        patch(long).await.assert_limit(name, max, Some(max + 1));
+        for bad in [json!(" "), json!("a\u{202e}b"), json!("a\u{0}b"), json!(7)] {
+            patch(json!({ name: bad })).await.assert_invalid(&[name]);
+        }
+    }
+    patch(json!({ "settings": [] }))
+        .await
+        .assert_invalid(&["settings"]);
+    for name in ["inbox_mode", "group_invite_policy"] {
+        let answer = patch(json!({ "settings": { name: "token" } })).await;
+        answer.assert_invalid(&["settings", name]);
+    }
+    patch(json!({ "settings": { "listed": "yes" } }))
+        .await
+        .assert_invalid(&["listed"]);
+    assert!(api.backend.commands.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use std::{error::Error as _, ops::RangeInclusive};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
+use waxwire_shared::ids::Handle;
 
 use crate::{
     engine::{Command, Notice, Reply},
     model::{
-        Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity, Invitation,
-        LocalConversation, Message, MessageId, Refusal, UnixMs,
+        Alert, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
+        Invitation, LocalConversation, Message, MessageId, Mute, MuteTarget, OwnProfile, Refusal, UnixMs,
     },
     shell::EngineHandle,
     state::{
@@ -53,6 +54,7 @@ pub(crate) trait Backend: Send + Sync {
         after: Option<DeliveryId>,
         places: &[RangeInclusive<u64>],
         limit: usize,
+        now: UnixMs,
     ) -> Result<Vec<Message>, Unreadable>;
     /// See [`Reader::beginning`].
     fn beginning(&self) -> Result<Beginning, Unreadable>;
@@ -82,6 +84,16 @@ pub(crate) trait Backend: Send + Sync {
     fn unread_count(&self) -> Result<u64, Unreadable>;
     /// See [`Reader::requests`].
     fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable>;
+    /// See [`Reader::contacts`].
+    fn contacts(&self, limit: usize, offset: usize) -> Result<ContactPage, Unreadable>;
+    /// See [`Reader::contact`].
+    fn contact(&self, handle: &Handle) -> Result<Option<Contact>, Unreadable>;
+    /// See [`Reader::mutes`].
+    fn mutes(&self, now: UnixMs) -> Result<Vec<Mute>, Unreadable>;
+    /// See [`Reader::mute`].
+    fn mute(&self, target: &MuteTarget, now: UnixMs) -> Result<Option<Mute>, Unreadable>;
+    /// See [`Reader::own_profile`].
+    fn own_profile(&self) -> Result<OwnProfile, Unreadable>;
     /// See [`Reader::alerts`].
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable>;
     /// See [`Reader::stuck_since`].
@@ -118,8 +130,9 @@ impl Backend for Live {
         after: Option<DeliveryId>,
         places: &[RangeInclusive<u64>],
         limit: usize,
+        now: UnixMs,
     ) -> Result<Vec<Message>, Unreadable> {
-        Ok(self.reader.sync(after, places, limit)?)
+        Ok(self.reader.sync(after, places, limit, now)?)
     }
 
     fn beginning(&self) -> Result<Beginning, Unreadable> {
@@ -170,6 +183,26 @@ impl Backend for Live {
 
     fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable> {
         Ok(self.reader.requests()?)
+    }
+
+    fn contacts(&self, limit: usize, offset: usize) -> Result<ContactPage, Unreadable> {
+        Ok(self.reader.contacts(limit, offset)?)
+    }
+
+    fn contact(&self, handle: &Handle) -> Result<Option<Contact>, Unreadable> {
+        Ok(self.reader.contact(handle)?)
+    }
+
+    fn mutes(&self, now: UnixMs) -> Result<Vec<Mute>, Unreadable> {
+        Ok(self.reader.mutes(now)?)
+    }
+
+    fn mute(&self, target: &MuteTarget, now: UnixMs) -> Result<Option<Mute>, Unreadable> {
+        Ok(self.reader.mute(target, now)?)
+    }
+
+    fn own_profile(&self) -> Result<OwnProfile, Unreadable> {
+        Ok(self.reader.own_profile()?)
     }
 
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {

@@ -15,6 +15,7 @@ use super::{
     timestamp,
 };
 use crate::{
+    clock,
     engine::Command,
     model::{Conversation, ConversationKind, GroupLookup, LocalConversation, Message},
     state::{HistoryRange, InboxFilter},
@@ -42,7 +43,7 @@ pub(super) struct PageQuery {
 pub(super) struct ParticipantBody {
     /// Handle.
     handle: String,
-    /// Not known to this proxy.
+    /// Null: nothing of it is verified.
     display_name: Option<String>,
 }
 
@@ -83,7 +84,7 @@ impl From<&Conversation> for ConversationBody {
             group_member_count: conversation.group.as_ref().map(|group| group.members),
             last_message_at: conversation.last_message_at.map(timestamp::display),
             updated_at: timestamp::display(conversation.updated_at),
-            is_muted: false,
+            is_muted: conversation.muted_until > clock::unix(),
             unread_count: conversation.unread,
         }
     }
@@ -240,6 +241,10 @@ pub(super) async fn context(
             .first()
             .filter(|_| id.kind == ConversationKind::Direct);
         let unread = unread(backend, &conversation, peer)?;
+        let contact = match peer {
+            Some(handle) => backend.contact(handle)?,
+            None => None,
+        };
         Ok(Some(ContextBody {
             conversation_id: id.to_string(),
             r#type: conversation_type(&id),
@@ -250,9 +255,11 @@ pub(super) async fn context(
                 avatar_url: None,
             }),
             relationship: peer.map(|_| RelationshipBody {
-                is_contact: false,
-                added_at: None,
-                note: None,
+                is_contact: contact.is_some(),
+                added_at: contact
+                    .as_ref()
+                    .map(|contact| timestamp::display(contact.added_at)),
+                note: contact.as_ref().and_then(|contact| contact.notes.clone()),
             }),
             unread,
         }))

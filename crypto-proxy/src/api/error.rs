@@ -175,6 +175,7 @@ impl From<Refusal> for ApiError {
             Refusal::AgentNotFound => with(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND"),
             Refusal::ConversationNotFound => with(StatusCode::NOT_FOUND, "CONVERSATION_NOT_FOUND"),
             Refusal::MessageNotFound => with(StatusCode::NOT_FOUND, "MESSAGE_NOT_FOUND"),
+            Refusal::NotMuted => with(StatusCode::NOT_FOUND, "NOT_MUTED"),
             Refusal::GroupNotFound => with(StatusCode::NOT_FOUND, "GROUP_NOT_FOUND"),
             Refusal::GroupDeleted(end) => with(StatusCode::GONE, "GROUP_DELETED")
                 .detail("group_id", end.id.to_string().into())
@@ -204,6 +205,7 @@ impl From<Refusal> for ApiError {
             Refusal::FingerprintMismatch { handle, actual } => {
                 conflict("FINGERPRINT_MISMATCH", handle).detail("actual", actual.to_string().into())
             }
+            Refusal::NotVerified { handle } => conflict("NOT_VERIFIED", handle),
             Refusal::RecipientKeyExpired { handle } => conflict("RECIPIENT_KEY_EXPIRED", handle),
             Refusal::SuiteDowngrade { handle } => conflict("SUITE_DOWNGRADE", handle),
             Refusal::Suite { handle } => conflict("SUITE", handle),
@@ -275,6 +277,7 @@ mod tests {
             (Refusal::AgentNotFound, 404, "AGENT_NOT_FOUND"),
             (Refusal::ConversationNotFound, 404, "CONVERSATION_NOT_FOUND"),
             (Refusal::MessageNotFound, 404, "MESSAGE_NOT_FOUND"),
+            (Refusal::NotMuted, 404, "NOT_MUTED"),
             (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
             (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
             (Refusal::InviteNotFound, 404, "INVITE_NOT_FOUND"),
@@ -305,6 +308,13 @@ mod tests {
                 "FINGERPRINT_MISMATCH",
             ),
             (Refusal::FingerprintRequired, 400, "VALIDATION_ERROR"),
+            (
+                Refusal::NotVerified {
+                    handle: handle.clone(),
+                },
+                409,
+                "NOT_VERIFIED",
+            ),
             (
                 Refusal::RecipientKeyExpired {
                     handle: handle.clone(),
@@ -357,6 +367,7 @@ mod tests {
                 | Refusal::AgentNotFound
                 | Refusal::ConversationNotFound
                 | Refusal::MessageNotFound
+                | Refusal::NotMuted
                 | Refusal::GroupNotFound
                 | Refusal::GroupDeleted(_)
                 | Refusal::InviteNotFound
@@ -372,6 +383,7 @@ mod tests {
                 | Refusal::IdentityChanged { .. }
                 | Refusal::FingerprintMismatch { .. }
                 | Refusal::FingerprintRequired
+                | Refusal::NotVerified { .. }
                 | Refusal::RecipientKeyExpired { .. }
                 | Refusal::SuiteDowngrade { .. }
                 | Refusal::Suite { .. }

@@ -8,7 +8,9 @@
 mod agents;
 mod alerts;
 mod backend;
+mod contacts;
 mod conversations;
+mod directory;
 mod error;
 mod group_security;
 mod groups;
@@ -22,6 +24,7 @@ mod live;
 mod members;
 mod messages;
 mod metrics;
+mod mutes;
 mod observe;
 mod openapi;
 mod presence;
@@ -37,6 +40,8 @@ mod written;
 
 #[cfg(test)]
 mod answer;
+#[cfg(test)]
+mod obliging;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -67,7 +72,7 @@ pub use self::{
 };
 use crate::{
     clock,
-    engine::{Command, GroupCommand, InboxMode, Reply},
+    engine::{Command, ContactCommand, GroupCommand, InboxMode, Reply},
     model::{Me, UnixMs},
     shell::EngineHandle,
     state::Reader,
@@ -96,7 +101,7 @@ struct Shared {
 pub struct ApiConfig {
     /// Whose API this is.
     pub me: Me,
-    /// Who may write without being let in, as `GET /v1/agents/me` tells.
+    /// Who may write without being let in, until the agent sets it.
     pub inbox_mode: InboxMode,
     /// See [`Listener::hosts`].
     pub hosts: Hosts,
@@ -156,6 +161,11 @@ impl ApiState {
     /// Asks the engine about groups.
     async fn ask_group(&self, command: GroupCommand) -> Result<Reply, ApiError> {
         self.ask(Command::Group(command)).await
+    }
+
+    /// Asks the engine about contacts, blocks, mutes and profiles.
+    async fn ask_contacts(&self, command: ContactCommand) -> Result<Reply, ApiError> {
+        self.ask(Command::Contact(command)).await
     }
 
     /// Reads the state on a thread that may block.

@@ -57,6 +57,8 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "groups", description = "Groups, their members and invites"),
         (name = "agents", description = "This agent, its peers and their identities"),
         (name = "presence", description = "Who is there"),
+        (name = "contacts", description = "Whom this agent knows, and whom it shuts out"),
+        (name = "mutes", description = "What is not pushed"),
         (name = "requests", description = "Strangers who wait to be let in"),
         (name = "inbox", description = "For those who poll"),
         (name = "operation", description = "Health, metrics, alerts, this document"),

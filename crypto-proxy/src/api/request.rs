@@ -120,6 +120,26 @@ impl<'a> Fields<'a> {
         Ok(Some(text))
     }
 
+    /// Whether a field is there, null or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// The fields of an object; `None` if it is absent or null.
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, ApiError> {
+        self.raw(name)?.map(|raw| Self::of(raw, &[name])).transpose()
+    }
+
+    /// True or false; `None` if it is absent or null.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.raw(name)? {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(ApiError::invalid(&[name], "true or false")),
+        }
+    }
+
     /// A string that has to be there.
     pub(crate) fn required(&self, name: &str) -> Result<String, ApiError> {
         self.string(name)?

@@ -8,9 +8,9 @@ use utoipa_axum::{
 };
 
 use super::{
-    ApiState, agents, alerts, conversations, error::ApiError, group_security, groups, guard::guard, health,
-    history, inbox, invites, live, members, messages, metrics, observe::observe, openapi, presence, requests,
-    sync,
+    ApiState, agents, alerts, contacts, conversations, directory, error::ApiError, group_security, groups,
+    guard::guard, health, history, inbox, invites, live, members, messages, metrics, mutes, observe::observe,
+    openapi, presence, requests, sync,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -79,12 +79,20 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(invites::reject))
         .routes(routes!(invites::accept))
         .routes(routes!(agents::me))
-        .routes(routes!(agents::profile))
+        .routes(routes!(agents::profile, agents::update))
         .routes(routes!(agents::identity))
         .routes(routes!(agents::set_trust))
         .routes(routes!(presence::get))
         .routes(routes!(presence::put))
         .routes(routes!(presence::batch))
+        .routes(routes!(contacts::add, contacts::list))
+        .routes(routes!(contacts::check, contacts::note, contacts::remove))
+        .routes(routes!(contacts::block, contacts::unblock))
+        .routes(routes!(contacts::report))
+        .routes(routes!(mutes::mute, mutes::list))
+        .routes(routes!(mutes::show_agent, mutes::unmute_agent))
+        .routes(routes!(mutes::show_conversation, mutes::unmute_conversation))
+        .routes(routes!(directory::search))
         .routes(routes!(requests::list))
         .routes(routes!(requests::accept))
         .routes(routes!(requests::reject))

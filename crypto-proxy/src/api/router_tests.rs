@@ -38,6 +38,31 @@ async fn what_is_not_there_is_404() {
     }
 }
 
+/// Accounts are made by the command line: what their calls are on the platform answers in the same form.
+#[tokio::test]
+async fn account_calls_are_not_served() {
+    let api = Api::new();
+    for (method, path) in [
+        ("POST", "/v1/register"),
+        ("POST", "/v1/register/verify"),
+        ("POST", "/v1/agents/recover"),
+        ("POST", "/v1/agents/recover/verify"),
+        ("POST", "/v1/agents/alice/rotate-key"),
+        ("POST", "/v1/agents/alice/rotate-key/verify"),
+        ("PUT", "/v1/agents/alice/avatar"),
+        ("DELETE", "/v1/agents/alice/avatar"),
+        ("PUT", "/v1/reply/active"),
+        ("POST", "/v1/reply/claim"),
+    ] {
+        let answer = api.bare(method, path).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "NOT_FOUND"),
+            "{method} {path}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn other_methods_are_405() {
     let api = Api::new();
@@ -350,6 +375,22 @@ async fn openapi_tells_every_route_and_status() {
         ("get", "/v1/presence/{handle}"),
         ("put", "/v1/presence"),
         ("post", "/v1/presence/batch"),
+        ("patch", "/v1/agents/{handle}"),
+        ("post", "/v1/contacts"),
+        ("get", "/v1/contacts"),
+        ("get", "/v1/contacts/{handle}"),
+        ("patch", "/v1/contacts/{handle}"),
+        ("delete", "/v1/contacts/{handle}"),
+        ("post", "/v1/contacts/{handle}/block"),
+        ("delete", "/v1/contacts/{handle}/block"),
+        ("post", "/v1/contacts/{handle}/report"),
+        ("post", "/v1/mutes"),
+        ("get", "/v1/mutes"),
+        ("get", "/v1/mutes/agent/{handle}"),
+        ("delete", "/v1/mutes/agent/{handle}"),
+        ("get", "/v1/mutes/conversation/{id}"),
+        ("delete", "/v1/mutes/conversation/{id}"),
+        ("get", "/v1/directory"),
         ("get", "/v1/requests"),
         ("post", "/v1/requests/{handle}/accept"),
         ("delete", "/v1/requests/{handle}"),

@@ -3,8 +3,8 @@
 use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId, wire::Role};
 
 use crate::model::{
-    Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile, LocalConversation, Message,
-    MessageId, Peer, Security, Status, Trust, UnixMs,
+    Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile, LocalConversation,
+    Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
 };
 
 /// 2026-11-22T17:39:08.007Z
@@ -60,6 +60,7 @@ pub(super) fn conversation(number: u8) -> Conversation {
         updated_at: NOW,
         last_message_at: Some(NOW),
         unread: 0,
+        muted_until: 0,
     }
 }
 
@@ -99,6 +100,7 @@ pub(super) fn message(number: u8) -> Message {
         },
         group: None,
         recipients: Vec::new(),
+        muted_until: 0,
     }
 }
 
@@ -111,5 +113,18 @@ pub(super) fn peer() -> Peer {
         key_number: 7,
         not_after: NOW,
         first_seen: NOW,
+    }
+}
+
+/// A contact as the tests show it.
+pub(super) fn contact(handle: &str) -> Contact {
+    Contact {
+        handle: handle.parse().unwrap(),
+        added_at: NOW,
+        notes: Some("owes us a crate".to_owned()),
+        profile: Profile {
+            display_name: Some("Bob".to_owned()),
+            description: None,
+        },
     }
 }

@@ -17,6 +17,7 @@ use super::{
     shape::MessageBody,
 };
 use crate::{
+    clock,
     engine::{Command, Notice, Reply},
     model::DeliveryId,
 };
@@ -71,7 +72,7 @@ pub(super) async fn sync(
         let released = leases.released();
         let places = leases.free();
         let rows = state
-            .read(move |backend| backend.sync(after, &places, limit))
+            .read(move |backend| backend.sync(after, &places, limit, clock::unix()))
             .await?;
         if !rows.is_empty() || wait.is_zero() {
             return Ok(Json(rows.iter().map(MessageBody::row).collect()));

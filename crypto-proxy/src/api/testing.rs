@@ -22,15 +22,16 @@ use waxwire_shared::ids::Handle;
 use super::{
     ApiConfig, ApiState, ApiToken, Checks, Hosts,
     backend::{Backend, Unreadable},
+    obliging::obliging,
     router,
 };
 pub(super) use super::{answer::Answer, samples::*};
 use crate::{
-    engine::{Command, GroupCommand, InboxMode, Notice, Reply},
+    engine::{Command, ContactCommand, GroupCommand, InboxMode, Notice, Reply},
     model::{
-        AddOutcome, Added, Alert, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
-        Invitation, InviteId, LocalConversation, Me, Message, MessageId, Peer, PeerPresence, PresenceStatus,
-        Refusal, SendRequest, Sent, UnixMs,
+        Alert, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
+        Invitation, LocalConversation, Me, Message, MessageId, Mute, MuteTarget, OwnProfile, Refusal,
+        SendRequest, UnixMs,
     },
     state::{Beginning, HistoryRange, InboxFilter, InboxPage, Since, Stretch, Stuck, VisibleRow},
 };
@@ -49,6 +50,9 @@ pub(super) struct Fake {
     pub(super) securities: Mutex<Vec<(LocalConversation, GroupSecurity)>>,
     pub(super) invitations: Mutex<Vec<Invitation>>,
     pub(super) requests: Mutex<Vec<ContactRequest>>,
+    pub(super) contacts: Mutex<Vec<Contact>>,
+    pub(super) mutes: Mutex<Vec<Mute>>,
+    pub(super) own: Mutex<OwnProfile>,
     pub(super) alerts: Mutex<Vec<Alert>>,
     pub(super) stuck: Mutex<Stuck>,
     pub(super) filters: Mutex<Vec<InboxFilter>>,
@@ -70,6 +74,9 @@ impl Fake {
             securities: Mutex::default(),
             invitations: Mutex::default(),
             requests: Mutex::default(),
+            contacts: Mutex::default(),
+            mutes: Mutex::default(),
+            own: Mutex::default(),
             alerts: Mutex::default(),
             stuck: Mutex::default(),
             filters: Mutex::default(),
@@ -137,6 +144,13 @@ impl Fake {
         }
     }
 
+    pub(super) fn contact_command(&self) -> ContactCommand {
+        match self.command() {
+            Command::Contact(command) => command,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn read<'a, T>(&self, of: &'a Mutex<T>) -> Result<MutexGuard<'a, T>, Unreadable> {
         if self.broken.load(Ordering::Relaxed) {
             Err(Unreadable)
@@ -152,77 +166,6 @@ impl Fake {
             .filter(|message| !message.own)
             .cloned()
             .collect())
-    }
-}
-
-/// An engine for which everything works.
-fn obliging(command: &Command) -> Result<Reply, Refusal> {
-    Ok(match command {
-        Command::Send(request) => {
-            let mut message = message(1);
-            message.own = true;
-            message.sender = "alice".parse().unwrap();
-            message.client_msg_id.clone_from(&request.client_msg_id);
-            message.message_type.clone_from(&request.message_type);
-            message.content.clone_from(&request.content);
-            message.metadata.clone_from(&request.metadata);
-            message.reply_to = request.reply_to;
-            message.expires_at = request.expires_at;
-            message.delivery = None;
-            Reply::Sent(Box::new(Sent {
-                message,
-                repeated: false,
-            }))
-        }
-        Command::Ack(_) => Reply::Settled(1),
-        Command::Settle(deliveries) => Reply::Settled(deliveries.len() as u64),
-        Command::SettleMessages(messages) => Reply::Settled(messages.len() as u64),
-        Command::LookUp(address) => Reply::Peer(Box::new(Peer {
-            handle: address.handle.clone(),
-            ..peer()
-        })),
-        Command::SetTrust(handle, ..) => Reply::Peer(Box::new(Peer {
-            handle: handle.clone(),
-            ..peer()
-        })),
-        Command::Group(command) => obliging_in_groups(command),
-        Command::SetPresence(status, text) => Reply::Presences(vec![PeerPresence {
-            handle: "alice".parse().unwrap(),
-            status: *status,
-            custom_message: text.clone(),
-            last_seen: None,
-        }]),
-        Command::Presences(handles) => {
-            let presence = |handle: &Handle| PeerPresence {
-                handle: handle.clone(),
-                status: PresenceStatus::Offline,
-                custom_message: None,
-                last_seen: Some(NOW),
-            };
-            Reply::Presences(handles.iter().map(presence).collect())
-        }
-        _ => Reply::Done,
-    })
-}
-
-fn obliging_in_groups(command: &GroupCommand) -> Reply {
-    let invited = |handle: &Handle| Added {
-        handle: handle.clone(),
-        outcome: AddOutcome::Invited(InviteId([5; 16])),
-    };
-    match command {
-        GroupCommand::Create(new) => {
-            let mut group = group(1);
-            group.profile = new.profile.clone();
-            let added = new.members.iter().map(|address| invited(&address.handle));
-            Reply::GroupCreated(Box::new(group), added.collect())
-        }
-        GroupCommand::Update(..) | GroupCommand::Accept(_) => Reply::Group(Box::new(group(1))),
-        GroupCommand::Disband(_) => Reply::Ended(NOW),
-        GroupCommand::Add(_, address, _) => Reply::Added(invited(&address.handle)),
-        GroupCommand::Leave(_) => Reply::Left(Some("bob".parse().unwrap())),
-        GroupCommand::Rekey(_) => Reply::Epoch(8),
-        GroupCommand::Remove(..) | GroupCommand::SetRole(..) | GroupCommand::Reject(_) => Reply::Done,
     }
 }
 
@@ -259,11 +202,12 @@ impl Backend for Fake {
         after: Option<DeliveryId>,
         places: &[RangeInclusive<u64>],
         limit: usize,
+        now: UnixMs,
     ) -> Result<Vec<Message>, Unreadable> {
         let after = after.map_or(0, |after| after.position);
         let due = |message: &Message| {
             let place = message.place;
-            let among = places.iter().any(|places| places.contains(&place));
+            let among = places.iter().any(|places| places.contains(&place)) || message.is_muted(now);
             message.delivered_at.is_none() && place > after && among
         };
         Ok(self.inbound()?.into_iter().filter(due).take(limit).collect())
@@ -401,6 +345,32 @@ impl Backend for Fake {
 
     fn requests(&self) -> Result<Vec<ContactRequest>, Unreadable> {
         Ok(self.read(&self.requests)?.clone())
+    }
+
+    fn contacts(&self, limit: usize, offset: usize) -> Result<ContactPage, Unreadable> {
+        let contacts = self.read(&self.contacts)?;
+        Ok(ContactPage {
+            contacts: contacts.iter().skip(offset).take(limit).cloned().collect(),
+            total: contacts.len() as u64,
+        })
+    }
+
+    fn contact(&self, handle: &Handle) -> Result<Option<Contact>, Unreadable> {
+        let contacts = self.read(&self.contacts)?;
+        Ok(contacts.iter().find(|contact| contact.handle == *handle).cloned())
+    }
+
+    fn mutes(&self, _now: UnixMs) -> Result<Vec<Mute>, Unreadable> {
+        self.read(&self.mutes).map(|mutes| mutes.clone())
+    }
+
+    fn mute(&self, target: &MuteTarget, _now: UnixMs) -> Result<Option<Mute>, Unreadable> {
+        let mutes = self.read(&self.mutes)?;
+        Ok(mutes.iter().find(|mute| mute.target == *target).cloned())
+    }
+
+    fn own_profile(&self) -> Result<OwnProfile, Unreadable> {
+        self.read(&self.own).map(|own| own.clone())
     }
 
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {

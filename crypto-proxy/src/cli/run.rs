@@ -55,7 +55,8 @@ pub(super) struct RunArgs {
     /// Who may write to the agent without being let in.
     #[arg(long, env = "WAXWIRE_PROXY_INBOX_MODE", default_value = "open", value_enum)]
     inbox_mode: InboxModeArg,
-    /// What a first contact needs: nothing (tofu), or handle#fingerprint (pinned).
+    /// What a first contact needs: nothing (tofu), handle#fingerprint (pinned), or that the operator has
+    /// verified the peer (verified).
     #[arg(long, env = "WAXWIRE_PROXY_TRUST_POLICY", default_value = "tofu", value_enum)]
     trust_policy: TrustPolicyArg,
     /// Who may see whether the agent is online.
@@ -107,6 +108,8 @@ enum TrustPolicyArg {
     Tofu,
     /// A first contact needs a fingerprint.
     Pinned,
+    /// The operator has to have verified whomever the agent writes to.
+    Verified,
 }
 
 impl RunArgs {
@@ -119,6 +122,7 @@ impl RunArgs {
             trust_policy: match self.trust_policy {
                 TrustPolicyArg::Tofu => TrustPolicy::Tofu,
                 TrustPolicyArg::Pinned => TrustPolicy::Pinned,
+                TrustPolicyArg::Verified => TrustPolicy::Verified,
             },
             show_presence: match self.presence {
                 PresenceArg::Everyone => ShowPresence::Everyone,

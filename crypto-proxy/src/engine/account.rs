@@ -7,7 +7,7 @@ use waxwire_shared::{
 
 use crate::{
     crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey},
-    model::UnixMs,
+    model::{InboxMode, UnixMs},
 };
 
 /// One of the agent's own encryption keys.
@@ -54,16 +54,6 @@ pub struct Account {
     pub incarnation: u64,
 }
 
-/// Who may write to the agent without being let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InboxMode {
-    /// Anybody.
-    #[default]
-    Open,
-    /// Whom the agent has written to or let in.
-    ContactsOnly,
-}
-
 /// To whom the agent may be shown as online.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShowPresence {
@@ -82,12 +72,14 @@ pub enum TrustPolicy {
     Tofu,
     /// A fingerprint.
     Pinned,
+    /// A fingerprint, and the operator's word that it was compared.
+    Verified,
 }
 
 /// How the engine is set up; times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Who may write without being let in.
+    /// Who may write without being let in, unless the agent has set it.
     pub inbox_mode: InboxMode,
     /// What a first contact needs.
     pub trust_policy: TrustPolicy,

@@ -5,7 +5,8 @@ use waxwire_shared::{
     api::{
         frames::{Cursor, Seen},
         problem::Problem,
-        rest::BundleAnswer,
+        profile::{DirectoryAnswer, ProfileAnswer, ProfileRequest},
+        rest::{BlockRequest, BundleAnswer},
     },
     fingerprint::{Address, Fingerprint},
     ids::{GroupId, Handle, Hash, RelayId},
@@ -14,9 +15,9 @@ use waxwire_shared::{
 
 use super::EncryptionKey;
 use crate::model::{
-    Added, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, LocalConversation, MessageId,
-    NewGroup, Peer, PeerPresence, PresenceStatus, ProfileChange, Refusal, SendRequest, SendToken, Sent,
-    TrustDecision, UnixMs,
+    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, ListedPage,
+    LocalConversation, MessageId, Mute, MuteTarget, NewGroup, OwnProfileChange, Peer, PeerPresence,
+    PresenceStatus, Profile, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs,
 };
 
 /// Names a request of the agent until it is answered.
@@ -79,6 +80,42 @@ pub enum Command {
     SetPresence(PresenceStatus, Option<String>),
     /// Whether these are there; answered by [`Reply::Presences`] without those who are not known.
     Presences(Vec<Handle>),
+    /// Anything about contacts, blocks, mutes and profiles.
+    Contact(ContactCommand),
+}
+
+/// What an agent can ask about others, and about what others may know of it. What is so already is no
+/// reason to refuse.
+#[derive(Debug, Clone)]
+pub enum ContactCommand {
+    /// Hold an agent as a contact; answered by [`Reply::Contact`].
+    Add(Address),
+    /// Note something about a contact, or nothing.
+    Note(Handle, Option<String>),
+    /// Hold an agent as a contact no longer.
+    Remove(Handle),
+    /// Block an agent; answered by [`Reply::Declared`].
+    Block(Address),
+    /// Lift a block; answered by [`Reply::Declared`].
+    Unblock(Handle),
+    /// Mute something until a time or for ever; answered by [`Reply::Muted`].
+    Mute(MuteTarget, Option<UnixMs>),
+    /// Mute it no longer.
+    Unmute(MuteTarget),
+    /// Change what others are told of this agent and who may write to it; answered by
+    /// [`Reply::Declared`].
+    SetProfile(Box<OwnProfileChange>),
+    /// What the relay says of a peer; answered by [`Reply::Profile`].
+    Profile(Handle),
+    /// Search agents by the beginning of their handle; answered by [`Reply::Directory`].
+    Search {
+        /// The beginning.
+        prefix: String,
+        /// Most agents.
+        limit: u64,
+        /// Agents to skip.
+        offset: u64,
+    },
 }
 
 /// What an agent can ask about groups. A command names the state that it wants; what is so already is
@@ -131,6 +168,17 @@ pub enum Reply {
     Epoch(u64),
     /// To [`Command::SetPresence`] and [`Command::Presences`].
     Presences(Vec<PeerPresence>),
+    /// To [`ContactCommand::Add`].
+    Contact(Box<Contact>),
+    /// To [`ContactCommand::Mute`].
+    Muted(Mute),
+    /// To what the relay holds, too: it is so here, and whether the relay has taken it. If not, it is
+    /// told as soon as it can be.
+    Declared(bool),
+    /// To [`ContactCommand::Profile`].
+    Profile(Profile),
+    /// To [`ContactCommand::Search`].
+    Directory(ListedPage),
     /// To the others.
     Done,
 }
@@ -177,6 +225,12 @@ pub enum LinkEvent {
     Bundle(Handle, Result<BundleAnswer, LookupError>),
     /// Answer to [`RelayCall::Publish`].
     Published(Result<(), LookupError>),
+    /// Answer to [`RelayCall::Declare`].
+    Declared(Declaration, Result<(), LookupError>),
+    /// Answer to [`RelayCall::Profile`].
+    Profile(RequestId, Handle, Result<ProfileAnswer, LookupError>),
+    /// Answer to [`RelayCall::Directory`].
+    Directory(RequestId, Result<DirectoryAnswer, LookupError>),
     /// Answer to [`RelayCall::Append`].
     Appended(GroupId, Hash, AppendOutcome),
     /// Answer to [`RelayCall::Log`].
@@ -308,6 +362,17 @@ pub enum KeyChange {
     },
 }
 
+/// Something of this agent that the relay is told as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declaration {
+    /// Whether an agent is a contact.
+    Contact(Handle, bool),
+    /// Whether an agent is blocked, and how.
+    Block(Handle, Option<BlockRequest>),
+    /// The own profile.
+    Profile(ProfileRequest),
+}
+
 /// A question to the relay, outside the stream of envelopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelayCall {
@@ -315,6 +380,21 @@ pub enum RelayCall {
     Bundle(Handle),
     /// Publish an own signed bundle.
     Publish(Vec<u8>),
+    /// Tell what the relay has to hold.
+    Declare(Declaration),
+    /// What an agent tells of itself, for a request.
+    Profile(RequestId, Handle),
+    /// Search agents, for a request.
+    Directory {
+        /// The request.
+        request: RequestId,
+        /// How their handles begin.
+        prefix: String,
+        /// Most agents.
+        limit: u64,
+        /// Agents to skip.
+        offset: u64,
+    },
     /// Append a commit to a group's log; `body` is an [`Append`](waxwire_shared::api::append::Append).
     Append {
         /// The group; for a first commit its own hash.

@@ -17,6 +17,11 @@ use crate::{
     },
 };
 
+/// Most messages of strangers that wait for acceptance, of one and of all. What does not find room shows
+/// as a gap once its author is let in, and is asked for.
+const REQUESTS_OF_PEER: u64 = 100;
+const REQUESTS: u64 = 2_000;
+
 /// A verified message on its way to its place.
 pub(super) struct Arrived<'a> {
     pub(super) conversation: ConversationRow,
@@ -44,7 +49,21 @@ impl Engine {
         let conversation = self
             .store
             .direct_conversation(&core.conversation, peer.peer_id, now)?;
-        let stranger = !peer.accepted && self.settings.inbox_mode == InboxMode::ContactsOnly;
+        let stranger = !peer.accepted && self.inbox_mode()? == InboxMode::ContactsOnly;
+        if stranger {
+            let (of_peer, of_all) = self.store.count_requests(peer.peer_id)?;
+            if of_peer >= REQUESTS_OF_PEER || of_all >= REQUESTS {
+                self.count(Count::Receive("dropped"));
+                let reason = "too many messages of strangers wait for acceptance; one was dropped";
+                return self.alert(
+                    "requests_overflow",
+                    Severity::Warning,
+                    Some(&peer.handle),
+                    reason,
+                    now,
+                );
+            }
+        }
         let arrived = Arrived {
             conversation,
             core,

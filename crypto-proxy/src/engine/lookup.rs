@@ -1,7 +1,7 @@
 //! Bundles: asked for, verified, remembered (flow 1 step 3, flow 2; docs/protocol.md, 4).
 
 use waxwire_shared::{
-    api::rest::BundleAnswer,
+    api::{problem::ProblemType, rest::BundleAnswer},
     fingerprint::{Address, Fingerprint, safety_number},
     hash::sha256,
     ids::{AgentId, Handle},
@@ -138,6 +138,7 @@ impl Engine {
                 429 => Err(Refusal::RateLimited {
                     retry_after: problem.retry_after.unwrap_or(1),
                 }),
+                403 if problem.problem_type() == Some(ProblemType::Blocked) => Err(Refusal::Blocked),
                 401 | 403 => Err(Refusal::Forbidden),
                 _ => return self.unanswered(handle, now),
             },

@@ -14,6 +14,7 @@
 //! - `receipts`: what is told to authors
 //! - `transient`, `typing`, `presence`: what nobody stores
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
+//! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
@@ -29,6 +30,7 @@ mod postponed;
 mod presence;
 mod receipts;
 mod receive;
+mod relations;
 mod repair;
 mod send;
 mod suspension;
@@ -51,13 +53,15 @@ use waxwire_shared::{
     ids::{GroupId, Handle},
 };
 
-pub use account::{Account, EncryptionKey, InboxMode, Settings, ShowPresence, TrustPolicy};
+pub use account::{Account, EncryptionKey, Settings, ShowPresence, TrustPolicy};
 pub use counters::{Count, Counters};
 pub use event::{
-    AppendOutcome, Command, Effect, Event, GroupCommand, KeyChange, LinkEvent, LogPage, LookupError, Notice,
-    Now, Offer, ReadNotice, RelayCall, Reply, RequestId, SendOutcome,
+    AppendOutcome, Command, ContactCommand, Declaration, Effect, Event, GroupCommand, KeyChange, LinkEvent,
+    LogPage, LookupError, Notice, Now, Offer, ReadNotice, RelayCall, Reply, RequestId, SendOutcome,
 };
 pub use own_keys::{BundleDraft, sign_bundle};
+
+pub use crate::model::InboxMode;
 
 use crate::{
     engine::{
@@ -119,6 +123,7 @@ struct Volatile {
     presences: presence::Presences,
     /// Whether lines from before the start have their time.
     lines_known: bool,
+    declaring: relations::Declaring,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }
@@ -342,6 +347,13 @@ impl Engine {
             Event::Link(LinkEvent::Outcome(token, outcome)) => self.outcome(token, outcome, now),
             Event::Link(LinkEvent::Bundle(handle, answer)) => self.bundle(&handle, answer, now),
             Event::Link(LinkEvent::Published(answer)) => self.published(answer, now),
+            Event::Link(LinkEvent::Declared(declaration, answer)) => {
+                self.declared(&declaration, &answer, now)
+            }
+            Event::Link(LinkEvent::Profile(request, handle, answer)) => {
+                self.profile(request, &handle, answer)
+            }
+            Event::Link(LinkEvent::Directory(request, answer)) => self.directory(request, answer),
             Event::Link(LinkEvent::Appended(group, commit, outcome)) => {
                 self.appended(&group, &commit, outcome, now)
             }
@@ -372,6 +384,7 @@ impl Engine {
             }
             Command::Group(command) if self.is_shut_out(&command) => Err(Refusal::Suspended),
             Command::Group(command) => return self.group_command(id, command, now),
+            Command::Contact(command) => return self.contact_command(id, command, now),
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,
@@ -498,6 +511,7 @@ impl Engine {
         let goals = lost.tasks.into_values().flat_map(Task::into_requests);
         let founding = lost.founding.into_iter().map(Founding::request);
         let presences = lost.presences.into_requests();
+        let declaring = lost.declaring.into_requests();
         let mut effects: Vec<Effect> = requests
             .into_iter()
             .chain(waiters)
@@ -505,6 +519,7 @@ impl Engine {
             .chain(goals)
             .chain(founding)
             .chain(presences)
+            .chain(declaring)
             .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
             .collect();
         effects.push(Effect::ResetLink);

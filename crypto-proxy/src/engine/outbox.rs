@@ -41,6 +41,7 @@ impl Engine {
         self.groups_up(now)?;
         self.presence_up(now);
         self.ask_for_postponed()?;
+        self.declare_all()?;
         for handle in self.store.unknown_senders()? {
             self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
         }

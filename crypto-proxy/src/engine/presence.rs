@@ -306,7 +306,7 @@ impl Engine {
         let Some(status) = PresenceStatus::from_name(&presence.status) else {
             return Ok("refused");
         };
-        if !self.is_welcome(peer) {
+        if !self.is_welcome(peer)? {
             return Ok("unknown_sender");
         }
         let known = self.volatile.presences.entry(&peer.handle);

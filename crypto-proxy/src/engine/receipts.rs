@@ -158,7 +158,7 @@ impl Engine {
         }
         let conversation = self.store.conversation_by_id(session.conversation_id)?;
         let told = match self.store.group_of(session.conversation_id)? {
-            None => peer.accepted || self.settings.inbox_mode == InboxMode::Open,
+            None => peer.accepted || self.inbox_mode()? == InboxMode::Open,
             Some(row) => row.standing == Standing::Member && self.confirms_to(&row, peer)?,
         };
         Ok(told.then_some(conversation.protocol_id))

@@ -82,7 +82,7 @@ impl Engine {
             envelope_hash: sha256(bytes),
             mid: header.mid,
         };
-        let strangers = self.settings.inbox_mode == InboxMode::Open;
+        let strangers = self.inbox_mode()? == InboxMode::Open;
         for peer_id in self.store.correspondents(strangers, CORRESPONDENTS)? {
             let peer = self.store.peer_by_id(peer_id)?;
             self.queue_control(&peer, Kind::Unreadable, report.encode(), now)?;
@@ -155,7 +155,7 @@ impl Engine {
     }
 
     fn may_be_told(&self, peer: &PeerRow, conversation_id: i64) -> Result<bool, StateError> {
-        let open = peer.accepted || self.settings.inbox_mode == InboxMode::Open;
+        let open = peer.accepted || self.inbox_mode()? == InboxMode::Open;
         Ok(open || self.store.group_of(conversation_id)?.is_some())
     }
 

@@ -12,7 +12,7 @@ use waxwire_shared::{
     },
 };
 
-use super::{Command, Engine, Reply, RequestId, Waiter};
+use super::{Command, Engine, Reply, RequestId, TrustPolicy, Waiter};
 use crate::{
     crypto::{kdf, message, secret::EncryptionPublic},
     fault,
@@ -157,7 +157,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<Option<(PeerRow, Bundle)>, Refusal> {
         let Some(peer) = peer else {
-            let unpinned = self.settings.trust_policy == super::TrustPolicy::Pinned;
+            let unpinned = self.settings.trust_policy != TrustPolicy::Tofu;
             return if unpinned && address.fingerprint.is_none() {
                 Err(Refusal::FingerprintRequired)
             } else {
@@ -190,9 +190,12 @@ impl Engine {
             }),
             // What a message or a lookup has pinned, nobody has compared.
             None if matches!(peer.pin, Pin::New | Pin::Tofu)
-                && self.settings.trust_policy == super::TrustPolicy::Pinned =>
+                && self.settings.trust_policy == TrustPolicy::Pinned =>
             {
                 Err(Refusal::FingerprintRequired)
+            }
+            _ if peer.pin != Pin::Verified && self.settings.trust_policy == TrustPolicy::Verified => {
+                Err(Refusal::NotVerified { handle })
             }
             _ => Ok(()),
         }

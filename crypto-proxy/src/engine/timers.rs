@@ -41,6 +41,7 @@ impl Engine {
             beat,
             volatile.typists.next_end(),
             volatile.presences.next_deadline(),
+            volatile.declaring.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -70,6 +71,7 @@ impl Engine {
         }
         self.ask_missing(now)?;
         self.give_answers(now)?;
+        self.tick_declarations(now)?;
         self.tick_groups(now)?;
         self.end_typing(None, now);
         self.tick_presence(now)?;

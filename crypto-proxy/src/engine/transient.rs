@@ -65,9 +65,9 @@ impl Engine {
     }
 
     /// Whether a peer is one that the agent has to do with.
-    pub(super) fn is_welcome(&self, peer: &PeerRow) -> bool {
-        let open = self.settings.inbox_mode == InboxMode::Open;
-        !matches!(peer.pin, Pin::New | Pin::Blocked) && (peer.accepted || open)
+    pub(super) fn is_welcome(&self, peer: &PeerRow) -> Result<bool, StateError> {
+        let known = !matches!(peer.pin, Pin::New | Pin::Blocked);
+        Ok(known && (peer.accepted || self.inbox_mode()? == InboxMode::Open))
     }
 
     /// An envelope that is in no queue.

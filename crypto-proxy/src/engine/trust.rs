@@ -43,10 +43,10 @@ impl Engine {
             }
             self.follow(&mut peer)?;
         }
-        peer.pin = match decision {
-            TrustDecision::Verified => Pin::Verified,
-            TrustDecision::Pinned => Pin::Fingerprint,
-            TrustDecision::Blocked => Pin::Blocked,
+        let pin = match decision {
+            TrustDecision::Verified => Some(Pin::Verified),
+            TrustDecision::Pinned => Some(Pin::Fingerprint),
+            TrustDecision::Blocked => None,
         };
         if decision != TrustDecision::Blocked
             && let Some(bundle) = stored_bundle(&peer)
@@ -54,7 +54,14 @@ impl Engine {
             // The peer is taken as it is now, also without a suite that it has shown.
             peer.best_suite = bundle.highest_suite();
         }
-        self.store.put_peer(&peer)?;
+        match pin {
+            Some(pin) => {
+                self.lift_block(&mut peer, now)?;
+                peer.pin = pin;
+                self.store.put_peer(&peer)?;
+            }
+            None => self.shut_out(&mut peer, now)?,
+        }
         let view = self.peer_view(&peer);
         self.reply(id, Ok(Reply::Peer(Box::new(view))));
         self.release_held(&handle, now)
@@ -81,15 +88,22 @@ impl Engine {
         let Some(mut peer) = self.store.peer(handle)? else {
             return Ok(Err(Refusal::AgentNotFound));
         };
-        let waiting = self.store.held_messages(Hold::Request, peer.peer_id)?;
-        if waiting.is_empty() && !peer.accepted {
+        let nobody_waits = self.store.held_messages(Hold::Request, peer.peer_id)?.is_empty();
+        if nobody_waits && !peer.accepted {
             return Ok(Err(Refusal::AgentNotFound));
         }
+        self.let_in(&mut peer, now)?;
+        Ok(Ok(Reply::Done))
+    }
+
+    /// A peer is no stranger any more.
+    pub(super) fn let_in(&mut self, peer: &mut PeerRow, now: UnixMs) -> Result<(), StateError> {
         peer.accepted = true;
         if peer.pin == Pin::New {
             peer.pin = Pin::Tofu;
         }
-        self.store.put_peer(&peer)?;
+        self.store.put_peer(peer)?;
+        let waiting = self.store.held_messages(Hold::Request, peer.peer_id)?;
         // Like what comes in: in order, with holes waited for and named.
         self.store.let_in(peer.peer_id, now)?;
         for message in waiting {
@@ -98,16 +112,22 @@ impl Engine {
                 self.show_waiting(session, now)?;
             }
         }
-        Ok(Ok(Reply::Done))
+        Ok(())
     }
 
     /// What a stranger sent is erased; their next message asks again.
     pub(super) fn reject_request(&self, handle: &Handle) -> Result<Result<Reply, Refusal>, StateError> {
         if let Some(peer) = self.store.peer(handle)? {
-            for message in self.store.held_messages(Hold::Request, peer.peer_id)? {
-                self.store.erase_message(message.message_row)?;
-            }
+            self.drop_requests(&peer)?;
         }
         Ok(Ok(Reply::Done))
+    }
+
+    /// What a peer has sent that the agent has not seen is erased.
+    pub(super) fn drop_requests(&self, peer: &PeerRow) -> Result<(), StateError> {
+        for message in self.store.held_messages(Hold::Request, peer.peer_id)? {
+            self.store.erase_message(message.message_row)?;
+        }
+        Ok(())
     }
 }

@@ -143,7 +143,7 @@ impl Engine {
             (_, Some(group)) => (self.fellow_members(&group, now)?, Some(group.group_id)),
             (Some(peer_id), None) => {
                 let peer = self.store.peer_by_id(peer_id)?;
-                (Vec::from_iter(self.is_welcome(&peer).then_some(peer)), None)
+                (Vec::from_iter(self.is_welcome(&peer)?.then_some(peer)), None)
             }
             (None, None) => (Vec::new(), None),
         };
@@ -209,7 +209,7 @@ impl Engine {
 
     /// The direct conversation with a peer that is no stranger.
     fn direct_with(&self, peer: &PeerRow) -> Result<Option<LocalConversation>, StateError> {
-        if !self.is_welcome(peer) {
+        if !self.is_welcome(peer)? {
             return Ok(None);
         }
         let id = ConversationId::direct(self.account.identity.public(), &peer.identity);

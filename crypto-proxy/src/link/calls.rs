@@ -34,6 +34,23 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             LinkEvent::Bundle(handle, answer)
         }
         RelayCall::Publish(bundle) => LinkEvent::Published(publish(client, bundle).await),
+        RelayCall::Declare(declaration) => {
+            let answer = client.declare(&declaration).await.map_err(failure);
+            LinkEvent::Declared(declaration, answer)
+        }
+        RelayCall::Profile(request, handle) => {
+            let answer = client.profile(&handle).await.map_err(failure);
+            LinkEvent::Profile(request, handle, answer)
+        }
+        RelayCall::Directory {
+            request,
+            prefix,
+            limit,
+            offset,
+        } => {
+            let answer = client.directory(&prefix, limit, offset).await;
+            LinkEvent::Directory(request, answer.map_err(failure))
+        }
         RelayCall::Append {
             group,
             commit,

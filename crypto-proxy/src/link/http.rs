@@ -24,6 +24,7 @@ use waxwire_shared::{
     api::{
         frames::{Cursor, Queue, RelayFrame, Seen},
         problem::Problem,
+        profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
             ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, PresenceAnswer,
             PresenceRequest, RegisterRequest, Registered, RelayInfo,
@@ -38,7 +39,10 @@ use super::{
     identity::{RelayChanged, verify_relay},
     url::RelayUrl,
 };
-use crate::{credential::ApiKey, engine::LogPage};
+use crate::{
+    credential::ApiKey,
+    engine::{Declaration, LogPage},
+};
 
 /// How long a call may take, connecting included.
 pub(super) const CALL: Duration = Duration::from_secs(10);
@@ -120,12 +124,42 @@ impl Call {
     }
 
     fn post(path: &str, body: &impl Serialize) -> Result<Self, CallError> {
+        Self::json(Method::POST, path, body)
+    }
+
+    fn json(method: Method, path: &str, body: &impl Serialize) -> Result<Self, CallError> {
         let json = serde_json::to_vec(body).map_err(|_| CallError::Malformed)?;
         let body = Some(("application/json", json.into()));
         Ok(Self {
-            method: Method::POST,
+            method,
             path: path.to_owned(),
             body,
+        })
+    }
+
+    const fn bare(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            body: None,
+        }
+    }
+
+    /// What the relay has to hold of this agent.
+    fn declaring(declaration: &Declaration) -> Result<Self, CallError> {
+        Ok(match declaration {
+            Declaration::Contact(handle, held) => {
+                let method = if *held { Method::PUT } else { Method::DELETE };
+                Self::bare(method, format!("/v1/contacts/{handle}"))
+            }
+            Declaration::Block(handle, block) => {
+                let path = format!("/v1/blocks/{handle}");
+                match block {
+                    Some(block) => Self::json(Method::PUT, &path, block)?,
+                    None => Self::bare(Method::DELETE, path),
+                }
+            }
+            Declaration::Profile(profile) => Self::json(Method::PUT, "/v1/agents/me/profile", profile)?,
         })
     }
 }
@@ -247,6 +281,38 @@ impl Client {
         let call = Call::post("/v1/presence", &PresenceRequest { handles })?;
         let answer: PresenceAnswer = self.call(call).await?;
         Ok(answer.presences)
+    }
+
+    /// `PUT` and `DELETE` of what the relay holds of this agent: contacts, blocks, the profile.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn declare(&self, declaration: &Declaration) -> Result<(), CallError> {
+        self.octets(Call::declaring(declaration)?).await.map(drop)
+    }
+
+    /// `GET /v1/agents/{handle}`: what an agent tells of itself, as the relay says.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn profile(&self, handle: &Handle) -> Result<ProfileAnswer, CallError> {
+        self.call(Call::get(format!("/v1/agents/{handle}"))).await
+    }
+
+    /// `GET /v1/directory`: agents whose handles begin with `prefix`, which has characters of handles
+    /// only.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn directory(
+        &self,
+        prefix: &str,
+        limit: u64,
+        offset: u64,
+    ) -> Result<DirectoryAnswer, CallError> {
+        let path = format!("/v1/directory?q={prefix}&limit={limit}&offset={offset}");
+        let (_, body) = self.octets(Call::get(path)).await?;
+        parse(StatusCode::OK, &body)
     }
 
     /// `POST /v1/groups`, or `POST /v1/groups/{group}/commits` for a group that exists: appends a

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{LAST_PLACE, Reader, StateError, conversations::kind_from_number, from_sql, meta, to_sql, views};
-use crate::model::{DeliveryId, LocalConversation, Message};
+use crate::model::{DeliveryId, LocalConversation, Message, UnixMs};
 
 /// Where the messages stand now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,8 @@ impl Reader {
         Ok(stretch)
     }
 
-    /// Inbound messages that are not settled and whose places are among `places`, which ascend; oldest
-    /// first.
+    /// Inbound messages that are not settled, and whose places are among `places`, or which are muted and
+    /// so not on their way by any socket; oldest first.
     ///
     /// # Errors
     /// [`StateError`].
@@ -119,16 +119,22 @@ impl Reader {
         after: Option<DeliveryId>,
         places: &[RangeInclusive<u64>],
         limit: usize,
+        now: UnixMs,
     ) -> Result<Vec<Message>, StateError> {
         let after = after.map_or(0, |id| if id.store == self.tag() { id.position } else { 0 });
+        let between: Vec<(i64, i64)> = places
+            .iter()
+            .map(|places| (to_sql(*places.start()), to_sql(*places.end())))
+            .collect();
+        if self.is_anything_muted(now)? {
+            return self.sync_with_muted(after, &between, limit, now);
+        }
         let sql = format!(
-            "{} WHERE m.delivered_at IS NULL AND m.deleted = 0 AND m.delivery IS NOT NULL \
-             AND m.delivery > ?1 AND m.delivery >= ?2 AND m.delivery <= ?3 ORDER BY m.delivery LIMIT ?4",
-            views::VIEW
+            "{} AND m.delivery >= ?2 AND m.delivery <= ?3 ORDER BY m.delivery LIMIT ?4",
+            unsettled()
         );
         let mut rows = Vec::new();
-        for places in places {
-            let (first, last) = (to_sql(*places.start()), to_sql(*places.end()));
+        for (first, last) in between {
             let left = to_sql((limit - rows.len()) as u64);
             rows.extend(self.messages(&sql, &[&to_sql(after), &first, &last, &left])?);
             if rows.len() == limit {
@@ -137,4 +143,30 @@ impl Reader {
         }
         Ok(rows)
     }
+
+    fn sync_with_muted(
+        &self,
+        after: u64,
+        between: &[(i64, i64)],
+        limit: usize,
+        now: UnixMs,
+    ) -> Result<Vec<Message>, StateError> {
+        let free: String = between
+            .iter()
+            .map(|(first, last)| format!("m.delivery BETWEEN {first} AND {last} OR "))
+            .collect();
+        let sql = format!(
+            "{} AND ({free}muted_until > ?2) ORDER BY m.delivery LIMIT ?3",
+            unsettled()
+        );
+        self.messages(&sql, &[&to_sql(after), &to_sql(now), &to_sql(limit as u64)])
+    }
+}
+
+/// Inbound messages after ?1 that are not settled.
+fn unsettled() -> String {
+    format!(
+        "{} WHERE m.delivered_at IS NULL AND m.deleted = 0 AND m.delivery IS NOT NULL AND m.delivery > ?1",
+        views::VIEW
+    )
 }

@@ -298,6 +298,19 @@ impl Store {
         Ok(())
     }
 
+    /// How many messages wait for their author to be let in: of a peer, and of all.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn count_requests(&self, peer_id: i64) -> Result<(u64, u64), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT count(*) FILTER (WHERE peer_id = ?1), count(*) FROM message WHERE hold = 2",
+        )?;
+        Ok(statement.query_row([peer_id], |row| {
+            Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
+        })?)
+    }
+
     /// Messages that wait for a hole in their author's numbers: since when, whose, and where.
     ///
     /// # Errors

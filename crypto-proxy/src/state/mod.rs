@@ -5,6 +5,7 @@
 //! connections of its own and sees what was committed.
 
 mod alerts;
+mod contacts;
 mod conversations;
 mod epochs;
 mod error;
@@ -17,8 +18,10 @@ mod inbound;
 mod invitations;
 mod live;
 mod messages;
+mod mutes;
 mod outbox;
 mod own_bundle;
+mod own_profile;
 mod peers;
 mod queues;
 mod reader;
@@ -34,6 +37,7 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
+pub use contacts::Subject;
 pub use conversations::ConversationRow;
 pub use epochs::{ChainRow, EpochRow, EpochState};
 pub use error::StateError;

@@ -10,7 +10,7 @@ use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::Handl
 
 use super::{
     ColumnKeys, FILE, StateError, StoredProfile, alerts, configure, conversations::kind_from_number,
-    from_sql, group_views, meta, to_sql, views,
+    from_sql, group_views, meta, mutes, to_sql, views,
 };
 use crate::model::{
     Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageGroup, MessageId,
@@ -370,11 +370,14 @@ impl Reader {
                     members: from_sql(row.get(8)?),
                 })
             });
+            let id = LocalConversation {
+                id: row.get(0)?,
+                kind: kind_from_number(row.get(1)?),
+            };
+            let peer = handles.first().filter(|_| group_row.is_none());
             list.push(Conversation {
-                id: LocalConversation {
-                    id: row.get(0)?,
-                    kind: kind_from_number(row.get(1)?),
-                },
+                id,
+                muted_until: mutes::muted_until(&db, &id, peer.map(String::as_str))?,
                 participants: participants.map_err(|_| damaged)?,
                 group: group.transpose()?,
                 updated_at: from_sql(row.get(3)?),

@@ -22,6 +22,54 @@ CREATE TABLE peer(
   first_seen INTEGER NOT NULL
 );
 
+-- Blocked peers, with the trust that returns when the block is lifted.
+CREATE TABLE peer_block(
+  peer_id    INTEGER PRIMARY KEY REFERENCES peer,
+  trust      INTEGER NOT NULL,
+  blocked_at INTEGER NOT NULL
+);
+
+-- What the relay last said of a peer.
+CREATE TABLE peer_profile(
+  peer_id      INTEGER PRIMARY KEY REFERENCES peer,
+  display_name TEXT,
+  description  TEXT
+);
+
+-- Agents that this one holds as contacts.
+CREATE TABLE contact(
+  peer_id  INTEGER PRIMARY KEY REFERENCES peer,
+  added_at INTEGER NOT NULL,
+  sealed   BLOB                        -- notes
+);
+
+-- What is not pushed to the agent.
+CREATE TABLE mute(
+  kind       INTEGER NOT NULL,         -- 1 agent, 2 conversation
+  target     TEXT    NOT NULL,         -- handle, or local id
+  until      INTEGER,                  -- NULL: for ever
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(kind, target)
+) WITHOUT ROWID;
+
+-- What the agent has set of itself.
+CREATE TABLE own_profile(
+  id            INTEGER PRIMARY KEY CHECK (id = 1),
+  display_name  TEXT,
+  description   TEXT,
+  listed        INTEGER NOT NULL,
+  inbox_mode    INTEGER,               -- 1 open, 2 contacts only; NULL: as `run` was started
+  invite_policy INTEGER NOT NULL,      -- 1 open, 2 contacts only
+  updated_at    INTEGER NOT NULL
+);
+
+-- Of what the relay holds an older state.
+CREATE TABLE undeclared(
+  subject INTEGER NOT NULL,            -- 1 contact, 2 block, 3 own profile
+  peer_id INTEGER NOT NULL,            -- 0 for the profile
+  PRIMARY KEY(subject, peer_id)
+) WITHOUT ROWID;
+
 CREATE TABLE conversation(
   conversation_id INTEGER PRIMARY KEY,
   local           BLOB    NOT NULL UNIQUE, -- 16 bytes, kept through an identity change

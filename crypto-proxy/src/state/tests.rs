@@ -20,7 +20,7 @@ use crate::{
         message::sign_message,
         secret::{IdentitySecret, StateMasterKey},
     },
-    model::{DeliveryId, LocalConversation},
+    model::{DeliveryId, LocalConversation, MuteTarget},
 };
 
 const NOW: u64 = 1_800_000_000_000;
@@ -183,12 +183,15 @@ fn reader_sees_what_was_committed_and_nothing_else() {
     let conversation = receive(&mut store, &["a", "b", "c"]);
     store.begin().unwrap();
     store.settle_up_to(2, NOW).unwrap();
-    assert_eq!(reader.sync(None, &[1..=u64::MAX], 10).unwrap().len(), 3);
+    assert_eq!(reader.sync(None, &[1..=u64::MAX], 10, NOW).unwrap().len(), 3);
     store.rollback();
     store.begin().unwrap();
     assert_eq!(store.settle_up_to(2, NOW).unwrap().len(), 2);
     store.commit().unwrap();
-    assert_eq!(texts(&reader.sync(None, &[1..=u64::MAX], 10).unwrap()), ["c"]);
+    assert_eq!(
+        texts(&reader.sync(None, &[1..=u64::MAX], 10, NOW).unwrap()),
+        ["c"]
+    );
     assert_eq!(reader.unread_count().unwrap(), 3);
     let history = |range| reader.history(&conversation, range, 10).unwrap().unwrap();
     assert_eq!(texts(&history(HistoryRange::Latest)), ["c", "b", "a"]);
@@ -309,4 +312,53 @@ fn sealed_column_moved_to_another_row_does_not_open() {
             row: 2
         })
     ));
+}
+
+#[test]
+fn mutes_hold_until_their_time_and_show_in_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let talk = receive(&mut store, &["a", "b"]);
+    let reader = Reader::open(folder.path(), keys(1)).unwrap();
+    let muted = |now| {
+        let rows = reader.history(&talk, HistoryRange::Latest, 9).unwrap().unwrap();
+        let listed = reader.conversation(&talk).unwrap().unwrap();
+        let all: Vec<bool> = rows.iter().map(|message| message.is_muted(now)).collect();
+        assert!(
+            all.iter().all(|one| *one == (listed.muted_until > now)),
+            "{all:?}"
+        );
+        all[0]
+    };
+    assert!(!muted(NOW));
+    let agent = MuteTarget::Agent("alice".parse().unwrap());
+    store.begin().unwrap();
+    store.put_mute(&agent, Some(NOW + 10), NOW).unwrap();
+    let mute = store.put_mute(&agent, Some(NOW + 20), NOW + 1).unwrap();
+    assert_eq!((mute.created_at, mute.until), (NOW, Some(NOW + 20)));
+    store.commit().unwrap();
+    assert!(muted(NOW + 19) && !muted(NOW + 20));
+    // What no socket will carry is in sync, whatever is leased; in order with what is free.
+    let sync = |now, places: &[std::ops::RangeInclusive<u64>]| {
+        texts(&reader.sync(None, places, 10, now).unwrap()).join("")
+    };
+    assert_eq!(
+        (sync(NOW + 19, &[]), sync(NOW + 20, &[])),
+        ("ab".into(), String::new())
+    );
+    assert_eq!(sync(NOW + 19, &[2..=u64::MAX]), "ab");
+    assert_eq!(sync(NOW + 20, &[2..=u64::MAX]), "b");
+    assert_eq!(reader.mute(&agent, NOW + 20).unwrap(), None);
+    store.begin().unwrap();
+    let conversation = MuteTarget::Conversation(talk);
+    store.put_mute(&conversation, None, NOW).unwrap();
+    assert!(!store.remove_mute(&agent, NOW + 20).unwrap(), "it was over");
+    store.commit().unwrap();
+    assert!(muted(NOW + 1_000_000));
+    assert_eq!(reader.mutes(NOW).unwrap().len(), 1);
+    store.begin().unwrap();
+    assert!(store.remove_mute(&conversation, NOW).unwrap());
+    store.commit().unwrap();
+    assert!(reader.mutes(NOW).unwrap().is_empty());
 }

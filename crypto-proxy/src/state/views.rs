@@ -63,7 +63,10 @@ pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m
      FROM grp_receipt r WHERE r.group_row = gm.group_row AND r.identity = gm.identity \
      AND r.session = m.session AND m.n BETWEEN r.first AND r.last), 2), ',') FROM grp_member gm \
      JOIN epoch e ON e.group_row = gm.group_row AND e.epoch = m.epoch \
-     WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END, m.place \
+     WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END, m.place, \
+     (SELECT max(coalesce(mu.until, 9223372036854775807)) FROM mute mu WHERE mu.kind = 1 \
+     AND mu.target = p.handle OR mu.kind = 2 \
+     AND mu.target = (CASE c.kind WHEN 2 THEN 'grp_' ELSE 'conv_' END || lower(hex(c.local)))) AS muted_until \
      FROM message m JOIN conversation c USING (conversation_id) LEFT JOIN peer p ON p.peer_id = m.peer_id \
      LEFT JOIN peer gb ON gb.peer_id = m.granted_by LEFT JOIN grp g ON g.conversation_id = m.conversation_id";
 
@@ -144,6 +147,7 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
         },
         group: group(row, keys)?,
         recipients: recipients(row.get(26)?).ok_or_else(damaged)?,
+        muted_until: row.get::<_, Option<i64>>(28)?.map_or(0, from_sql),
     })
 }
 

@@ -8,6 +8,9 @@ mod agents_tests;
 mod api_keys;
 mod bundles;
 mod challenges;
+mod directory;
+#[cfg(test)]
+mod directory_tests;
 mod envelopes;
 mod error;
 mod extract;
@@ -51,7 +54,10 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/agents/api-key", post(api_keys::post))
         .route("/v1/agents/me", get(agents::me))
         .route("/v1/agents/me/bundle", put(bundles::put))
+        .route("/v1/agents/me/profile", put(directory::put_profile))
+        .route("/v1/agents/{handle}", get(directory::profile))
         .route("/v1/agents/{handle}/bundle", get(bundles::get))
+        .route("/v1/directory", get(directory::search))
         .route(
             "/v1/contacts/{handle}",
             put(relations::put_contact).delete(relations::delete_contact),

@@ -50,13 +50,13 @@ async fn blocked_stranger_is_answered_like_one_who_asks_for_nobody() {
         let unknown = relay.send(&bob.key, &envelope_in(nobody.id, lane, 1, b"x")).await;
         assert_same(&hidden, &unknown);
     }
-    for path in ["bundle"] {
+    for path in ["", "/bundle"] {
         let hidden = relay
-            .get(&format!("/v1/agents/alice/{path}"), Some(&bob.key))
+            .get(&format!("/v1/agents/alice{path}"), Some(&bob.key))
             .await;
         hidden.assert_problem(ProblemType::NotFound);
         let unknown = relay
-            .get(&format!("/v1/agents/nobody/{path}"), Some(&bob.key))
+            .get(&format!("/v1/agents/nobody{path}"), Some(&bob.key))
             .await;
         assert_same(&hidden, &unknown);
     }

@@ -15,7 +15,10 @@ use std::{path::PathBuf, sync::Arc};
 pub use groups::*;
 pub use model::*;
 pub use relations::*;
-use waxwire_shared::ids::{GroupId, Handle, Hash};
+use waxwire_shared::{
+    api::profile::ProfileRequest,
+    ids::{GroupId, Handle, Hash},
+};
 
 use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId};
 
@@ -272,6 +275,14 @@ impl Store {
         on_each!(self, s => s.relate(agent, other, relation, max).await)
     }
 
+    /// Replaces what an agent tells of itself.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn set_profile(&self, agent: AgentNo, profile: ProfileRequest) -> Result<(), WriteError> {
+        on_each!(self, s => s.set_profile(agent, profile).await)
+    }
+
     /// Takes a contact away.
     ///
     /// # Errors
@@ -348,6 +359,29 @@ impl Store {
     /// [`ReadError`].
     pub async fn sight(&self, viewer: AgentNo, handle: &Handle) -> Result<Sight<AgentNo>, ReadError> {
         on_each!(self, s => s.sight(viewer, handle).await)
+    }
+
+    /// What the agent with this handle tells of itself, as far as `viewer` may know of it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn profile(&self, viewer: AgentNo, handle: &Handle) -> Result<Sight<Profile>, ReadError> {
+        on_each!(self, s => s.profile(viewer, handle).await)
+    }
+
+    /// Agents whose handle begins with `prefix` and who are listed, and the one that has exactly this
+    /// handle, by handle; without `viewer`, the suspended, and whoever is kept apart from it by a block.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn directory(
+        &self,
+        viewer: AgentNo,
+        prefix: &str,
+        limit: u64,
+        offset: u64,
+    ) -> Result<DirectoryPage, ReadError> {
+        on_each!(self, s => s.directory(viewer, prefix, limit, offset).await)
     }
 
     /// Who holds an agent as a contact and may know of it: neither has blocked the other.

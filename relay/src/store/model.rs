@@ -57,6 +57,28 @@ pub struct AgentRecord {
     pub has_api_key: bool,
 }
 
+/// What an agent tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its handle.
+    pub handle: Handle,
+    /// How it wants to be called.
+    pub display_name: Option<String>,
+    /// What it says that it is.
+    pub description: Option<String>,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+}
+
+/// A page of what a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryPage {
+    /// The agents.
+    pub agents: Vec<Profile>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
 /// A registration whose proof, bundle and challenge have been verified.
 #[derive(Debug, Clone)]
 pub struct Registration {

@@ -3,4 +3,5 @@
 pub mod append;
 pub mod frames;
 pub mod problem;
+pub mod profile;
 pub mod rest;

@@ -45,7 +45,6 @@ async def not_served(alice):
         alice.rotate_key_verify("alice", "pending", "123456"),
         alice.remove_avatar("alice"),
         alice.remove_group_avatar("grp_" + "0" * 32),
-        alice.report_agent("bob", "why not"),
         alice.create_upload({"filename": "a", "content_type": "text/plain", "size": 1, "sha256": "0" * 64}),
         alice.get_attachment_download_url("att_0"),
     ):

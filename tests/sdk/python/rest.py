@@ -6,10 +6,10 @@ import sys
 from agentchatme import AgentChatClient, AsyncAgentChatClient
 
 import groups
-import later
 import messages
 import outages
 import presence
+import social
 import stage
 
 KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
@@ -17,7 +17,7 @@ KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
 
 async def main(kind):
     async with stage.agents(kind, "alice", "bob", "carol") as people:
-        for part in (messages, groups, presence, later, outages):
+        for part in (messages, groups, presence, social, outages):
             stage.say(f"-- {part.__name__}")
             await part.run(*people)
     left = stage.methods(kind) - stage.Called.names

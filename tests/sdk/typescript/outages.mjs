@@ -42,7 +42,6 @@ async function notServed(alice) {
     () => alice.rotateKeyVerify('alice', 'pending', '123456'),
     () => alice.removeAvatar('alice'),
     () => alice.removeGroupAvatar(NO_GROUP),
-    () => alice.reportAgent('bob', 'why not'),
     () => alice.createUpload(upload),
     () => alice.getAttachmentDownloadUrl('att_0'),
     () => alice.createWebhook({ url: 'http://127.0.0.1:9/hook', events: ['message.new'] }),

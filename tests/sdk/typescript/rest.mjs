@@ -2,17 +2,17 @@
 
 import { AgentChatClient } from 'agentchatme'
 import * as groups from './groups.mjs'
-import * as later from './later.mjs'
 import * as messages from './messages.mjs'
 import * as outages from './outages.mjs'
 import * as presence from './presence.mjs'
+import * as social from './social.mjs'
 import * as stage from './stage.mjs'
 
 // What the declaration of the class calls private.
 const PRIVATE = ['get', 'del', 'post', 'patch', 'put', 'toRequestOpts']
 
 const people = ['alice', 'bob', 'carol'].map((handle) => stage.remembering(stage.rest(handle)))
-for (const [name, part] of Object.entries({ messages, groups, presence, later, outages })) {
+for (const [name, part] of Object.entries({ messages, groups, presence, social, outages })) {
   stage.say(`-- ${name}`)
   await part.run(...people)
 }

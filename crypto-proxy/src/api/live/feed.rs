@@ -8,7 +8,8 @@
 //!
 //! Up to the place at which a feed began, only the backlog is told: what is not settled and not on
 //! its way by another socket. Own messages between those are echoed, for without them a client sees
-//! holes in a conversation's numbers. After it, everything is told, own messages too.
+//! holes in a conversation's numbers. After it, everything is told, own messages too. What is muted is
+//! passed over: sync has it, whatever is leased.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -21,6 +22,7 @@ use tokio::sync::broadcast::{
 
 use super::{super::ApiState, frames, lease::Places};
 use crate::{
+    clock,
     engine::Notice,
     model::{DeliveryId, LocalConversation, Message},
     state::{Beginning, VisibleRow},
@@ -177,8 +179,10 @@ impl Feed {
         };
         if message.place == self.place + 1 {
             self.place = message.place;
-            self.waiting
-                .push_back(self.state.live().frame(&self.state, &message));
+            if !message.is_muted(clock::unix()) {
+                self.waiting
+                    .push_back(self.state.live().frame(&self.state, &message));
+            }
         } else if message.place > self.place {
             self.behind = true;
         }
@@ -209,7 +213,9 @@ async fn read(state: ApiState, mut walk: Walk, after: u64) -> Result<Read, Ended
     let me = state.me().handle.to_string();
     let read = state.read(move |backend| {
         let stretch = backend.stretch(after, ROWS, BYTES, &mut |row| walk.wants(row))?;
-        let frames = stretch.messages.iter().map(|message| Frame::of(message, &me));
+        let now = clock::unix();
+        let loud = stretch.messages.iter().filter(|message| !message.is_muted(now));
+        let frames = loud.map(|message| Frame::of(message, &me));
         Ok(Read {
             frames: frames.collect(),
             walk,

@@ -184,3 +184,18 @@ async fn the_end_of_a_group_is_told_after_its_last_message() {
     }
     assert_eq!(types, ["message.new", "message.new", "group.deleted"]);
 }
+
+/// What the agent has muted waits in sync; own messages are echoed all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_muted_is_passed_over() {
+    let muted = |message: Message| Message {
+        muted_until: u64::MAX,
+        ..message
+    };
+    let api = holding([message(1), muted(message(2)), message(3)]);
+    let mut feed = feed(&api);
+    api.backend.arrives(muted(message(4)));
+    api.backend.arrives(muted(own(5)));
+    api.backend.arrives(message(6));
+    assert_eq!(places(&mut feed).await, [1, 3, 5, 6]);
+}

@@ -180,11 +180,12 @@ impl Engine {
                         retry_after: problem.retry_after.unwrap_or(1),
                     },
                     Some(ProblemType::Suspended) => Refusal::Suspended,
+                    Some(ProblemType::Blocked) => Refusal::Blocked,
                     Some(ProblemType::NotFound) => Refusal::GroupNotFound,
                     _ => Refusal::Forbidden,
                 };
-                // Too often is no wrong: whoever asked is told when to ask again.
-                if !matches!(refusal, Refusal::RateLimited { .. }) {
+                // Too often is no wrong, and of a block nobody is told but whoever asked.
+                if !matches!(refusal, Refusal::RateLimited { .. } | Refusal::Blocked) {
                     let reason = "the relay refuses a commit of this agent";
                     self.group_alert(&row, "commit_refused", Severity::Warning, reason, now)?;
                 }

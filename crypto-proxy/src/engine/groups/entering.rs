@@ -14,9 +14,10 @@ use waxwire_shared::{
 
 use super::{Engine, Founding, Goal, GroupView, Lookup, Wanted, goals::Step};
 use crate::{
-    engine::{Effect, Notice, RelayCall, Reply, RequestId},
+    engine::{Count, Effect, Notice, RelayCall, Reply, RequestId},
     model::{
-        AddOutcome, Added, Invitation, InviteId, LocalConversation, NewGroup, Refusal, Severity, UnixMs,
+        AddOutcome, Added, Invitation, InviteId, InvitePolicy, LocalConversation, NewGroup, Refusal,
+        Severity, UnixMs,
     },
     state::{
         EpochState, GroupRow, InvitationRow, PeerRow, Pin, ProfileDue, Standing, StateError, StoredProfile,
@@ -25,6 +26,10 @@ use crate::{
 
 /// Most invites in the first commit, beside the change that founds the group.
 const FIRST_INVITES: usize = limits::COMMIT_CHANGES - 1;
+
+/// Whoever shall be in a new group is looked up unless that was done just now: an invite of somebody who
+/// has blocked this agent since would keep the group from being founded.
+const FOUNDING_LOOKUP_MS: u64 = 60_000;
 
 /// Where one of the members of a new group stands.
 enum Invitee {
@@ -93,8 +98,11 @@ impl Engine {
         {
             return Ok(Invitee::Out);
         }
-        let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
+        let fresh = peer.as_ref().is_some_and(|peer| {
+            self.is_fresh(peer, now) && now.saturating_sub(peer.fetched_at) <= FOUNDING_LOOKUP_MS
+        });
         match (peer, lookups.get(&address.handle)) {
+            (_, Some(Lookup::Failed(Refusal::Blocked | Refusal::AgentNotFound))) => Ok(Invitee::Out),
             (Some(mut peer), looked_up) if fresh || matches!(looked_up, Some(Lookup::Failed(_))) => {
                 self.pin_invitee(&mut peer, address)?;
                 Ok(Invitee::Found(Box::new(peer)))
@@ -289,6 +297,11 @@ impl Engine {
                 now,
             );
         };
+        let strict = self.store.own_profile()?.invite_policy == InvitePolicy::ContactsOnly;
+        if strict && !self.store.is_contact(peer.peer_id)? {
+            self.count(Count::Receive("invite_refused"));
+            return Ok(());
+        }
         let known = self.store.group(&notice.group)?;
         if known.is_some_and(|row| row.standing == Standing::Member) {
             return Ok(());

@@ -238,9 +238,7 @@ impl Engine {
         late: bool,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        if peer.pin == Pin::Blocked {
-            return Ok(());
-        }
+        // What a blocked peer says to a common group is part of the group's conversation.
         if peer.pin == Pin::New {
             peer.pin = Pin::Tofu;
             self.store.put_peer(&peer)?;

@@ -137,6 +137,37 @@ fn pinned_policy_needs_a_fingerprint_at_first_contact() {
     assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
 }
 
+/// docs/protocol.md, 4.4: the policy `verified`.
+#[test]
+fn verified_policy_needs_the_word_of_the_operator() {
+    let settings = Settings {
+        trust_policy: TrustPolicy::Verified,
+        ..Settings::default()
+    };
+    let mut net = Net::new(vec![
+        Node::new("alice", 1, settings),
+        Node::new("bob", 2, Settings::default()),
+    ]);
+    let fingerprint = Fingerprint::of(net.nodes[1].keys().0.public());
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(
+        net.answer(0, id),
+        Some(Err(Refusal::FingerprintRequired))
+    ));
+    let decide = |decision| Command::SetTrust("bob".parse().unwrap(), decision, fingerprint);
+    for index in 0..2 {
+        let id = net.send(0, &format!("bob#{fingerprint}"), "m1");
+        assert!(
+            matches!(net.answer(0, id), Some(Err(Refusal::NotVerified { .. }))),
+            "{index}"
+        );
+        net.command(0, decide(TrustDecision::Pinned));
+    }
+    net.command(0, decide(TrustDecision::Verified));
+    let id = net.send(0, "bob", "m1");
+    assert!(matches!(net.answer(0, id), Some(Ok(Reply::Sent(_)))));
+}
+
 /// The relay does not answer: the agent is told after ten seconds, nothing is pinned.
 #[test]
 fn lookup_without_answer_is_unreachable() {

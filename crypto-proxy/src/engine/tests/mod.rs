@@ -15,6 +15,7 @@ mod net;
 mod own_keys;
 mod presence;
 mod receipts;
+mod relations;
 mod repair;
 mod sending;
 mod suspension;

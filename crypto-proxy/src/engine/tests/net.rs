@@ -24,8 +24,8 @@ use super::group_relay::GroupRelay;
 use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
-        Account, AppendOutcome, Command, Effect, EncryptionKey, Engine, Event, KeyChange, LinkEvent,
-        LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
+        Account, AppendOutcome, Command, Declaration, Effect, EncryptionKey, Engine, Event, KeyChange,
+        LinkEvent, LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
     },
     model::{
         Alert, Destination, GroupEnd, Invitation, LocalConversation, Message, PeerPresence, Refusal,
@@ -231,6 +231,10 @@ pub(super) struct Net {
     waiting_calls: VecDeque<(usize, RelayCall)>,
     /// The answer to the next append is lost.
     pub(super) lose_append: bool,
+    /// What the relay was told by whom, in order.
+    pub(super) declared: Vec<(usize, Declaration)>,
+    /// What it says to that.
+    pub(super) declare_fails: Option<LookupError>,
 }
 
 impl Net {
@@ -255,6 +259,8 @@ impl Net {
             calls_wait: false,
             waiting_calls: VecDeque::new(),
             lose_append: false,
+            declared: Vec::new(),
+            declare_fails: None,
         };
         for index in 0..net.nodes.len() {
             net.connect(index);
@@ -538,6 +544,22 @@ impl Net {
         }
         Some(Event::Link(match call {
             RelayCall::Publish(bundle) => LinkEvent::Published(self.publish(index, bundle)),
+            RelayCall::Declare(declaration) => {
+                let answer = match &self.declare_fails {
+                    Some(error) => Err(error.clone()),
+                    None => {
+                        self.declared.push((index, declaration.clone()));
+                        Ok(())
+                    }
+                };
+                LinkEvent::Declared(declaration, answer)
+            }
+            RelayCall::Profile(request, handle) => {
+                LinkEvent::Profile(request, handle, Err(LookupError::Unreachable))
+            }
+            RelayCall::Directory { request, .. } => {
+                LinkEvent::Directory(request, Err(LookupError::Unreachable))
+            }
             RelayCall::Bundle(handle) => {
                 let answer = self.look_up(&handle);
                 LinkEvent::Bundle(handle, answer)

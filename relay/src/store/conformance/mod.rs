@@ -1,6 +1,7 @@
 //! What every store owes, one function a rule, run against each backend on a database of its own.
 
 pub(super) mod accounts;
+pub(super) mod directory;
 pub(super) mod groups;
 pub(super) mod memberships;
 pub(super) mod presence;
@@ -281,6 +282,10 @@ macro_rules! conformance {
             relations: bundle_hides_behind_a_block_unless_a_group_needs_it
             relations: contacts_have_their_holders_but_not_across_a_block
             relations: relations_are_bounded_and_may_be_repeated
+            directory: search_finds_the_listed_by_prefix_and_anybody_by_handle
+            directory: directory_hides_the_blocked_and_the_suspended
+            directory: pages_of_the_directory_are_in_order_of_handles
+            directory: profile_is_replaced_whole_and_hides_behind_a_block
             retention: retention_deletes_old_acknowledged_envelopes_only
             retention: retention_deletes_old_idempotency_keys_in_steps
             retention: group_messages_go_once_every_member_has_them

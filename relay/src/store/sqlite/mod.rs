@@ -3,6 +3,7 @@
 mod accounts;
 mod batch;
 mod checkpoint;
+mod directory;
 mod groups;
 mod open;
 mod ops;

@@ -50,7 +50,7 @@ impl Blocks {
     }
 }
 
-const fn block(told: bool) -> Block {
+pub(super) const fn block(told: bool) -> Block {
     if told { Block::Told } else { Block::Hidden }
 }
 

@@ -81,6 +81,28 @@ pub(super) const BUNDLE_BY_HANDLE: &str = "SELECT agent.agent_no, agent.agent_id
     LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
     WHERE agent.handle = ?1 ORDER BY bundle.number DESC LIMIT 1";
 
+pub(super) const SET_PROFILE: &str =
+    "UPDATE agent SET display_name = ?2, description = ?3, listed = ?4 WHERE agent_no = ?1";
+pub(super) const PROFILE: &str =
+    "SELECT agent.handle, display_name, description, registered_at, block.told FROM agent
+    LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
+    WHERE agent.handle = ?1";
+/// Handles from ?1 to before ?2, for the viewer ?3. Who knows the whole handle learns nothing by it.
+macro_rules! found {
+    () => {
+        "FROM agent WHERE handle >= ?1 AND handle < ?2
+        AND (listed = 1 OR handle = ?1) AND agent_no <> ?3 AND suspended_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = agent.agent_no AND blocked_no = ?3)
+        AND NOT EXISTS (SELECT 1 FROM block WHERE block.agent_no = ?3 AND blocked_no = agent.agent_no)"
+    };
+}
+pub(super) const DIRECTORY: &str = concat!(
+    "SELECT handle, display_name, description, registered_at ",
+    found!(),
+    " ORDER BY handle LIMIT ?4 OFFSET ?5"
+);
+pub(super) const DIRECTORY_TOTAL: &str = concat!("SELECT count(*) ", found!());
+
 pub(super) const AGENT_IN_SIGHT: &str = "SELECT agent.agent_no, block.told FROM agent
     LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
     WHERE agent.handle = ?1";
