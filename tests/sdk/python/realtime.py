@@ -19,6 +19,7 @@ EVENTS = (
     "message.read",
     "typing.start",
     "typing.stop",
+    "presence.update",
     "group.invite.received",
     "group.deleted",
 )
@@ -236,17 +237,18 @@ async def tells_who_types():
         same([name for name, _ in bob.heard if name.startswith("typing")], [], "the echo of one's own typing")
 
 
-async def says_that_it_is_busy():
-    async with listening("bob") as bob:
+async def tells_who_is_busy():
+    async with listening("alice") as alice, listening("bob") as bob:
+        # What an agent says of itself goes to its contacts; what a contact says is told.
+        await alice.client.add_contact("bob")
+        await bob.client.add_contact("alice")
         payload = {"status": "busy", "custom_message": text("counting crates")}
         await bob.rt.send({"type": "presence.update", "payload": payload})
-
-        async def busy():
-            own = await bob.client.get_presence("bob")
-            return (own["status"], own["custom_message"]) == ("busy", payload["custom_message"])
-
-        await eventually("what bob said over the socket holds", busy)
+        told = await alice.event("presence.update", lambda it: it["status"] == "busy")
+        same((told["handle"], told["custom_message"]), ("bob", payload["custom_message"]), "a contact that is busy")
+        same((await alice.client.get_presence("bob"))["status"], "busy", "get_presence")
         await bob.client.update_presence({"status": "online"})
+        await alice.event("presence.update", lambda it: (it["handle"], it["status"]) == ("bob", "online"))
 
 
 async def tells_of_groups():
@@ -341,7 +343,7 @@ async def main():
         repairs_gaps,
         tells_reads,
         tells_who_types,
-        says_that_it_is_busy,
+        tells_who_is_busy,
         tells_of_groups,
         survives_restarts,
         refuses_strangers,

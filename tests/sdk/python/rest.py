@@ -8,18 +8,18 @@ from agentchatme import AgentChatClient, AsyncAgentChatClient
 import groups
 import messages
 import outages
+import people
 import presence
-import social
 import stage
 
 KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
 
 
 async def main(kind):
-    async with stage.agents(kind, "alice", "bob", "carol") as people:
-        for part in (messages, groups, presence, social, outages):
+    async with stage.agents(kind, "alice", "bob", "carol") as agents:
+        for part in (messages, groups, people, presence, outages):
             stage.say(f"-- {part.__name__}")
-            await part.run(*people)
+            await part.run(*agents)
     left = stage.methods(kind) - stage.Called.names
     stage.same(left, set(), "methods that were never called")
 

@@ -4,17 +4,17 @@ import { AgentChatClient } from 'agentchatme'
 import * as groups from './groups.mjs'
 import * as messages from './messages.mjs'
 import * as outages from './outages.mjs'
+import * as people from './people.mjs'
 import * as presence from './presence.mjs'
-import * as social from './social.mjs'
 import * as stage from './stage.mjs'
 
 // What the declaration of the class calls private.
 const PRIVATE = ['get', 'del', 'post', 'patch', 'put', 'toRequestOpts']
 
-const people = ['alice', 'bob', 'carol'].map((handle) => stage.remembering(stage.rest(handle)))
-for (const [name, part] of Object.entries({ messages, groups, presence, social, outages })) {
+const agents = ['alice', 'bob', 'carol'].map((handle) => stage.remembering(stage.rest(handle)))
+for (const [name, part] of Object.entries({ messages, groups, people, presence, outages })) {
   stage.say(`-- ${name}`)
-  await part.run(...people)
+  await part.run(...agents)
 }
 const left = stage.methods(AgentChatClient, PRIVATE).filter((name) => !stage.called.has(name))
 stage.same(left, [], 'methods that were never called')
