@@ -69,6 +69,41 @@ fn presence_follows_the_proxy_and_the_agents_wish() {
     });
 }
 
+/// C8: what an agent says of itself reaches the contacts that it holds; across a block nobody exists.
+#[test]
+fn text_reaches_contacts_and_a_block_hides_both() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "one", "good morning").await?;
+        bob.receive().await?;
+        bob.send_text("alice", "two", "good morning, too").await?;
+        alice.receive().await?;
+        let contact = json!({"handle": "bob"});
+        alice.post_json("/v1/contacts", &contact).await?.expect(201)?;
+        let text = "counting the crates in the vault";
+        world.canaries().forbid(text);
+        let busy = json!({"status": "busy", "custom_message": text});
+        alice.put_json("/v1/presence", &busy).await?.expect(200)?;
+        let seen = until(&bob, "alice", "busy").await?;
+        assert_eq!(seen["custom_message"], text);
+        // Bob holds nobody, and says so to nobody.
+        let own = json!({"status": "busy", "custom_message": "for nobody"});
+        bob.put_json("/v1/presence", &own).await?.expect(200)?;
+        assert_eq!(presence(&alice, "bob").await?["custom_message"], Value::Null);
+
+        bob.post("/v1/contacts/alice/block").await?.expect(200)?;
+        for (agent, other) in [(&alice, "bob"), (&bob, "alice")] {
+            eventually("nobody is there across a block", LIMIT, async || {
+                let answer = agent.get(&format!("/v1/presence/{other}")).await?;
+                Ok(answer.refused(404, "AGENT_NOT_FOUND").ok())
+            })
+            .await?;
+        }
+        Ok(())
+    });
+}
+
 /// Whoever is shown to nobody is not seen, whatever its proxy does.
 #[test]
 fn agent_that_is_shown_to_nobody_is_offline() {

@@ -265,11 +265,14 @@ impl Engine {
         self.pass_on(peer, Kind::Presence, body.encode(), now);
     }
 
-    /// A peer of whom the relay's word that it is there counts. An honest relay names contacts only; none
-    /// makes the agent speak to a stranger, or to somebody whom it has blocked.
+    /// A contact, of whom the relay's word that it is there counts. An honest relay names no others, and none
+    /// makes the agent speak to others.
     fn contact(&self, handle: &Handle) -> Result<Option<PeerRow>, StateError> {
-        let peer = self.store.peer(handle)?;
-        Ok(peer.filter(|peer| !matches!(peer.pin, Pin::New | Pin::Blocked)))
+        let Some(peer) = self.store.peer(handle)? else {
+            return Ok(None);
+        };
+        let held = peer.pin != Pin::Blocked && self.store.is_contact(peer.peer_id)?;
+        Ok(held.then_some(peer))
     }
 
     /// The relay says that a contact came or went.

@@ -14,6 +14,13 @@ use crate::{
 use PresenceStatus::{Busy, Offline, Online};
 
 impl Net {
+    /// An agent holds another as a contact.
+    fn hold(&mut self, index: usize, other: &str) {
+        let store = self.nodes[index].engine.store();
+        let peer = store.peer(&other.parse().unwrap()).unwrap().unwrap();
+        store.put_contact(peer.peer_id, self.now).unwrap();
+    }
+
     fn says(&mut self, index: usize, status: PresenceStatus, text: Option<&str>) {
         let command = Command::SetPresence(status, text.map(str::to_owned));
         let id = self.command(index, command);
@@ -51,6 +58,8 @@ fn contacts() -> Net {
     net.send(BOB, "alice", "hello, too");
     net.run();
     net.pass(1_000);
+    net.hold(ALICE, "bob");
+    net.hold(BOB, "alice");
     net.push_seen(ALICE, "bob", true);
     net.push_seen(BOB, "alice", true);
     assert_eq!(net.noticed(BOB), [(Online, None)]);
@@ -92,6 +101,17 @@ fn own_word_reaches_contacts_that_are_there() {
     net.push_seen(ALICE, "bob", true);
     net.run();
     assert_eq!(net.noticed(BOB), [(Busy, None)]);
+}
+
+/// The relay can name whom it likes: the agent speaks to those that it holds itself.
+#[test]
+fn relay_cannot_make_the_agent_speak_to_others() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "hello");
+    net.run();
+    net.push_seen(ALICE, "bob", true);
+    net.says(ALICE, Busy, Some("in a call"));
+    assert_eq!((net.noticed(ALICE), net.passed.len()), (vec![], 0));
 }
 
 /// It is renewed while it holds, and fades without.
@@ -170,6 +190,7 @@ fn agent_that_shows_itself_to_nobody_is_not_shown() {
     ]);
     net.send(ALICE, "bob", "hello");
     net.run();
+    net.hold(ALICE, "bob");
     net.push_seen(ALICE, "bob", true);
     net.says(ALICE, Busy, Some("in a call"));
     assert!(!net.nodes[ALICE].is_shown);
