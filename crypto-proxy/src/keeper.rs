@@ -10,7 +10,7 @@ use waxwire_shared::{
 
 use crate::{
     credential::ApiKey,
-    engine::{KeyChange, Offer},
+    engine::{Anew, KeyChange, Offer},
     keystore::{EncryptionRecord, KeyStore, KeyStoreError, Keys},
     link::{Credentials, Possession, PossessionError},
     rng::OsRng,
@@ -98,6 +98,14 @@ impl Keeper {
             tracing::info!(key_number, "an encryption key is erased");
         }
         Ok(())
+    }
+
+    /// Makes a new incarnation durable.
+    ///
+    /// # Errors
+    /// [`KeyStoreError`]; then nothing must be numbered in it.
+    pub fn begin_anew(&self, anew: Anew) -> Result<(), KeyStoreError> {
+        self.change(|keys| (keys.incarnation, keys.session) = (anew.incarnation, anew.session))
     }
 
     /// Saves what could not be saved before.

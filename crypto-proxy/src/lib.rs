@@ -11,6 +11,7 @@
 //! - [`credential`]: the API key at the relay
 //! - [`engine`]: the one place where a message is decided upon
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
+//! - [`backup`]: sealed copies of keys and state, for another host
 //! - [`link`]: the connection to the relay
 //! - [`api`]: the localhost face
 //! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
@@ -20,6 +21,7 @@
 //! - [`vectors`]: test vectors, replayed
 
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod credential;

@@ -19,13 +19,13 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::{
     clock::{self, Clock},
     engine::{
-        Command, Effect, Engine, Event, KeyChange, LinkEvent, LookupError, Notice, Offer, RelayCall, Reply,
-        RequestId,
+        Command, Conflict, Effect, Engine, Event, KeyChange, LinkEvent, LookupError, Notice, Offer,
+        RelayCall, Reply, RequestId,
     },
     fault,
     keeper::Keeper,
     keystore::KeyStoreError,
-    link::{LinkCommand, Reports},
+    link::{LinkCommand, LinkFault, Reports},
     model::Refusal,
 };
 
@@ -238,7 +238,19 @@ impl Outside {
                 fault::point("keys.saved");
                 return;
             }
+            Effect::BeginAnew(anew) => {
+                if told(self.keeper.begin_anew(anew)).is_ok() {
+                    fault::point("anew.durable");
+                    self.own.push_back(Event::BegunAnew(anew));
+                }
+                return;
+            }
+            Effect::Lease(lease) => LinkCommand::Lease(lease),
             Effect::ResetLink => LinkCommand::Reset,
+            Effect::StandDown(conflict) => LinkCommand::StandDown(match conflict {
+                Conflict::Superseded => LinkFault::Superseded,
+                Conflict::Clone => LinkFault::Clone,
+            }),
         };
         if self.link.send(command).is_err() {
             tracing::debug!("the link has ended");

@@ -38,7 +38,7 @@ use waxwire_shared::{
         },
     },
     identity::{IdentityKey, Signature, signing_input},
-    ids::{AgentId, Handle, Hash, Mid, Nonce32},
+    ids::{AgentId, Handle, Hash, Mid, Nonce32, RelayId},
     labels::Label,
     sign::SignedBytes,
     suite::Suite,
@@ -332,6 +332,10 @@ impl TestAgent {
         }
     }
 
+    pub(crate) fn relay_id(&self) -> RelayId {
+        *self.relay.identity.id()
+    }
+
     pub(crate) fn identity(&self) -> IdentityKey {
         IdentityKey::ed25519(self.secret.verifying_key().to_bytes())
     }
@@ -431,6 +435,7 @@ pub(crate) enum Got {
     },
     Transient(Vec<u8>),
     Seen(Seen),
+    Lease(Vec<u8>),
     Ping,
     Closed {
         code: u16,
@@ -557,6 +562,7 @@ impl Got {
             RelayFrame::Welcome { time } => Self::Welcome { time: *time },
             RelayFrame::Transient(envelope) => Self::Transient(envelope.to_vec()),
             RelayFrame::Presence(seen) => Self::Seen(seen.clone()),
+            RelayFrame::Lease(lease) => Self::Lease(lease.to_vec()),
         }
     }
 }

@@ -141,6 +141,16 @@ impl<R: Route> Proxy<R> {
             .with_context(|| format!("init of {}", self.handle))
     }
 
+    /// Another command over the state folder.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub fn tool(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Binary::Proxy.command(&self.folder)?;
+        command.args([name, "--state"]).arg(self.state()).args(arguments);
+        Ok(command)
+    }
+
     /// The command `run` that a start runs, listening on `listen`.
     ///
     /// # Errors

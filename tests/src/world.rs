@@ -115,6 +115,18 @@ impl World {
         ))
     }
 
+    /// The same on another host: with a state folder, a log and a tap of its own.
+    ///
+    /// # Errors
+    /// Its folder cannot be made or its tap cannot listen.
+    pub async fn other_host(&self, relay: &Relay, handle: &str, host: &str) -> anyhow::Result<Proxy> {
+        let tap = Tap::start(relay.whereabouts().clone(), self.ledger.clone()).await?;
+        let folder = self.folder().join(host);
+        fs::create_dir(&folder)?;
+        let (log, canaries) = (self.log(&format!("{handle}-{host}")), self.canaries.clone());
+        Ok(Proxy::new(handle, &folder, &log, tap, canaries))
+    }
+
     /// A running proxy that is linked to the relay.
     ///
     /// # Errors

@@ -192,6 +192,8 @@ impl From<Refusal> for ApiError {
             Refusal::RosterFork { group } => {
                 with(StatusCode::CONFLICT, "ROSTER_FORK").detail("group_id", group.to_string().into())
             }
+            Refusal::Superseded => with(StatusCode::CONFLICT, "SUPERSEDED"),
+            Refusal::Clone => with(StatusCode::CONFLICT, "CLONE"),
             Refusal::Blocked => with(StatusCode::FORBIDDEN, "BLOCKED"),
             Refusal::Suspended => with(StatusCode::FORBIDDEN, "SUSPENDED"),
             Refusal::Forbidden => with(StatusCode::FORBIDDEN, "FORBIDDEN"),
@@ -307,6 +309,8 @@ mod tests {
                 409,
                 "FINGERPRINT_MISMATCH",
             ),
+            (Refusal::Superseded, 409, "SUPERSEDED"),
+            (Refusal::Clone, 409, "CLONE"),
             (Refusal::FingerprintRequired, 400, "VALIDATION_ERROR"),
             (
                 Refusal::NotVerified {
@@ -391,6 +395,8 @@ mod tests {
                 | Refusal::RelayUnreachable { .. }
                 | Refusal::RecipientBacklogged { .. }
                 | Refusal::RateLimited { .. }
+                | Refusal::Superseded
+                | Refusal::Clone
                 | Refusal::Storage
                 | Refusal::Stopping => {}
             }

@@ -22,7 +22,7 @@ use waxwire_shared::{
     },
     fingerprint::Fingerprint,
     hash::sha256,
-    ids::{Handle, Nonce32, RelayId},
+    ids::{Handle, Nonce32},
 };
 
 use super::{StateArgs, undo::Before};
@@ -101,7 +101,7 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
 }
 
 /// Asks the relay who it is and compares with the fingerprint in the URL.
-async fn meet(client: &Client, url: &RelayUrl) -> anyhow::Result<VerifiedRelay> {
+pub(super) async fn meet(client: &Client, url: &RelayUrl) -> anyhow::Result<VerifiedRelay> {
     let nonce = nonce();
     let info = client
         .relay_info(&nonce)
@@ -119,7 +119,7 @@ async fn meet(client: &Client, url: &RelayUrl) -> anyhow::Result<VerifiedRelay> 
     Ok(relay)
 }
 
-fn nonce() -> Nonce32 {
+pub(super) fn nonce() -> Nonce32 {
     let mut bytes = [0; Nonce32::LENGTH];
     OsRng.fill_bytes(&mut bytes);
     Nonce32::from_bytes(bytes)
@@ -178,7 +178,7 @@ fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
 }
 
 /// The relay has this bundle: the state says when it has to be renewed.
-fn note_bundle(folder: &Path, keys: &Keys, bundle: &[u8]) -> anyhow::Result<()> {
+pub(super) fn note_bundle(folder: &Path, keys: &Keys, bundle: &[u8]) -> anyhow::Result<()> {
     let mut state = Store::open(folder, column_keys(keys)?)?;
     state.begin()?;
     state.put_own_bundle(bundle)?;
@@ -214,7 +214,7 @@ async fn register(
     let nonce = nonce();
     let challenge = client.challenge(&possession.request(nonce)).await?.challenge;
     let proof = possession.answer(&challenge.0, &nonce)?;
-    let bundle = first_bundle(relay.relay_id, keys)?;
+    let bundle = sign_current_bundle(keys)?;
     let request = RegisterRequest {
         challenge,
         proof,
@@ -244,12 +244,13 @@ async fn register(
     }))
 }
 
-fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Vec<u8>> {
+/// The own bundle of the number and with the key that the key store says.
+pub(super) fn sign_current_bundle(keys: &Keys) -> anyhow::Result<Vec<u8>> {
     let key = keys
         .current_encryption_key()
         .context("the key store holds no encryption key")?;
     let draft = BundleDraft {
-        relay,
+        relay: keys.relay_id(),
         handle: &keys.handle,
         recovery: keys.recovery,
         number: keys.bundle_number,
@@ -262,7 +263,7 @@ fn first_bundle(relay: RelayId, keys: &Keys) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The bearer token of the local API: `wx_` and 43 characters, mode 0600.
-fn make_token(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn make_token(folder: &Path) -> anyhow::Result<PathBuf> {
     let path = folder.join(TOKEN_FILE);
     let mut bytes = zeroize::Zeroizing::new([0; 32]);
     OsRng.fill_bytes(bytes.as_mut_slice());

@@ -1,9 +1,15 @@
 //! The program's commands. Each prints its result on standard output and everything else on
 //! standard error; a refusal is one line with its causes and exit status 1 (2 for wrong usage).
 
+mod backup;
 mod init;
+mod live;
 mod logging;
+mod passphrase;
+mod restore;
 mod run;
+mod secrets;
+mod take_over;
 mod undo;
 mod vectors;
 
@@ -29,6 +35,14 @@ enum Command {
     Init(init::InitArgs),
     /// Serve the local API.
     Run(run::RunArgs),
+    /// Write a sealed backup of keys and state; the proxy may be running.
+    Backup(backup::BackupArgs),
+    /// Restore an agent from a backup into an empty state folder, as its live instance.
+    Restore(restore::RestoreArgs),
+    /// Make the agent in this state folder the live instance, after another one was.
+    TakeOver(take_over::TakeOverArgs),
+    /// Seal the key store under another passphrase or key file.
+    Passphrase(passphrase::PassphraseArgs),
     /// Replay test vectors.
     Vectors(vectors::VectorsArgs),
 }
@@ -72,6 +86,10 @@ pub fn run() -> anyhow::Result<()> {
     match cli.command {
         Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::TakeOver(args) => take_over::run(&args),
+        Command::Passphrase(args) => passphrase::run(&args),
         Command::Vectors(args) => vectors::run(&args),
     }
 }

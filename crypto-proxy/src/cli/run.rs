@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -142,10 +142,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let folder = &args.state.state;
     let (unlock, _) = args.state.unlock_sources().find(folder)?;
     let store = KeyStore::open(folder, &unlock)?;
-    ensure!(
-        store.keys().status == Status::Active,
-        "the agent is not registered yet: run init again with the same arguments"
-    );
+    match store.keys().status {
+        Status::Active => {}
+        Status::New => bail!("the agent is not registered yet: run init again with the same arguments"),
+        Status::Restoring => {
+            bail!("the agent is not restored yet: run restore again with the same arguments")
+        }
+    }
     // Two threads: one for the link, one for the API; the engine has its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -158,14 +161,20 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let keys = key_store.keys();
     let folder = &args.state.state;
     let column_keys = column_keys(keys)?;
-    let store = Store::open(folder, Arc::clone(&column_keys))?;
+    let mut store = Store::open(folder, Arc::clone(&column_keys))?;
+    // Also where a crash came between the two files, or this instance took over.
+    store.begin()?;
+    store.begin_session(&keys.session)?;
+    let lease_time = store.next_lease(clock::unix())?;
+    store.commit()?;
     let reader = Reader::open(folder, column_keys)?;
     let cursors = store.cursors()?;
     let clock = Clock::resume(store.running_time()?);
     let account = account(keys, store.own_bundle()?.as_deref())?;
     let self_seal = self_seal_opens(&account);
     let (client, me) = (client(keys)?, me(keys, &reader)?);
-    let engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
+    let mut engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
+    let lease = engine.lease(lease_time);
     let counters = engine.counters();
     let keeper = Keeper::new(key_store);
     let (commands, link_commands) = mpsc::unbounded_channel();
@@ -178,6 +187,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let config = LinkConfig {
         client: Arc::new(client),
         cursors,
+        lease,
         credentials: Arc::new(keeper),
     };
     let link = tokio::spawn(link::run(

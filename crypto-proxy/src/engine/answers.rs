@@ -105,14 +105,15 @@ impl Engine {
                     self.store.answered(peer_id, message_row)?;
                     continue;
                 };
-                let message = self.store.message_by_row(own.message_row)?;
-                if anew && message.peer_id == Some(peer_id) {
+                // Whoever cannot read may have lost its keys.
+                if anew {
                     self.store
                         .answer_later(peer_id, message_row, now + BUNDLE_AGAIN_MS)?;
                     let call = RelayCall::Bundle(peer.handle.clone());
                     self.effects.push(Effect::Call(call));
                 } else {
                     self.store.answered(peer_id, message_row)?;
+                    let message = self.store.message_by_row(own.message_row)?;
                     verbatim
                         .entry(message.conversation_id)
                         .or_default()
@@ -159,8 +160,14 @@ impl Engine {
         };
         for message_row in self.store.answers_for_bundle(peer.peer_id)? {
             self.store.answered(peer.peer_id, message_row)?;
-            if let Some(own) = self.store.own_envelope(message_row)? {
+            let Some(own) = self.store.own_envelope(message_row)? else {
+                continue;
+            };
+            let message = self.store.message_by_row(message_row)?;
+            if message.peer_id == Some(peer.peer_id) {
                 self.repair_own(&peer, &own, now)?;
+            } else {
+                self.resend(&peer, message.conversation_id, &[message_row], now)?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use waxwire_shared::{
     wire::Role,
 };
 
-use super::EncryptionKey;
+use super::{Anew, Conflict, EncryptionKey};
 use crate::model::{
     Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, ListedPage,
     LocalConversation, MessageId, Mute, MuteTarget, NewGroup, OwnProfileChange, Peer, PeerPresence,
@@ -40,6 +40,8 @@ pub enum Event {
     Command(RequestId, Command),
     /// The link reports.
     Link(LinkEvent),
+    /// A new incarnation is durable in the key store.
+    BegunAnew(Anew),
     /// A deadline may have passed, see [`super::Engine::next_deadline`].
     Tick,
 }
@@ -204,6 +206,10 @@ pub enum LinkEvent {
     Head(Cursor),
     /// What became of a send.
     Outcome(SendToken, SendOutcome),
+    /// A signed lease that the relay shows, unverified: another's that stands in the way of ours, or one
+    /// that was offered elsewhere. Also the answer to [`RelayCall::Lease`], with that lease itself if
+    /// nothing stands in its way.
+    Lease(Vec<u8>),
     /// The relay does not accept our API key; the link tries again after minutes only. Told once
     /// until the socket was up again.
     Unauthorized {
@@ -319,6 +325,13 @@ pub enum Effect {
     Keys(KeyChange),
     /// Drop the socket and resume from what was acknowledged.
     ResetLink,
+    /// Make a new incarnation durable in the key store, then report [`Event::BegunAnew`]. What is not
+    /// reported is asked for again.
+    BeginAnew(Anew),
+    /// Keep sockets under this signed lease from now on.
+    Lease(Vec<u8>),
+    /// Keep no socket any more: another instance of the agent is live.
+    StandDown(Conflict),
     /// Tell those who wait at the local API.
     Notify(Notice),
 }
@@ -395,6 +408,8 @@ pub enum RelayCall {
         /// Agents to skip.
         offset: u64,
     },
+    /// Offer a signed lease, once.
+    Lease(Vec<u8>),
     /// Append a commit to a group's log; `body` is an [`Append`](waxwire_shared::api::append::Append).
     Append {
         /// The group; for a first commit its own hash.

@@ -7,7 +7,7 @@ use waxwire_shared::{
     wire::{Core, MessageBytes, ReceiptState},
 };
 
-use super::{Count, Effect, Engine, InboxMode, Notice, Reply};
+use super::{Count, Effect, Engine, InboxMode, Notice, RelayCall, Reply};
 use crate::{
     fault,
     model::{DeliveryId, Gap, LocalConversation, MessageId, Refusal, Severity, Status, UnixMs},
@@ -167,6 +167,9 @@ impl Engine {
         if highest.is_some() {
             let reason = "the peer began to number anew, as after a restore";
             self.alert("session_reset", Severity::Info, Some(&peer.handle), reason, now)?;
+            // It has new keys then.
+            let call = RelayCall::Bundle(peer.handle.clone());
+            self.effects.push(Effect::Call(call));
         }
         let session = self.store.insert_session(
             conversation_id,

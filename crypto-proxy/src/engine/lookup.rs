@@ -127,6 +127,9 @@ impl Engine {
         answer: Result<BundleAnswer, LookupError>,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        if *handle == self.account.handle {
+            return self.own_bundle_shown(answer, now);
+        }
         let verdict = match answer {
             Ok(answer) => {
                 let verdict = self.adopt_bundle(handle, &answer, now)?;

@@ -12,6 +12,7 @@
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
+//! - `instance`: leases, and what happens when there are two instances
 //! - `transient`, `typing`, `presence`: what nobody stores
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
@@ -23,6 +24,7 @@ mod counters;
 mod event;
 mod groups;
 mod inbox;
+mod instance;
 mod lookup;
 mod outbox;
 mod own_keys;
@@ -59,6 +61,7 @@ pub use event::{
     AppendOutcome, Command, ContactCommand, Declaration, Effect, Event, GroupCommand, KeyChange, LinkEvent,
     LogPage, LookupError, Notice, Now, Offer, ReadNotice, RelayCall, Reply, RequestId, SendOutcome,
 };
+pub use instance::{Anew, Conflict};
 pub use own_keys::{BundleDraft, sign_bundle};
 
 pub use crate::model::InboxMode;
@@ -82,6 +85,7 @@ pub struct Engine {
     running: u64,
     own_presence: presence::OwnPresence,
     volatile: Volatile,
+    instance: instance::Instance,
     /// Logs of groups as they are kept; read again when needed.
     views: HashMap<GroupId, Arc<GroupView>>,
     effects: Vec<Effect>,
@@ -194,6 +198,7 @@ impl Engine {
             running: 0,
             own_presence: presence::OwnPresence::default(),
             volatile: Volatile::default(),
+            instance: instance::Instance::default(),
             views: HashMap::new(),
             effects: Vec::new(),
             acks: BTreeMap::new(),
@@ -319,12 +324,14 @@ impl Engine {
     fn handle(&mut self, event: Event, now: UnixMs) -> Result<(), StateError> {
         match event {
             Event::Command(id, command) => self.command(id, command, now),
+            Event::Link(LinkEvent::Up { .. }) if !self.is_live() => Ok(()),
             Event::Link(LinkEvent::Up { relay_time }) => self.link_up(relay_time, now),
             Event::Link(LinkEvent::Down) => {
                 self.link_down();
                 Ok(())
             }
             Event::Link(LinkEvent::Unauthorized { suspended }) => self.shut_out(suspended, now),
+            Event::Link(LinkEvent::Lease(signed)) => self.lease_shown(&signed, now),
             Event::Link(LinkEvent::KeyReplaced) => {
                 let reason =
                     "the relay did not accept this agent's API key; it gave a new one on proof of identity";
@@ -339,6 +346,8 @@ impl Engine {
                 let reason = "another relay answers at the relay's address; nothing is sent to it";
                 self.alert("relay_changed", Severity::Critical, None, reason, now)
             }
+            // The live instance takes it.
+            Event::Link(LinkEvent::Delivered { .. }) if !self.is_live() => Ok(()),
             Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
             Event::Link(LinkEvent::Head(cursor)) => {
                 self.queue_emptied(cursor.queue, now)?;
@@ -362,11 +371,17 @@ impl Engine {
             Event::Link(LinkEvent::Transient(envelope)) => self.transient(&envelope, now),
             Event::Link(LinkEvent::Seen(seen)) => self.seen(&seen, now),
             Event::Link(LinkEvent::Presences(id, answer)) => self.presences(id, answer),
+            Event::BegunAnew(anew) => self.begun_anew(anew, now),
             Event::Tick => self.tick(now),
         }
     }
 
     fn command(&mut self, id: RequestId, command: Command, now: UnixMs) -> Result<(), StateError> {
+        if matches!(command, Command::Send(_) | Command::Group(_))
+            && let Err(refusal) = self.check_live()
+        {
+            return self.refuse(id, refusal);
+        }
         let answer = match command {
             Command::Send(request) => {
                 let until = now + self.settings.answer_within;

@@ -38,6 +38,7 @@ impl Engine {
         self.volatile.own_keys.socket_came_up();
         // Receipts that were owed when the proxy last stopped.
         self.expect_receipts(now);
+        self.look_at_own_bundle();
         self.groups_up(now)?;
         self.presence_up(now);
         self.ask_for_postponed()?;
@@ -65,7 +66,7 @@ impl Engine {
     pub(super) fn pump(&mut self) -> Result<(), StateError> {
         let volatile = &mut self.volatile;
         let room = WINDOW.saturating_sub(volatile.in_flight.len());
-        if !volatile.link_up || volatile.retry_at.is_some() || room == 0 {
+        if !volatile.link_up || volatile.retry_at.is_some() || room == 0 || self.instance.holds_back() {
             return Ok(());
         }
         for row in self.store.outbox_after(volatile.sent_up_to, room)? {
@@ -174,13 +175,14 @@ impl Engine {
     }
 
     /// The relay holds other bytes under this `mid`: those of an attempt that was given up while
-    /// its fate was unknown, or it lies.
+    /// its fate was unknown, or of before this agent began anew, or it lies.
     fn stored_otherwise(&mut self, row: &OutboxRow, hash: &Hash, now: UnixMs) -> Result<(), StateError> {
         let Some(message_row) = row.message_row else {
             return self.store.remove_outbox(row.token);
         };
         let message = self.store.message_by_row(message_row)?;
-        if self.store.abandoned_of(message_row)? == Some(*hash) {
+        // What was sent in a past that this state does not know is not known here either.
+        if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
             self.store.remove_outbox(row.token)?;
             self.store.withdraw(message.conversation_id, message.n)?;
             return self.show_stored(row.token, message_row, now);

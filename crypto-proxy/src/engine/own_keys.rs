@@ -190,7 +190,8 @@ impl Engine {
         if let Some(signed) = self.store.offered_bundle()? {
             return self.offer(signed);
         }
-        let rotate = self.running.saturating_sub(self.store.rotated_at()?) >= self.settings.key_rotation;
+        let rotate = self.instance.must_rotate
+            || self.running.saturating_sub(self.store.rotated_at()?) >= self.settings.key_rotation;
         if !rotate && !self.renewal_is_due(now)? {
             self.volatile.own_keys.due_since = None;
             return Ok(());
@@ -372,6 +373,7 @@ impl Engine {
             key_number: key.number,
             at: now,
         }));
+        self.instance.must_rotate = false;
         self.volatile.own_keys.not_before = 0;
         self.volatile.own_keys.due_since = None;
         tracing::info!(number, rotated, "a bundle was published");

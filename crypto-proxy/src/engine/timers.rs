@@ -42,6 +42,7 @@ impl Engine {
             volatile.typists.next_end(),
             volatile.presences.next_deadline(),
             volatile.declaring.deadline(),
+            self.instance.next_try(),
         ]
         .into_iter()
         .flatten()
@@ -57,6 +58,7 @@ impl Engine {
         if self.volatile.retry_at.is_some_and(|at| at <= now) {
             self.volatile.retry_at = None;
         }
+        self.begin_again_if_due(now);
         self.expire_lookups(now)?;
         self.expire_waiters(now);
         while let Some((deadline, token)) = self.store.next_outbox_deadline()?

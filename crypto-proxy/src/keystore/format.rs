@@ -12,10 +12,7 @@
 //! number as associated data: none can be taken from another file, generation or place, none left
 //! out, none doubled. With a key file, memory, passes and lanes are 0.
 
-use super::{
-    KeyStoreError, UnlockKind,
-    cost::{Argon2Cost, SALT},
-};
+use super::{KeyStoreError, unlocking::Unlocking};
 
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"waxwkeys";
@@ -26,57 +23,25 @@ pub(super) const HEADER: usize = 98;
 /// Largest key store.
 pub(super) const MAX: u64 = 1024 * 1024;
 
-const ARGON2ID: u16 = 1;
-const KEY_FILE: u16 = 2;
-
 /// The header but for what is computed from the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     /// How the key-encryption key comes about.
-    pub(super) kdf: Kdf,
-    /// Salt of the passphrase; random, so it also tells stores apart.
-    pub(super) salt: [u8; SALT],
+    pub(super) unlocking: Unlocking,
     /// Counts the versions of the file.
     pub(super) generation: u64,
-    /// Commits to the key-encryption key.
-    pub(super) commitment: [u8; 32],
-}
-
-/// Where the key-encryption key comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kdf {
-    /// A passphrase.
-    Argon2id(Argon2Cost),
-    /// A file.
-    KeyFile,
-}
-
-impl Kdf {
-    pub(super) const fn unlock(self) -> UnlockKind {
-        match self {
-            Self::Argon2id(_) => UnlockKind::Passphrase,
-            Self::KeyFile => UnlockKind::KeyFile,
-        }
-    }
 }
 
 impl Header {
     /// The header's bytes in front of `slots` slots; also their associated data.
     pub(super) fn encode(&self, slots: u16) -> [u8; HEADER] {
-        let (number, cost) = match self.kdf {
-            Kdf::Argon2id(cost) => (ARGON2ID, cost.fields()),
-            Kdf::KeyFile => (KEY_FILE, [0; 3]),
-        };
-        let fields: [&[u8]; 10] = [
+        let (unlocking, commitment) = self.unlocking.encode_parts();
+        let fields: [&[u8]; 6] = [
             &MAGIC,
             &VERSION.to_be_bytes(),
-            &number.to_be_bytes(),
-            &cost[0].to_be_bytes(),
-            &cost[1].to_be_bytes(),
-            &cost[2].to_be_bytes(),
-            &self.salt,
+            &unlocking,
             &self.generation.to_be_bytes(),
-            &self.commitment,
+            commitment,
             &slots.to_be_bytes(),
         ];
         let mut header = [0; HEADER];
@@ -98,18 +63,11 @@ impl Header {
         if version != VERSION {
             return Err(KeyStoreError::UnknownVersion { version });
         }
-        let number = bytes.u16()?;
-        let cost = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
-        let kdf = match (number, cost) {
-            (ARGON2ID, [memory, passes, lanes]) => Kdf::Argon2id(Argon2Cost::new(memory, passes, lanes)?),
-            (KEY_FILE, [0, 0, 0]) => Kdf::KeyFile,
-            (number, _) => return Err(KeyStoreError::UnknownUnlock { number }),
-        };
+        let unlocking = Unlocking::decode_kdf(bytes)?;
+        let generation = bytes.u64()?;
         let header = Self {
-            kdf,
-            salt: bytes.take()?,
-            generation: bytes.u64()?,
-            commitment: bytes.take()?,
+            unlocking: unlocking.with_commitment(bytes.take()?),
+            generation,
         };
         Ok((header, bytes.u16()?))
     }

@@ -6,7 +6,7 @@
 //! them leads to a new identity: only [`KeyStore::create`] makes one, in an empty folder.
 //!
 //! - `format`, `slots`: the bytes; `files`: folder, lock, replacement
-//! - `unlock`, `cost`: passphrases and key files
+//! - `unlock`, `cost`: passphrases and key files; `unlocking`: what a file says of them, also a backup
 
 mod cost;
 mod error;
@@ -15,6 +15,7 @@ mod format;
 mod keys;
 mod slots;
 mod unlock;
+mod unlocking;
 
 use std::{
     fmt,
@@ -23,23 +24,20 @@ use std::{
 };
 
 use rand_core::CryptoRng;
-use subtle::ConstantTimeEq as _;
 use waxwire_shared::labels::Label;
 
-use self::format::{Bytes, Header, Kdf};
+use self::format::{Bytes, Header};
 pub use self::{
     cost::{Argon2Cost, CostError},
     error::KeyStoreError,
     keys::{EncryptionRecord, FormerIdentity, Keys, RelayPin, Status},
-    slots::Slot,
+    slots::{Slot, from_portable, portable},
     unlock::{
         CREDENTIAL, KEY_FILE, Passphrase, Unlock, UnlockError, UnlockKind, UnlockOrigin, UnlockSources,
     },
+    unlocking::Unlocking,
 };
-use crate::crypto::{
-    aead, kdf,
-    secret::{StoreKek, StoreWrapKey},
-};
+use crate::crypto::{aead, kdf, secret::StoreWrapKey};
 
 /// Name of the file.
 pub const STORE_FILE: &str = "keys";
@@ -76,23 +74,12 @@ impl KeyStore {
         let lock = files::lock(&dir.join(LOCK_FILE))?;
         // Once more, now that nobody else can be at it.
         check_empty(dir, unlock)?;
-        let mut salt = [0; cost::SALT];
-        rng.fill_bytes(&mut salt);
-        let (kdf, kek) = match unlock {
-            Unlock::Passphrase(passphrase) => (
-                Kdf::Argon2id(cost),
-                cost.stretch(passphrase.expose_bytes(), &salt)?,
-            ),
-            Unlock::KeyFile(path) => (Kdf::KeyFile, unlock::read_or_make_key_file(path, rng)?),
-        };
-        let commitment = kdf::store_commitment(&kek);
+        let (unlocking, kek) = Unlocking::make(unlock, cost, rng)?;
         let mut store = Self {
             path: dir.join(STORE_FILE),
             header: Header {
-                kdf,
-                salt,
+                unlocking,
                 generation: 0,
-                commitment,
             },
             wrap: kdf::store_wrap_key(&kek),
             keys,
@@ -122,6 +109,35 @@ impl KeyStore {
             wrap,
             keys,
             _lock: lock,
+        })
+    }
+
+    /// Reads what the key store in `dir` holds while another process may hold the store itself.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], but for the lock.
+    pub fn read(dir: &Path, unlock: &Unlock) -> Result<Keys, KeyStoreError> {
+        files::check_folder(dir)?;
+        let (_, _, keys) = unseal(&files::read(&dir.join(STORE_FILE), format::MAX)?, unlock)?;
+        Ok(keys)
+    }
+
+    /// Seals the store under another passphrase or key file, in one atomic replacement; the identity and
+    /// everything else stays. A key file that is missing is made.
+    ///
+    /// # Errors
+    /// As for [`Self::save`] and for what unlocks the store; then it is unlocked as before.
+    pub fn relock(
+        &mut self,
+        unlock: &Unlock,
+        cost: Argon2Cost,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(), KeyStoreError> {
+        let (unlocking, kek) = Unlocking::make(unlock, cost, rng)?;
+        let unlocking = std::mem::replace(&mut self.header.unlocking, unlocking);
+        let wrap = std::mem::replace(&mut self.wrap, kdf::store_wrap_key(&kek));
+        self.save(rng).inspect_err(|_| {
+            (self.header.unlocking, self.wrap) = (unlocking, wrap);
         })
     }
 
@@ -197,11 +213,7 @@ impl fmt::Debug for KeyStore {
 /// What a file holds: structure, cost, commitment, then every slot before anything is made of one.
 fn unseal(file: &[u8], unlock: &Unlock) -> Result<(Header, StoreWrapKey, Keys), KeyStoreError> {
     let (header, sealed) = split(file)?;
-    let kek = unlock_kek(&header, unlock)?;
-    let commitment = kdf::store_commitment(&kek);
-    if !bool::from(commitment.ct_eq(&header.commitment)) {
-        return Err(KeyStoreError::WrongSecret);
-    }
+    let kek = header.unlocking.open(unlock)?;
     let wrap = kdf::store_wrap_key(&kek);
     let associated = header.encode(count(&sealed));
     let contents = sealed
@@ -236,19 +248,6 @@ fn split(file: &[u8]) -> Result<(Header, Sealed<'_>), KeyStoreError> {
         Err(KeyStoreError::Trailing {
             length: bytes.0.len(),
         })
-    }
-}
-
-fn unlock_kek(header: &Header, unlock: &Unlock) -> Result<StoreKek, KeyStoreError> {
-    match (header.kdf, unlock) {
-        (Kdf::Argon2id(cost), Unlock::Passphrase(passphrase)) => {
-            cost.stretch(passphrase.expose_bytes(), &header.salt)
-        }
-        (Kdf::KeyFile, Unlock::KeyFile(path)) => Ok(unlock::read_key_file(path)?),
-        _ => Err(KeyStoreError::UnlockKind {
-            expected: header.kdf.unlock(),
-            given: unlock.kind(),
-        }),
     }
 }
 

@@ -25,7 +25,7 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{
-    EncryptionRecord, FormerIdentity, Keys, RelayPin, Status,
+    EncryptionRecord, FormerIdentity, KeyStoreError, Keys, RelayPin, Status,
     format::{Bytes, Short},
 };
 use crate::{
@@ -85,6 +85,49 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({self:?})", self.number())
     }
+}
+
+/// Slots that are not of this instance alone.
+const PORTABLE: [Slot; 5] = [
+    Slot::Identities,
+    Slot::SendId,
+    Slot::StateMaster,
+    Slot::Account,
+    Slot::Instance,
+];
+
+/// What a backup holds of the keys: numbers and contents of slots, without the API key and without
+/// encryption keys.
+///
+/// # Errors
+/// [`KeyStoreError::Malformed`] for more records than a slot can count.
+pub fn portable(keys: &Keys) -> Result<Vec<(u16, Zeroizing<Vec<u8>>)>, KeyStoreError> {
+    let mut out = Vec::with_capacity(PORTABLE.len());
+    for slot in PORTABLE {
+        let content = encode(keys, slot).map_err(|TooMany| KeyStoreError::Malformed { slot })?;
+        out.extend(content.map(|content| (slot.number(), content)));
+    }
+    Ok(out)
+}
+
+/// The keys that a backup holds.
+///
+/// # Errors
+/// [`KeyStoreError::Slots`], [`KeyStoreError::Malformed`].
+pub fn from_portable(slots: Vec<(u16, Zeroizing<Vec<u8>>)>) -> Result<Keys, KeyStoreError> {
+    let mut contents = BTreeMap::new();
+    for (number, content) in slots {
+        let slot = PORTABLE.into_iter().find(|slot| slot.number() == number);
+        if contents
+            .insert(slot.ok_or(KeyStoreError::Slots)?, content)
+            .is_some()
+        {
+            return Err(KeyStoreError::Slots);
+        }
+    }
+    // None of them.
+    contents.insert(Slot::Encryption, Zeroizing::new(vec![0, 0]));
+    decode(contents).map_err(|slot| KeyStoreError::Malformed { slot })
 }
 
 /// The content of a slot is not what it should be.

@@ -180,6 +180,59 @@ fn save_counts_generations_and_keeps_changes() {
 }
 
 #[test]
+fn relocked_store_opens_by_the_new_secret_alone() {
+    let place = Place::new(|_| passphrase("first"));
+    let mut store = place.create(full_keys());
+    store
+        .relock(&passphrase("second"), Argon2Cost::FLOOR, &mut rng(2))
+        .unwrap();
+    assert_eq!(store.generation(), 2);
+    store.save(&mut rng(3)).unwrap();
+    drop(store);
+    assert!(matches!(place.refusal(), KeyStoreError::WrongSecret));
+    let reopened = KeyStore::open(&place.dir(), &passphrase("second")).unwrap();
+    assert_same(reopened.keys(), &full_keys());
+    drop(reopened);
+    // And exchanged for a key file, which is made.
+    let key = Unlock::KeyFile(place.temp.path().join("made"));
+    let mut store = KeyStore::open(&place.dir(), &passphrase("second")).unwrap();
+    store.relock(&key, Argon2Cost::FLOOR, &mut rng(4)).unwrap();
+    drop(store);
+    assert_same(KeyStore::open(&place.dir(), &key).unwrap().keys(), &full_keys());
+}
+
+#[test]
+fn store_that_cannot_be_relocked_stays_as_it_was() {
+    let place = Place::new(|_| passphrase("first"));
+    let mut store = place.create(full_keys());
+    let away = place.temp.path().join("away");
+    fs::rename(place.dir(), &away).unwrap();
+    assert!(
+        store
+            .relock(&passphrase("second"), Argon2Cost::FLOOR, &mut rng(2))
+            .is_err()
+    );
+    fs::rename(&away, place.dir()).unwrap();
+    store.save(&mut rng(3)).unwrap();
+    drop(store);
+    assert_same(place.open().unwrap().keys(), &full_keys());
+}
+
+/// A backup is made while the proxy runs, which holds the lock.
+#[test]
+fn held_store_can_be_read() {
+    let place = Place::with_key_file();
+    let store = place.create(full_keys());
+    assert_same(
+        &KeyStore::read(&place.dir(), &place.unlock).unwrap(),
+        store.keys(),
+    );
+    set_mode(&place.file(), 0o644);
+    let refusal = KeyStore::read(&place.dir(), &place.unlock).unwrap_err();
+    assert!(matches!(refusal, KeyStoreError::Permissions { .. }));
+}
+
+#[test]
 fn keys_know_ids_and_current_key() {
     let keys = full_keys();
     assert_eq!(keys.relay_id(), RelayId::of(&keys.relay.identity));

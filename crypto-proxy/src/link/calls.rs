@@ -8,6 +8,7 @@ use waxwire_shared::api::problem::ProblemType;
 use super::{
     Reports,
     http::{CallError, Client},
+    lease::newer_lease,
 };
 use crate::engine::{AppendOutcome, LinkEvent, LookupError, RelayCall};
 
@@ -50,6 +51,11 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
         } => {
             let answer = client.directory(&prefix, limit, offset).await;
             LinkEvent::Directory(request, answer.map_err(failure))
+        }
+        RelayCall::Lease(lease) => {
+            let answer = client.put_lease(lease.clone().into()).await;
+            let newer = answer.as_ref().err().and_then(newer_lease);
+            LinkEvent::Lease(newer.unwrap_or(lease))
         }
         RelayCall::Append {
             group,

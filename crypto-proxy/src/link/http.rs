@@ -26,8 +26,8 @@ use waxwire_shared::{
         problem::Problem,
         profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
-            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, PresenceAnswer,
-            PresenceRequest, RegisterRequest, Registered, RelayInfo,
+            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, LeaseAnswer,
+            PresenceAnswer, PresenceRequest, RegisterRequest, Registered, RelayInfo,
         },
     },
     ids::{GroupId, Handle, Nonce32, RelayId},
@@ -265,6 +265,25 @@ impl Client {
         .await
     }
 
+    /// `PUT /v1/agents/me/lease`: offers a signed lease.
+    ///
+    /// # Errors
+    /// [`CallError`]; a problem `stale` carries the lease that stands in the way.
+    pub async fn put_lease(&self, lease: Bytes) -> Result<(), CallError> {
+        let answer = self.call(lease_call(lease.clone())).await?;
+        is_taken(&answer, &lease)
+    }
+
+    /// The same on one connection.
+    pub(super) async fn put_lease_on(
+        &self,
+        connection: &mut Connection,
+        lease: Bytes,
+    ) -> Result<(), CallError> {
+        let answer = self.ask(connection, &lease_call(lease.clone()), ANSWER).await?;
+        is_taken(&parse(answer.status, &answer.body)?, &lease)
+    }
+
     /// `GET /v1/agents/{handle}/bundle`: the latest signed bundle of an agent, not verified.
     ///
     /// # Errors
@@ -500,6 +519,23 @@ const HEAD_OF_QUEUE: &str = "x-waxwire-head";
 
 fn relay_info_call(nonce: &Nonce32) -> Call {
     Call::get(format!("{RELAY_INFO}nonce={nonce}"))
+}
+
+fn lease_call(lease: Bytes) -> Call {
+    Call {
+        method: Method::PUT,
+        path: "/v1/agents/me/lease".to_owned(),
+        body: Some(("application/octet-stream", lease)),
+    }
+}
+
+/// A relay that answers with another lease did not take this one.
+fn is_taken(answer: &LeaseAnswer, lease: &[u8]) -> Result<(), CallError> {
+    if answer.lease.0 == lease {
+        Ok(())
+    } else {
+        Err(CallError::Malformed)
+    }
 }
 
 /// An answer that was read to its end.

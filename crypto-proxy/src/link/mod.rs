@@ -15,6 +15,7 @@ mod dial;
 mod flight;
 mod http;
 mod identity;
+mod lease;
 mod possession;
 mod renewal;
 mod run;
@@ -66,6 +67,10 @@ pub enum LinkCommand {
     Call(RelayCall),
     /// Drop the socket and resume from what was acknowledged.
     Reset,
+    /// Keep sockets under this signed lease from now on.
+    Lease(Vec<u8>),
+    /// Keep no socket until there is another lease.
+    StandDown(LinkFault),
 }
 
 /// Which relay, and from where on.
@@ -74,6 +79,8 @@ pub struct LinkConfig {
     pub client: Arc<Client>,
     /// How far each queue is durable here at the start.
     pub cursors: Vec<Cursor>,
+    /// The signed lease of this instance: the relay takes it before every socket.
+    pub lease: Vec<u8>,
     /// Proves the identity when the relay does not accept the API key any more.
     pub credentials: Arc<dyn Credentials>,
 }

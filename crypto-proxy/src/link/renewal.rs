@@ -11,6 +11,7 @@ use waxwire_shared::{
 
 use super::{
     http::{CallError, Client},
+    lease::newer_lease,
     possession::PossessionError,
 };
 use crate::credential::ApiKey;
@@ -37,6 +38,9 @@ pub trait Credentials: Send + Sync {
 /// Why there is no new API key.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RenewalError {
+    /// Another instance of the agent holds this lease, which ours does not replace.
+    #[error("another instance of this agent is the live one")]
+    Outdated(Vec<u8>),
     /// The agent is suspended.
     #[error("the agent is suspended")]
     Suspended,
@@ -51,10 +55,12 @@ pub(super) enum RenewalError {
     Foreign,
 }
 
-/// Proves possession of the identity; uses and keeps the new key from now on.
+/// Proves possession of the identity; uses and keeps the new key from now on. The relay gives none to an
+/// instance that is not the live one.
 pub(super) async fn renew(
     client: &Client,
     credentials: &dyn Credentials,
+    lease: Vec<u8>,
     rng: &mut (impl CryptoRng + Send),
 ) -> Result<(), RenewalError> {
     let mut nonce = [0; Nonce32::LENGTH];
@@ -62,11 +68,17 @@ pub(super) async fn renew(
     let nonce = Nonce32::from_bytes(nonce);
     let challenge = client.challenge(&credentials.request(nonce)).await?.challenge;
     let proof = credentials.answer(&challenge.0, &nonce)?;
-    let registered = match client.api_key(&ApiKeyRequest { challenge, proof }).await {
+    let request = ApiKeyRequest {
+        challenge,
+        proof,
+        lease: Some(Base64Bytes(lease)),
+    };
+    let registered = match client.api_key(&request).await {
         Err(CallError::Problem(problem)) if problem.problem_type() == Some(ProblemType::Suspended) => {
             return Err(RenewalError::Suspended);
         }
-        answer => answer?,
+        Err(error) => return Err(newer_lease(&error).map_or(error.into(), RenewalError::Outdated)),
+        Ok(registered) => registered,
     };
     let Registered { agent_id, api_key } = registered;
     let key = ApiKey::new(api_key).map_err(|_| RenewalError::Foreign)?;

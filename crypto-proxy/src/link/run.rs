@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rand_core::CryptoRng;
 use tokio::{
     sync::{mpsc, watch},
@@ -20,6 +21,7 @@ use super::{
     calls,
     cursors::Cursors,
     http::Client,
+    lease::{Lease, Standing},
     renewal::{self, RenewalError},
     session::{Ended, Session},
     socket::{self, OpenError, Socket},
@@ -45,6 +47,8 @@ const RESET: Duration = Duration::from_secs(1);
 ///   [`LinkEvent::Down`].
 /// - At each connection the relay proves its identity first. While another relay answers, nothing
 ///   but that question goes out; [`LinkEvent::RelayChanged`] tells so.
+/// - Before each socket the relay takes this instance's lease. If it holds another one that stands in the
+///   way, and whenever it shows one, [`LinkEvent::Lease`] tells so; the engine decides.
 /// - After 401 the link proves the identity and gets a new API key; [`LinkEvent::KeyReplaced`] tells
 ///   so. Where that fails, and after 403, the next try is minutes away and
 ///   [`LinkEvent::Unauthorized`] tells so. A close
@@ -59,6 +63,7 @@ pub async fn run(
 ) {
     let (calls, waiting) = mpsc::unbounded_channel();
     let cursors = Mutex::new(Cursors::new(config.cursors));
+    let lease = Lease::new(config.lease);
     let link = Link {
         client: &config.client,
         rng,
@@ -73,6 +78,7 @@ pub async fn run(
             engine: &engine,
             calls,
             cursors: &cursors,
+            lease: &lease,
             cancel,
         },
     };
@@ -103,6 +109,7 @@ struct Room<'a, E> {
     engine: &'a E,
     calls: mpsc::UnboundedSender<RelayCall>,
     cursors: &'a Mutex<Cursors>,
+    lease: &'a Lease,
     cancel: CancellationToken,
 }
 
@@ -123,7 +130,18 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
             if let Meanwhile::Stop = self.room.meanwhile(sleep(duration), heed_reset).await {
                 break;
             }
-            wait = match self.open().await {
+            let lease = match self.room.lease.get() {
+                Standing::Under(lease) => lease,
+                Standing::Down(fault) => {
+                    wait = self.stand_down(fault).await;
+                    continue;
+                }
+            };
+            wait = match self.open(&lease).await {
+                // Decided anew while the socket was opened.
+                Meanwhile::Done(Ok(_)) if self.room.lease.get() != Standing::Under(lease.clone()) => {
+                    Some(Duration::ZERO)
+                }
                 Meanwhile::Done(Ok((socket, relay_time))) => self.serve(socket, relay_time).await,
                 Meanwhile::Done(Err(error)) => Some(self.failed(error).await),
                 Meanwhile::Reset => Some(Duration::ZERO),
@@ -133,19 +151,34 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         self.note_down(LinkFault::Stopping);
     }
 
-    /// From nothing to a socket that is welcome, and the relay's time.
-    async fn open(&mut self) -> Meanwhile<Result<(Socket, u64), OpenError>> {
+    /// Waits without a socket until the engine has decided anew. How long to wait then; `None` to end.
+    async fn stand_down(&mut self, fault: LinkFault) -> Option<Duration> {
+        self.note_down(fault);
+        match self.room.meanwhile(std::future::pending::<()>(), true).await {
+            Meanwhile::Stop => None,
+            Meanwhile::Done(()) | Meanwhile::Reset => Some(Duration::ZERO),
+        }
+    }
+
+    /// From nothing to a socket that is welcome, and the relay's time. A lease that stands in the way is
+    /// reported.
+    async fn open(&mut self, lease: &Bytes) -> Meanwhile<Result<(Socket, u64), OpenError>> {
         let Self {
             client, rng, room, ..
         } = self;
         let cursors = room.cursors;
+        let mut held = None;
         let work = async {
-            let mut socket = socket::open(client, rng).await?;
+            let mut socket = socket::open(client, lease, &mut held, rng).await?;
             let resume = cursors.lock().unwrap_or_else(PoisonError::into_inner).resume();
             let relay_time = socket::resume(&mut socket, resume).await?;
             Ok((socket, relay_time))
         };
-        room.meanwhile(work, false).await
+        let opened = room.meanwhile(work, false).await;
+        if let Some(held) = held {
+            room.engine.report(LinkEvent::Lease(held)).await;
+        }
+        opened
     }
 
     /// Runs a session and reports its end. How long to wait for the next; `None` to end.
@@ -154,7 +187,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         self.note_up(relay_time);
         let room = &mut self.room;
         room.engine.report(LinkEvent::Up { relay_time }).await;
-        let session = Session::new(room.engine, &room.calls, room.cursors);
+        let session = Session::new(room.engine, &room.calls, room.cursors, room.lease);
         let ended = session.run(socket, &mut room.commands, &room.cancel).await;
         let Ended {
             fault,
@@ -189,7 +222,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         let error = match error {
             OpenError::Unauthorized { suspended: false } => match self.renew_key().await {
                 Ok(()) => return Duration::ZERO,
-                Err(suspended) => OpenError::Unauthorized { suspended },
+                Err(error) => error,
             },
             // The key is accepted, and the socket is not.
             _ if again && self.expelled => OpenError::Unauthorized { suspended: false },
@@ -227,11 +260,15 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     /// refusals are waited for: two instances that take the key from one another must not race.
     ///
     /// # Errors
-    /// There is none; true if the agent is suspended.
-    async fn renew_key(&mut self) -> Result<(), bool> {
+    /// There is none: `Unauthorized`, or `Outdated` after the lease that stands in the way was reported.
+    async fn renew_key(&mut self) -> Result<(), OpenError> {
+        let refused = |suspended| Err(OpenError::Unauthorized { suspended });
         if self.renewed.is_some_and(|at| at.elapsed() < BETWEEN_KEYS) {
-            return Err(false);
+            return refused(false);
         }
+        let Standing::Under(lease) = self.room.lease.get() else {
+            return refused(false);
+        };
         self.note_down(LinkFault::Unauthorized);
         let Self {
             client,
@@ -240,7 +277,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
             room,
             ..
         } = self;
-        let renewal = renewal::renew(client, *credentials, rng);
+        let renewal = renewal::renew(client, *credentials, lease.to_vec(), rng);
         match room.meanwhile(renewal, false).await {
             Meanwhile::Done(Ok(())) => {
                 tracing::warn!("the relay did not accept the API key and gave a new one");
@@ -248,12 +285,16 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
                 self.room.engine.report(LinkEvent::KeyReplaced).await;
                 Ok(())
             }
+            Meanwhile::Done(Err(RenewalError::Outdated(held))) => {
+                self.room.engine.report(LinkEvent::Lease(held)).await;
+                Err(OpenError::Outdated)
+            }
             Meanwhile::Done(Err(error)) => {
                 tracing::warn!(%error, "no new API key");
-                Err(matches!(error, RenewalError::Suspended))
+                refused(matches!(error, RenewalError::Suspended))
             }
             // The next wait sees to it.
-            Meanwhile::Reset | Meanwhile::Stop => Err(false),
+            Meanwhile::Reset | Meanwhile::Stop => refused(false),
         }
     }
 
@@ -309,6 +350,18 @@ impl<E: Reports> Room<'_, E> {
                 Some(LinkCommand::Call(call)) => {
                     // The calls end only after the link has.
                     let _ended = self.calls.send(call);
+                }
+                Some(LinkCommand::Lease(lease)) => {
+                    self.lease.set(Standing::Under(lease.into()));
+                    if heed_reset {
+                        return Meanwhile::Reset;
+                    }
+                }
+                Some(LinkCommand::StandDown(fault)) => {
+                    self.lease.set(Standing::Down(fault));
+                    if heed_reset {
+                        return Meanwhile::Reset;
+                    }
                 }
                 Some(LinkCommand::Reset) if heed_reset => return Meanwhile::Reset,
                 Some(LinkCommand::Reset) => {}

@@ -35,6 +35,7 @@ use super::{
     cursors::Cursors,
     flight::Flight,
     http::parse_problem,
+    lease::{Lease, Standing},
     socket::{Heard, STEP, Socket, fault_of, heard},
     status::LinkFault,
 };
@@ -67,6 +68,7 @@ pub(super) struct Session<'a, E> {
     engine: &'a E,
     calls: &'a mpsc::UnboundedSender<RelayCall>,
     cursors: &'a Mutex<Cursors>,
+    lease: &'a Lease,
     pulse: Mutex<Pulse>,
     /// There may be something to write.
     work: Notify,
@@ -102,6 +104,7 @@ impl<'a, E: Reports> Session<'a, E> {
         engine: &'a E,
         calls: &'a mpsc::UnboundedSender<RelayCall>,
         cursors: &'a Mutex<Cursors>,
+        lease: &'a Lease,
     ) -> Self {
         let pulse = Pulse {
             flight: Flight::default(),
@@ -115,6 +118,7 @@ impl<'a, E: Reports> Session<'a, E> {
             engine,
             calls,
             cursors,
+            lease,
             pulse: Mutex::new(pulse),
             work: Notify::new(),
         }
@@ -192,6 +196,7 @@ impl<'a, E: Reports> Session<'a, E> {
                 self.report(LinkEvent::Delivered { cursor, object }).await;
             }
             RelayFrame::Head(cursor) => self.report(LinkEvent::Head(cursor)).await,
+            RelayFrame::Lease(lease) => self.report(LinkEvent::Lease(lease.to_vec())).await,
             RelayFrame::Transient(envelope) if envelope.len() <= limits::TRANSIENT => {
                 self.report(LinkEvent::Transient(envelope.to_vec())).await;
             }
@@ -275,6 +280,14 @@ impl<'a, E: Reports> Session<'a, E> {
                     let _ended = self.calls.send(call);
                 }
                 LinkCommand::Reset => reset = true,
+                LinkCommand::Lease(lease) => {
+                    self.lease.set(Standing::Under(lease.into()));
+                    reset = true;
+                }
+                LinkCommand::StandDown(fault) => {
+                    self.lease.set(Standing::Down(fault));
+                    reset = true;
+                }
             }
         }
         reset

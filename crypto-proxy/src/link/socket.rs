@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -33,7 +34,8 @@ use waxwire_shared::{
 
 use super::{
     dial::{CertificateFault, Stream},
-    http::{CALL, CallError, Client, PROBLEM, parse_problem, read_answer},
+    http::{CALL, CallError, Client, Connection, PROBLEM, parse_problem, read_answer},
+    lease::newer_lease,
     status::LinkFault,
 };
 
@@ -69,6 +71,9 @@ pub(super) enum OpenError {
         /// Because the agent is suspended.
         suspended: bool,
     },
+    /// Another instance of the agent holds a lease that ours does not replace.
+    #[error("another instance of this agent is the live one")]
+    Outdated,
     /// The relay does not accept the socket now.
     #[error("the relay refuses the socket with status {status}")]
     Refused {
@@ -89,6 +94,7 @@ impl OpenError {
             Self::Untrusted(_) => LinkFault::Untrusted,
             Self::RelayChanged { .. } => LinkFault::RelayChanged,
             Self::Unauthorized { .. } => LinkFault::Unauthorized,
+            Self::Outdated => LinkFault::Superseded,
             Self::Refused { .. } => LinkFault::Refused,
             Self::NoWelcome(fault) => fault,
         }
@@ -102,6 +108,9 @@ impl From<CallError> for OpenError {
             CallError::Malformed => Self::Malformed,
             CallError::Untrusted(fault) => Self::Untrusted(fault),
             CallError::RelayChanged(changed) => Self::RelayChanged { shown: changed.shown },
+            CallError::Problem(problem) if matches!(problem.status, 401 | 403) => Self::Unauthorized {
+                suspended: problem.problem_type() == Some(ProblemType::Suspended),
+            },
             CallError::Problem(problem) => Self::Refused {
                 status: problem.status,
             },
@@ -109,20 +118,32 @@ impl From<CallError> for OpenError {
     }
 }
 
-/// Connects to the pinned relay and makes the connection a WebSocket.
+/// Connects to the pinned relay, offers the lease, and makes the connection a WebSocket: nothing is sent
+/// or taken by an instance that is not the live one.
 ///
 /// # Errors
-/// [`OpenError`] but for `NoWelcome`.
-pub(super) async fn open(client: &Client, rng: &mut impl CryptoRng) -> Result<Socket, OpenError> {
+/// [`OpenError`] but for `NoWelcome`. With `Outdated` the lease that stands in the way is in `held`.
+pub(super) async fn open(
+    client: &Client,
+    lease: &Bytes,
+    held: &mut Option<Vec<u8>>,
+    rng: &mut impl CryptoRng,
+) -> Result<Socket, OpenError> {
     let mut key = [0; 16];
     rng.fill_bytes(&mut key);
     let key = STANDARD.encode(key);
-    let upgraded = timeout(CALL, upgrade(client, &key)).await;
-    upgraded.map_err(|_| OpenError::Unreachable)?
+    let upgraded = timeout(CALL, async {
+        let mut connection = client.connect().await?;
+        if let Err(error) = client.put_lease_on(&mut connection, lease.clone()).await {
+            *held = newer_lease(&error);
+            return Err(held.as_ref().map_or(error.into(), |_| OpenError::Outdated));
+        }
+        upgrade(client, connection, &key).await
+    });
+    upgraded.await.map_err(|_| OpenError::Unreachable)?
 }
 
-async fn upgrade(client: &Client, key: &str) -> Result<Socket, OpenError> {
-    let mut connection = client.connect().await?;
+async fn upgrade(client: &Client, mut connection: Connection, key: &str) -> Result<Socket, OpenError> {
     let key_value = HeaderValue::try_from(key).map_err(|_| OpenError::Malformed)?;
     let headers = [
         (CONNECTION, HeaderValue::from_static("Upgrade")),
@@ -208,7 +229,7 @@ pub(super) async fn resume(socket: &mut Socket, cursors: Vec<Cursor>) -> Result<
 /// What one message of the relay is.
 pub(super) enum Heard {
     /// A frame.
-    Frame(tungstenite::Bytes),
+    Frame(Bytes),
     /// A ping or a pong; tungstenite answers pings.
     Alive,
 }

@@ -46,6 +46,12 @@ pub enum LinkFault {
     /// The relay does not accept our API key, or the agent is suspended.
     #[error("the relay does not authorise this agent")]
     Unauthorized,
+    /// Another instance of the agent is the live one.
+    #[error("another instance of this agent is the live one")]
+    Superseded,
+    /// Two live instances of the agent have the same incarnation.
+    #[error("two instances of this agent are live")]
+    Clone,
     /// The relay's identity is not the pinned one.
     #[error("the relay's identity is not the pinned one")]
     RelayChanged,
@@ -70,6 +76,8 @@ impl LinkFault {
             Self::Malformed => "malformed",
             Self::Refused => "refused",
             Self::Unauthorized => "unauthorized",
+            Self::Superseded => "superseded",
+            Self::Clone => "clone",
             Self::RelayChanged => "relay_changed",
             Self::Reset => "reset",
             Self::Stopping => "stopping",

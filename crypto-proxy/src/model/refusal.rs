@@ -55,6 +55,12 @@ pub enum Refusal {
         /// The group.
         group: LocalConversation,
     },
+    /// A later instance of this agent is the live one: this one sends nothing any more.
+    #[error("a later instance of this agent is live")]
+    Superseded,
+    /// Another instance of this agent runs on a copy of its state: neither sends.
+    #[error("another instance of this agent is live")]
+    Clone,
     /// Blocked, by either side.
     #[error("blocked")]
     Blocked,

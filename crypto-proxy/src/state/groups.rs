@@ -77,6 +77,8 @@ pub struct GroupRow {
     pub length: u64,
     /// Revision of the profile; 0 for none.
     pub profile_revision: u64,
+    /// This agent has begun anew: it replaces the key before it seals anything.
+    pub renew: bool,
     /// Whether the profile has to be sent again.
     pub profile_due: ProfileDue,
     /// Who ended it, and when.
@@ -192,7 +194,7 @@ fn signed_profile(message: &[u8]) -> Option<Profile> {
 }
 
 const SELECT: &str = "SELECT group_row, group_id, conversation_id, standing, stop, length, profile_revision, \
-                      profile_due, ended_by, ended_at FROM grp";
+                      profile_due, ended_by, ended_at, renew FROM grp";
 
 fn group_row(row: &Row<'_>) -> Result<GroupRow, StateError> {
     let group_row = row.get(0)?;
@@ -212,6 +214,7 @@ fn group_row(row: &Row<'_>) -> Result<GroupRow, StateError> {
         },
         length: from_sql(row.get(5)?),
         profile_revision: from_sql(row.get(6)?),
+        renew: row.get(10)?,
         profile_due: ProfileDue::from_number(row.get(7)?),
         end: by.zip(at.map(from_sql)),
     })
@@ -250,6 +253,18 @@ impl Store {
         let mut statement = self.db.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
         let mut rows = statement.query([key])?;
         rows.next()?.map(group_row).transpose()
+    }
+
+    /// This agent has replaced the key since it began anew.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn renewed(&self, group_row: i64) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE grp SET renew = 0 WHERE group_row = ?1")?;
+        statement.execute([group_row])?;
+        Ok(())
     }
 
     /// Groups that this agent is a member of or enters.

@@ -6,7 +6,9 @@
 
 mod alerts;
 mod contacts;
+mod anew;
 mod conversations;
+mod copy;
 mod epochs;
 mod error;
 mod group_held;
@@ -39,6 +41,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use contacts::Subject;
 pub use conversations::ConversationRow;
+pub use copy::{Exported, Import, SCHEMA, export};
 pub use epochs::{ChainRow, EpochRow, EpochState};
 pub use error::StateError;
 pub use group_held::{HeldGroupEnvelope, Lacking, NewHeld};

@@ -235,6 +235,7 @@ CREATE TABLE grp(
   ended_by         TEXT,
   ended_at         INTEGER,
   profile_revision INTEGER NOT NULL DEFAULT 0,
+  renew            INTEGER NOT NULL DEFAULT 0, -- 1: this agent replaces the key before it seals anything
   profile_due      INTEGER NOT NULL DEFAULT 0, -- 1 the own profile, 2 the one kept, has to be sent again
   sealed           BLOB    NOT NULL           -- the profile: its signed message, or what was asked for
 );

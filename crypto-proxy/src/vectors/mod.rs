@@ -4,6 +4,7 @@
 //! layer that must refuse. [`run`] does one operation with the code that the proxy itself uses;
 //! [`check`] replays a folder. `crypto-proxy/examples/generate_vectors` writes the files.
 
+mod backups;
 mod boxes;
 mod documents;
 mod input;
@@ -252,6 +253,7 @@ pub fn run(op: &str, input: &Value) -> Result<Value, Fault> {
         documents::run,
         signatures::run,
         trees::run,
+        backups::run,
         boxes::run,
         transport::run,
         messages::run,

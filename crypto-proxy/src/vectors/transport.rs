@@ -111,6 +111,7 @@ fn relay_frame(input: In<'_>) -> Result<Value, Fault> {
             "object": hex(delivery.object),
         }),
         RelayFrame::Head(head) => json!({"frame": "head", "cursor": cursor(head)}),
+        RelayFrame::Lease(lease) => json!({"frame": "lease", "lease": hex(lease)}),
         RelayFrame::Welcome { time } => json!({"frame": "welcome", "time": number(*time)}),
         RelayFrame::Transient(envelope) => json!({"frame": "transient", "envelope": hex(envelope)}),
         RelayFrame::Presence(seen) => json!({

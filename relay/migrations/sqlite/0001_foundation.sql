@@ -94,6 +94,15 @@ CREATE TABLE block (
     PRIMARY KEY (agent_no, blocked_no)
 ) STRICT, WITHOUT ROWID;
 
+-- The newest lease of an agent: which instance of it is the live one.
+CREATE TABLE lease (
+    agent_no    INTEGER PRIMARY KEY REFERENCES agent (agent_no),
+    incarnation INTEGER NOT NULL,
+    session     BLOB    NOT NULL CHECK (length(session) = 16),
+    time        INTEGER NOT NULL,
+    bytes       BLOB    NOT NULL
+) STRICT;
+
 -- Epoch and closed are of the messages of a group, log_head is of its log.
 CREATE TABLE queue (
     queue_no INTEGER PRIMARY KEY,

@@ -1,4 +1,5 @@
-//! Challenges and the proofs that answer them, and the rules for bundles that the relay enforces.
+//! Challenges and the proofs that answer them, and the rules for bundles and leases that the relay
+//! enforces.
 //!
 //! A challenge is kept nowhere: the relay signs it and recognises its own signature. What is
 //! remembered is which challenges were used.
@@ -10,12 +11,12 @@ use waxwire_shared::{
     labels::Label,
     limits,
     sign::{SignedBytes, SignedError, Verified},
-    wire::{Bundle, BundleRule, Challenge, ChallengePurpose, DecodeError, Document as _, VERSION},
+    wire::{Bundle, BundleRule, Challenge, ChallengePurpose, DecodeError, Document as _, Lease, VERSION},
 };
 
 use crate::{
     identity::RelayIdentity,
-    store::{BundleBytes, UsedChallenge},
+    store::{BundleBytes, NewLease, UsedChallenge},
 };
 
 /// How long a challenge may be answered, in milliseconds.
@@ -164,4 +165,44 @@ pub fn check_bundle(
     }
     let number = bundle.number;
     Ok(BundleBytes { number, bytes })
+}
+
+/// Why a lease is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Malformed or not authentic.
+    #[error("malformed lease or wrong signature")]
+    Signed(#[from] SignedError),
+    /// Relay or identity are not those of the agent.
+    #[error("the lease is for another relay or identity")]
+    Foreign,
+    /// Incarnation or time lie too far in the future.
+    #[error("the lease is more than 24 hours in the future")]
+    Future,
+}
+
+/// Checks a lease of a known agent.
+///
+/// # Errors
+/// [`LeaseError`].
+pub fn check_lease(
+    relay: &RelayIdentity,
+    identity: &IdentityKey,
+    bytes: Vec<u8>,
+    now_ms: u64,
+) -> Result<NewLease, LeaseError> {
+    let verified = Verified::<Lease>::from_bytes(&bytes, |lease| &lease.identity)?;
+    let lease = verified.body();
+    if lease.relay != *relay.id() || lease.identity != *identity {
+        return Err(LeaseError::Foreign);
+    }
+    if lease.incarnation.max(lease.time) > now_ms.saturating_add(limits::NUMBER_FUTURE_MS) {
+        return Err(LeaseError::Future);
+    }
+    Ok(NewLease {
+        incarnation: lease.incarnation,
+        session: lease.session,
+        time: lease.time,
+        bytes,
+    })
 }

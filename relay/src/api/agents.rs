@@ -19,7 +19,7 @@ use super::{
 use crate::{
     accounts::{
         credential::{self, Credential},
-        proof::{self, BundleError, ProofError},
+        proof::{self, BundleError, LeaseError, ProofError},
     },
     delivery::Closing,
     relay::Relay,
@@ -131,6 +131,12 @@ impl From<ProofError> for ApiError {
             ProofError::Foreign | ProofError::Purpose | ProofError::Expired => ProblemType::ChallengeRefused,
         };
         Self::new(kind).detail(error.to_string())
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        Self::new(ProblemType::InvalidObject).detail(error.to_string())
     }
 }
 

@@ -286,6 +286,7 @@ async fn new_api_key_needs_the_identity_and_ends_the_old_keys_sockets() {
     let request = |agent: &TestAgent, challenge: &[u8]| ApiKeyRequest {
         challenge: Base64Bytes(challenge.to_vec()),
         proof: Base64Bytes(agent.prove(challenge)),
+        lease: None,
     };
     let answer = relay
         .post_json("/v1/agents/api-key", None, &request(&mallory, &challenge))

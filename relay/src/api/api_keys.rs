@@ -16,6 +16,7 @@ use super::{
     ApiError,
     agents::{end_access, used_challenge},
     extract::{Json, json},
+    leases,
 };
 use crate::{
     accounts::{credential::Credential, proof},
@@ -24,7 +25,8 @@ use crate::{
     store::KeyOutcome,
 };
 
-/// Replaces the API key; the old one is dead and its sockets are closed.
+/// Replaces the API key; the old one is dead and its sockets are closed. Not for an instance whose lease
+/// is older than another's.
 pub(super) async fn post(
     State(relay): State<Arc<Relay>>,
     Json(request): Json<ApiKeyRequest>,
@@ -36,6 +38,11 @@ pub(super) async fn post(
         &request.proof.0,
         relay.delivery.clock.now_ms(),
     )?;
+    if let Some(lease) = request.lease {
+        let now = relay.delivery.clock.now_ms();
+        let lease = proof::check_lease(&relay.identity, &proven.identity, lease.0, now)?;
+        leases::take(&relay, proven.id, lease).await?;
+    }
     let key = Credential::new_api_key(&*relay.random)?;
     let outcome = relay
         .delivery

@@ -5,7 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use waxwire_shared::api::problem::{Limit, Problem, ProblemType};
+use waxwire_shared::api::{
+    problem::{Limit, Problem, ProblemType},
+    rest::Base64Bytes,
+};
 
 use crate::{
     accounts::auth::AuthError,
@@ -62,6 +65,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.problem.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same with the signed object that the relay holds instead.
+    #[must_use]
+    pub fn held(mut self, object: Vec<u8>) -> Self {
+        self.problem.held = Some(Base64Bytes(object));
         self
     }
 

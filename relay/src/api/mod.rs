@@ -20,6 +20,9 @@ mod groups_tests;
 mod health;
 #[cfg(test)]
 mod hostile_tests;
+mod leases;
+#[cfg(test)]
+mod leases_tests;
 mod link;
 mod presence;
 #[cfg(test)]
@@ -56,6 +59,7 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/agents/me/bundle", put(bundles::put))
         .route("/v1/agents/me/profile", put(directory::put_profile))
         .route("/v1/agents/{handle}", get(directory::profile))
+        .route("/v1/agents/me/lease", put(leases::put).get(leases::get))
         .route("/v1/agents/{handle}/bundle", get(bundles::get))
         .route("/v1/directory", get(directory::search))
         .route(

@@ -225,6 +225,16 @@ impl Hub {
         }
     }
 
+    /// Shows the sockets of an agent a lease that was offered for it.
+    pub fn show_lease(&self, agent: AgentNo, signed: &[u8]) {
+        let frame = Bytes::from(RelayFrame::Lease(signed).encode());
+        if let Some(sockets) = self.tables().agents.get(&agent) {
+            for socket in sockets {
+                socket.inbox.show_lease(frame.clone());
+            }
+        }
+    }
+
     fn push(&self, tables: &Tables, stored: &Stored) {
         let Some(inboxes) = tables.queues.get(&stored.queue_no) else {
             return;

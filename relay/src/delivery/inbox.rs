@@ -20,6 +20,8 @@ const PUSH_BYTES: usize = 1024 * 1024;
 const PRESENCES: usize = 10_000;
 /// Most envelopes that wait for a socket and are stored nowhere.
 const PASSED_ON: usize = 64;
+/// Most leases that wait for a socket; who offers many is asked again when the socket is opened anew.
+const LEASES: usize = 4;
 
 /// Why a socket must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Mail {
     pub news: Vec<MembershipNews>,
     /// In the order of the commits. Some may be missing: see `heads`.
     pub pushes: VecDeque<Push>,
+    /// Leases of the agent that were offered, as frames.
+    pub leases: Vec<Bytes>,
     /// The highest position that was heard of, of each queue whose pushes were dropped.
     pub heads: Vec<(QueueNo, u64)>,
     /// The latest frame about each contact that came or went.
@@ -98,6 +102,7 @@ impl Mail {
     fn is_empty(&self) -> bool {
         self.answers.is_empty()
             && self.news.is_empty()
+            && self.leases.is_empty()
             && self.pushes.is_empty()
             && self.heads.is_empty()
             && self.presences.is_empty()
@@ -185,6 +190,18 @@ impl Inbox {
             if waiting.len() < PRESENCES {
                 waiting.entry(contact).or_insert(frame);
             }
+        }
+        self.waker.wake();
+    }
+
+    /// Adds a lease that was offered; the oldest goes if too many wait.
+    pub fn show_lease(&self, frame: Bytes) {
+        {
+            let leases = &mut self.mail().leases;
+            if leases.len() == LEASES {
+                leases.remove(0);
+            }
+            leases.push(frame);
         }
         self.waker.wake();
     }

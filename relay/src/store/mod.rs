@@ -299,6 +299,19 @@ impl Store {
         on_each!(self, s => s.remove_block(agent, other).await)
     }
 
+    /// Keeps a verified lease of the agent with this id if it is newer than the one that is held: of a
+    /// higher incarnation, or signed later in the same session.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn put_lease(
+        &self,
+        id: waxwire_shared::ids::AgentId,
+        lease: NewLease,
+    ) -> Result<LeaseOutcome, WriteError> {
+        on_each!(self, s => s.put_lease(id, lease).await)
+    }
+
     /// Deletes one small portion of what retention lets go.
     ///
     /// # Errors
@@ -390,6 +403,14 @@ impl Store {
     /// [`ReadError`].
     pub async fn contact_holders(&self, agent: AgentNo) -> Result<Vec<AgentNo>, ReadError> {
         on_each!(self, s => s.contact_holders(agent).await)
+    }
+
+    /// The newest lease of an agent, as signed.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn lease(&self, agent: AgentNo) -> Result<Option<Vec<u8>>, ReadError> {
+        on_each!(self, s => s.lease(agent).await)
     }
 
     /// Head and ack of a queue as far as it may be seen; `None` if nothing of it may.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use waxwire_shared::{
     api::frames::Queue,
     identity::IdentityKey,
-    ids::{AgentId, GroupId, Handle, Hash, Mid},
+    ids::{AgentId, GroupId, Handle, Hash, Mid, SessionId},
     wire::Lane,
 };
 
@@ -172,6 +172,38 @@ pub enum BundleOutcome {
     Repeated,
     /// A bundle that is not older is held.
     Stale,
+}
+
+/// A verified signed lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLease {
+    /// Of the instance.
+    pub incarnation: u64,
+    /// Of the instance.
+    pub session: SessionId,
+    /// When it was signed, Unix milliseconds by the instance's clock.
+    pub time: u64,
+    /// The signed lease, verbatim.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// It is the newest now.
+    Stored(AgentNo),
+    /// The same bytes were held already.
+    Repeated,
+    /// Another one stands in the way: of a higher incarnation, of another session in the same, or
+    /// signed later.
+    Stale {
+        /// Whose.
+        agent: AgentNo,
+        /// That one, as signed.
+        held: Vec<u8>,
+    },
+    /// No such agent.
+    Unknown,
 }
 
 /// An envelope to be stored.

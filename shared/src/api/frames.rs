@@ -16,6 +16,7 @@
 //! | `0x85` welcome | relay | relay time u64 (Unix ms) |
 //! | `0x86` transient | relay | envelope |
 //! | `0x87` presence | relay | online u8, last seen u64 (Unix ms, 0: not known), handle |
+//! | `0x88` lease | relay | a signed lease of the agent that was offered elsewhere |
 //!
 //! Queue: `0x01` mail, `0x02` control, `0x03` group messages and `0x04` group log, these two
 //! followed by the group id (32 bytes). Numbers are never used again for something else.
@@ -161,6 +162,8 @@ pub enum RelayFrame<'a> {
         /// Unix milliseconds by the relay's clock.
         time: u64,
     },
+    /// Somebody has offered this signed lease for the agent, see [`crate::wire::Lease`].
+    Lease(&'a [u8]),
     /// An envelope that was passed on and is stored nowhere.
     Transient(&'a [u8]),
     /// An agent came or went.
@@ -209,6 +212,7 @@ const HEAD: u8 = 0x84;
 const WELCOME: u8 = 0x85;
 const PASSED_ON: u8 = 0x86;
 const SEEN: u8 = 0x87;
+const LEASE: u8 = 0x88;
 
 const MAIL: u8 = 0x01;
 const CONTROL: u8 = 0x02;
@@ -312,6 +316,7 @@ impl<'a> RelayFrame<'a> {
                 out.extend_from_slice(seen.handle.as_str().as_bytes());
                 out
             }
+            Self::Lease(lease) => encode_bytes(LEASE, lease),
         }
     }
 
@@ -367,6 +372,7 @@ impl<'a> RelayFrame<'a> {
                     last_seen: (last_seen != 0).then_some(last_seen),
                 }))
             }
+            LEASE => r.rest().map(Self::Lease),
             _ => Err(FrameError),
         }
     }
@@ -547,6 +553,7 @@ mod tests {
                 status: 429,
                 problem: b"{}",
             },
+            RelayFrame::Lease(b"lease"),
         ] {
             assert_eq!(RelayFrame::decode(&frame.encode()), Ok(frame));
         }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rest::Base64Bytes;
+
 /// Every kind of refusal that the relay knows. The name is stable; text may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProblemType {
@@ -155,6 +157,9 @@ pub struct Problem {
     /// Seconds until another try makes sense; the same as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The signed object that the relay holds and to which another one does not measure up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Base64Bytes>,
 }
 
 /// A limit that was exceeded.
@@ -180,6 +185,7 @@ impl Problem {
             instance: None,
             limit: None,
             retry_after: None,
+            held: None,
         }
     }
 

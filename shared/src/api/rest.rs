@@ -114,6 +114,10 @@ pub struct ApiKeyRequest {
     pub challenge: Base64Bytes,
     /// The agent's signature over the challenge's body.
     pub proof: Base64Bytes,
+    /// The signed lease of the instance that asks; with one that is older than another the key stays
+    /// as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Base64Bytes>,
 }
 
 /// Answer of `POST /v1/agents` and `POST /v1/agents/api-key`.
@@ -146,6 +150,13 @@ pub struct BundleAnswer {
 pub struct BlockRequest {
     /// Whether the two had a conversation: the blocked agent is told that it is blocked only then.
     pub known: bool,
+}
+
+/// `GET /v1/agents/me/lease` and the answer of `PUT /v1/agents/me/lease`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseAnswer {
+    /// The agent's newest signed lease.
+    pub lease: Base64Bytes,
 }
 
 /// Answer of `POST /v1/envelopes`: 201 when stored now, 200 when this `mid` was stored before.

@@ -342,6 +342,25 @@ class Operations:
     def op_rest_open(self, i):
         return {"plaintext": p.open_with_nonce(i.bytes("key"), self.place(i), i.bytes("sealed")).hex()}
 
+    def op_backup_open(self, i):
+        kek, data = i.bytes("key"), i.bytes("file")
+        demand(len(data) >= 88 and data[:10] == b"waxwback\0\1", "decode", "header")
+        unlock, *cost = (int.from_bytes(data[a:b], "big") for a, b in ((10, 12), (12, 16), (16, 20), (20, 24)))
+        demand(unlock == 1 or unlock == 2 and cost == [0, 0, 0], "decode", "unlock")
+        bounds = ((19 * 1024, 1024 * 1024), (2, 10), (1, 16))
+        demand(unlock == 2 or all(low <= c <= high for c, (low, high) in zip(cost, bounds)), "rule", "cost")
+        header, rest = data[:88], data[88:]
+        demand(header[56:] == hkdf(kek, self.labels["KdfStoreCommit"]), "open", "commitment")
+        key, out, index = hkdf(kek, self.labels["KdfBackup"]), b"", 0
+        while index == 0 or rest:
+            part, rest = rest[: 65536 + 40], rest[65536 + 40 :]
+            places = (header, index.to_bytes(8, "big"), bytes([not rest]))
+            aad = self.labels["AadBackup"] + b"".join(len(place).to_bytes(4, "big") + place for place in places)
+            plaintext = p.open_with_nonce(key, aad, part)
+            demand(plaintext, "open", "empty chunk")
+            out, index = out + plaintext, index + 1
+        return {"plaintext": out.hex()}
+
     def op_attachment_length(self, i):
         length = i.number("length")
         demand(padme(length) is not None, "decode", "too long")

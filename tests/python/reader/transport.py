@@ -91,7 +91,10 @@ class Transport:
             demand(is_handle(handle), "decode", "handle")
             out = {"frame": "presence", "online": online, "last_seen": last_seen, "handle": handle}
         else:
-            demand(kind == 0x85, "decode", "type of frame")
+            demand(kind in (0x85, 0x88), "decode", "type of frame")
+            if kind == 0x88:
+                demand(cut.data, "decode", "no lease")
+                return {"frame": "lease", "lease": cut.rest().hex()}
             out = {"frame": "welcome", "time": number(cut.number(8))}
         demand(not cut.data, "decode", "bytes follow")
         return out

@@ -5,6 +5,7 @@
     reason = "a generator that meets something else than it means to write must stop"
 )]
 
+mod backups;
 mod boxes;
 mod cbor;
 mod documents;
@@ -47,6 +48,7 @@ pub(crate) fn files() -> Vec<(String, String)> {
         ("sealed_box", boxes::sealed_box()),
         ("group", boxes::group()),
         ("at_rest", boxes::at_rest()),
+        ("backup", backups::backup()),
         ("attachment", boxes::attachment()),
         ("message", messages::messages()),
         ("roster", rosters::roster()),

@@ -225,7 +225,7 @@ pub(super) fn frames() -> Cases {
             [stored(true).encode(), vec![0]].concat(),
         ),
         ("welcome cut", "relay_frame", vec![0x85, 0, 0, 0, 0, 0, 0, 0]),
-        ("type 0x88 is not assigned", "relay_frame", vec![0x88]),
+        ("a lease of no bytes", "relay_frame", vec![0x88]),
         ("transient without an envelope", "relay_frame", vec![0x86]),
         ("online 2", "relay_frame", [&[0x87, 2], &went[2..]].concat()),
         ("presence of nobody", "relay_frame", went[..10].to_vec()),
@@ -239,5 +239,9 @@ pub(super) fn frames() -> Cases {
     for (comment, op, bytes) in bad {
         cases.invalid(comment, op, input(bytes), Layer::Decode);
     }
+    let lease = RelayFrame::Lease(b"lease").encode();
+    cases.valid("lease", "relay_frame", input(lease));
+    let unknown = input(vec![0x89]);
+    cases.invalid("type 0x89 is not assigned", "relay_frame", unknown, Layer::Decode);
     cases
 }

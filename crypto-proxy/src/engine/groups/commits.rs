@@ -210,6 +210,13 @@ impl Engine {
         Ok(())
     }
 
+    /// No own commit is on its way any more.
+    pub(in crate::engine) fn forget_own_commits(&mut self) {
+        for task in self.volatile.tasks.values_mut() {
+            (task.appending, task.claimed) = (false, false);
+        }
+    }
+
     /// A key for every member of a roster; `None` while bundles are being looked up. A member whose
     /// bundle cannot be had gets an empty leaf.
     pub(super) fn leaf_keys(

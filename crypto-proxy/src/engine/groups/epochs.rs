@@ -202,7 +202,7 @@ impl Engine {
             let age = epoch.adopted_at.map_or(0, |at| now.saturating_sub(at));
             age >= EPOCH_AGE_MS || epoch.messages >= EPOCH_MESSAGES
         });
-        let owed = view.roster.hard_debt().is_some() || view.roster.soft_debt().is_some();
+        let owed = view.roster.hard_debt().is_some() || view.roster.soft_debt().is_some() || row.renew;
         let delay = self.pay_delay();
         let task = self.task(&row.group_id);
         if unusable {

@@ -215,10 +215,16 @@ impl Engine {
         self.own_standing(row, commit, &next, applied, now)?;
         self.tell_events(row, before.as_deref(), commit, &next, applied, now)?;
         if let Some(epoch) = applied.epoch {
+            if won {
+                self.store.renewed(row.group_row)?;
+            }
             let leaves = pending.filter(|_| won).map(|pending| pending.leaves);
             self.new_epoch(row, &next, commit, epoch, leaves.as_deref(), now)?;
         }
         if commit.signer() == self.account.identity.public() {
+            if !won {
+                self.own_object_unknown(commit.body().time, now)?;
+            }
             self.after_own_commit(row, before.as_deref(), &next, applied, now)?;
         }
         if let Some(before) = &before {

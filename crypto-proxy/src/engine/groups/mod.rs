@@ -209,7 +209,7 @@ impl Engine {
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            let wanted = pending || !task.goals.is_empty();
+            let wanted = pending || row.renew || !task.goals.is_empty();
             if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }

@@ -122,6 +122,7 @@ impl Engine {
         let epoch = self.store.epoch(row.group_row, view.roster.epoch())?;
         let usable = epoch.as_ref().map(|epoch| epoch.state);
         if view.roster.hard_debt().is_none()
+            && !row.renew
             && let Some(epoch) = epoch
         {
             if epoch.state == EpochState::Adopted && self.has_chain_left(&epoch)? {

@@ -24,7 +24,7 @@ use super::group_relay::GroupRelay;
 use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
-        Account, AppendOutcome, Command, Declaration, Effect, EncryptionKey, Engine, Event, KeyChange,
+        Account, Anew, AppendOutcome, Command, Declaration, Effect, EncryptionKey, Engine, Event, KeyChange,
         LinkEvent, LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
     },
     model::{
@@ -64,6 +64,8 @@ pub(super) struct Node {
     pub(super) is_shown: bool,
     pub(super) read: Vec<ReadNotice>,
     pub(super) ended: Vec<GroupEnd>,
+    /// Incarnations that it began.
+    pub(super) begun: Vec<Anew>,
     /// Its state may be damaged.
     pub(super) may_fail: bool,
     seed: u8,
@@ -117,6 +119,7 @@ impl Node {
             is_shown: false,
             read: Vec::new(),
             ended: Vec::new(),
+            begun: Vec::new(),
             may_fail: false,
             changes: Vec::new(),
             offered: Vec::new(),
@@ -235,6 +238,8 @@ pub(super) struct Net {
     pub(super) declared: Vec<(usize, Declaration)>,
     /// What it says to that.
     pub(super) declare_fails: Option<LookupError>,
+    /// Leases that were offered outside of the link's own.
+    pub(super) leases: Vec<Vec<u8>>,
 }
 
 impl Net {
@@ -261,6 +266,7 @@ impl Net {
             lose_append: false,
             declared: Vec::new(),
             declare_fails: None,
+            leases: Vec::new(),
         };
         for index in 0..net.nodes.len() {
             net.connect(index);
@@ -512,6 +518,19 @@ impl Net {
                 self.nodes[index].changes.push(change);
                 None
             }
+            Effect::BeginAnew(anew) => {
+                self.nodes[index].begun.push(anew);
+                Some(Event::BegunAnew(anew))
+            }
+            Effect::Lease(lease) => {
+                self.leases.push(lease);
+                let relay_time = self.now;
+                Some(Event::Link(LinkEvent::Up { relay_time }))
+            }
+            Effect::StandDown(_) => {
+                self.nodes[index].online = false;
+                Some(Event::Link(LinkEvent::Down))
+            }
             Effect::ResetLink => {
                 let mut changes = self.nodes[index].changes.iter();
                 let published = changes.any(|change| matches!(change, KeyChange::Published { .. }));
@@ -539,10 +558,14 @@ impl Net {
     }
 
     fn answer_call(&mut self, index: usize, call: RelayCall) -> Option<Event> {
+        if let RelayCall::Lease(lease) = &call {
+            self.leases.push(lease.clone());
+        }
         if !self.nodes[index].online {
             return None;
         }
         Some(Event::Link(match call {
+            RelayCall::Lease(lease) => LinkEvent::Lease(lease),
             RelayCall::Publish(bundle) => LinkEvent::Published(self.publish(index, bundle)),
             RelayCall::Declare(declaration) => {
                 let answer = match &self.declare_fails {

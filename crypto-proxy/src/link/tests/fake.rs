@@ -31,8 +31,8 @@ use waxwire_shared::{
         frames::{ClientFrame, Cursor, RelayFrame},
         problem::{Problem, ProblemType},
         rest::{
-            ApiKeyRequest, Base64Bytes, BundleAnswer, ChallengeAnswer, ChallengeRequest, Purpose, Registered,
-            Registration, RelayInfo, RelayLimits,
+            ApiKeyRequest, Base64Bytes, BundleAnswer, ChallengeAnswer, ChallengeRequest, LeaseAnswer,
+            Purpose, Registered, Registration, RelayInfo, RelayLimits,
         },
     },
     identity::{IdentityKey, Signature, signing_input},
@@ -62,6 +62,10 @@ pub(super) struct Knobs {
     pub(super) new_key: Mutex<Option<String>>,
     /// What a challenge says instead of what was asked for.
     pub(super) forge: Mutex<Option<fn(&mut Challenge)>>,
+    /// The lease that stands in the way of every other.
+    pub(super) held: Mutex<Option<Vec<u8>>>,
+    /// Leases that were taken.
+    pub(super) leases: Mutex<Vec<Vec<u8>>>,
     /// Connections are refused.
     pub(super) away: AtomicBool,
     /// Bundle lookups wait for ever.
@@ -163,6 +167,8 @@ impl FakeRelay {
             key: Mutex::new(API_KEY.to_owned()),
             new_key: Mutex::default(),
             forge: Mutex::default(),
+            held: Mutex::default(),
+            leases: Mutex::default(),
             away: AtomicBool::new(false),
             hang: AtomicBool::new(false),
             dials: Mutex::default(),
@@ -176,6 +182,7 @@ impl FakeRelay {
             .route("/v1/challenges", post(challenge))
             .route("/v1/agents/api-key", post(api_key))
             .route("/v1/agents/me/bundle", put(put_bundle))
+            .route("/v1/agents/me/lease", put(put_lease))
             .route("/v1/agents/{handle}/bundle", get(bundle))
             .with_state(Arc::clone(&knobs));
         let door = Door {
@@ -390,7 +397,10 @@ async fn challenge(State(knobs): Knob, Json(asked): Json<ChallengeRequest>) -> R
     Json(ChallengeAnswer { challenge }).into_response()
 }
 
-async fn api_key(State(knobs): Knob, Json(asked): Json<ApiKeyRequest>) -> Json<Registered> {
+async fn api_key(State(knobs): Knob, Json(asked): Json<ApiKeyRequest>) -> Response {
+    if let Some(refusal) = asked.lease.as_ref().and_then(|lease| outdated(&knobs, &lease.0)) {
+        return refusal;
+    }
     let signed = SignedBytes::decode(&asked.challenge.0).unwrap();
     let body = Challenge::decode(&signed.body).unwrap();
     let proof = Signature::new(asked.proof.0);
@@ -403,6 +413,7 @@ async fn api_key(State(knobs): Knob, Json(asked): Json<ApiKeyRequest>) -> Json<R
         agent_id: AgentId::of(&body.relay, &body.identity),
         api_key: key,
     })
+    .into_response()
 }
 
 async fn put_bundle(State(knobs): Knob, headers: HeaderMap, body: Bytes) -> Response {
@@ -411,6 +422,30 @@ async fn put_bundle(State(knobs): Knob, headers: HeaderMap, body: Bytes) -> Resp
     }
     assert_eq!(headers["content-type"], "application/octet-stream");
     Json(bundle_of(std::str::from_utf8(&body).unwrap())).into_response()
+}
+
+async fn put_lease(State(knobs): Knob, headers: HeaderMap, body: Bytes) -> Response {
+    if !authorized(&knobs, &headers) {
+        return problem(ProblemType::Unauthorized);
+    }
+    if let Some(refusal) = outdated(&knobs, &body) {
+        return refusal;
+    }
+    knobs.leases.lock().unwrap().push(body.to_vec());
+    let lease = Base64Bytes(body.to_vec());
+    Json(LeaseAnswer { lease }).into_response()
+}
+
+/// The refusal of a lease that another one stands in the way of.
+fn outdated(knobs: &Knobs, lease: &[u8]) -> Option<Response> {
+    let held = knobs.held.lock().unwrap().clone()?;
+    (held != lease).then(|| {
+        let stale = Problem {
+            held: Some(Base64Bytes(held)),
+            ..Problem::new(ProblemType::Stale)
+        };
+        (StatusCode::CONFLICT, Json(stale)).into_response()
+    })
 }
 
 async fn bundle(State(knobs): Knob, headers: HeaderMap, Path(handle): Path<Handle>) -> Response {

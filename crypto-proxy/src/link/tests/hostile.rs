@@ -11,13 +11,16 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use waxwire_shared::{
-    api::frames::{ClientFrame, Delivery, Queue, RelayFrame},
+    api::{
+        frames::{ClientFrame, Delivery, Queue, RelayFrame},
+        rest::{Base64Bytes, LeaseAnswer},
+    },
     ids::{Hash, Nonce32},
     wire::VERSION,
 };
 
 use super::{
-    World, at,
+    LEASE, World, at,
     fake::{API_KEY, FakeRelay, describe, relay_id},
 };
 use crate::{
@@ -157,6 +160,15 @@ async fn upgrade(answer: fn(&str) -> String) -> Result<(), OpenError> {
         let body = serde_json::to_string(&describe(1, 1, VERSION, nonce)).unwrap();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(LEASE) {
+            let length = stream.read(&mut buffer).await.unwrap();
+            asked.extend_from_slice(&buffer[..length]);
+        }
+        let lease = Base64Bytes(LEASE.to_vec());
+        let body = serde_json::to_string(&LeaseAnswer { lease }).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
         let length = stream.read(&mut buffer).await.unwrap();
         let request = std::str::from_utf8(&buffer[..length]).unwrap();
         let key = request.split_once("sec-websocket-key: ").unwrap().1;
@@ -165,7 +177,8 @@ async fn upgrade(answer: fn(&str) -> String) -> Result<(), OpenError> {
         stream
     };
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let (opened, _stream) = tokio::join!(open(&client, &mut rng), relay);
+    let (lease, mut held) = (LEASE.into(), None);
+    let (opened, _stream) = tokio::join!(open(&client, &lease, &mut held, &mut rng), relay);
     opened.map(drop)
 }
 

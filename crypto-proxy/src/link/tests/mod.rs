@@ -3,6 +3,7 @@
 mod calls;
 mod fake;
 mod hostile;
+mod leases;
 mod reconnect;
 mod renewal;
 mod session;
@@ -25,6 +26,9 @@ use crate::{
     engine::{LinkEvent, SendOutcome},
     model::SendToken,
 };
+
+/// The lease that the link begins with; what it says is not the link's business.
+const LEASE: &[u8] = b"lease";
 
 /// A running link between a fake relay and a test in the role of the engine.
 struct World {
@@ -55,6 +59,7 @@ impl World {
         let config = LinkConfig {
             client: Arc::new(client(&relay)),
             cursors,
+            lease: LEASE.to_vec(),
             credentials: Arc::clone(&relay.credentials) as Arc<dyn Credentials>,
         };
         let (commands, inbox) = mpsc::unbounded_channel();

@@ -9,6 +9,7 @@ impl Session {
             answers,
             news,
             pushes,
+            leases,
             heads,
             presences,
             passed_on,
@@ -17,6 +18,10 @@ impl Session {
         } = self.attached.inbox().take();
         for answer in answers {
             self.write_answer(socket, answer).await?;
+        }
+        // Also before the end: an instance that is replaced learns by whom.
+        for lease in leases {
+            self.write(socket, lease).await?;
         }
         if let Some(closing) = closing {
             return Err(End::Closing(closing));

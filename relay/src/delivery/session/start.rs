@@ -43,9 +43,16 @@ impl Session {
             .collect();
         self.add_own(&named).await.map_err(|error| fault(&error))?;
         self.add_groups(&named).await.map_err(|error| fault(&error))?;
+        // Read after the socket was attached: what is offered from now on is shown by the hub.
+        let lease = self.delivery.store.lease(self.account.agent).await;
+        let lease = lease.map_err(|error| fault(&error))?;
         let time = self.delivery.clock.now_ms();
         self.write(socket, RelayFrame::Welcome { time }.encode().into())
             .await?;
+        if let Some(lease) = lease {
+            self.write(socket, RelayFrame::Lease(&lease).encode().into())
+                .await?;
+        }
         let greeting = self.delivery.greet(self.account.agent, &inbox);
         greeting.await.map_err(|error| fault(&error))
     }

@@ -1,9 +1,10 @@
 //! Rules about agents and their credentials (docs/relay-api.md, Agents).
 
+use waxwire_shared::ids::SessionId;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::store::{AuthEvent, BundleOutcome, KeyOutcome};
+use crate::store::{AuthEvent, BundleOutcome, KeyOutcome, LeaseOutcome, NewLease};
 
 async fn has_account<B: Backend>(world: &World<B>, key: Hash) -> bool {
     world.store.account_by_key(&key).await.unwrap().is_some()
@@ -254,6 +255,35 @@ pub(crate) async fn bundle_numbers_only_grow<B: Backend>() {
     assert_eq!(held, Sight::Visible((id(1), b"later".to_vec())));
     let unknown = world.store.bundle(account.agent, &handle(9)).await.unwrap();
     assert_eq!(unknown, Sight::Unknown);
+}
+
+pub(crate) async fn newest_lease_is_kept<B: Backend>() {
+    let world = World::<B>::new().await;
+    let agent = world.agent(1).await.agent;
+    let lease = |incarnation, session, time| NewLease {
+        incarnation,
+        session: SessionId::from_bytes([session; 16]),
+        time,
+        bytes: vec![incarnation as u8, session, time as u8],
+    };
+    let put = async |lease| world.store.put_lease(id(1), lease).await.unwrap();
+    let stale = |held: NewLease| LeaseOutcome::Stale {
+        agent,
+        held: held.bytes,
+    };
+    assert_eq!(world.store.lease(agent).await.unwrap(), None);
+    let unknown = world.store.put_lease(id(9), lease(1, 1, 1)).await;
+    assert_eq!(unknown, Ok(LeaseOutcome::Unknown));
+    assert_eq!(put(lease(5, 1, 1)).await, LeaseOutcome::Stored(agent));
+    assert_eq!(put(lease(5, 1, 1)).await, LeaseOutcome::Repeated);
+    assert_eq!(put(lease(5, 1, 2)).await, LeaseOutcome::Stored(agent));
+    for older in [lease(5, 1, 1), lease(5, 2, 9), lease(4, 1, 9), lease(4, 3, 9)] {
+        assert_eq!(put(older).await, stale(lease(5, 1, 2)));
+    }
+    assert_eq!(put(lease(6, 2, 1)).await, LeaseOutcome::Stored(agent));
+    let world = world.restart().await;
+    let held = world.store.lease(agent).await.unwrap();
+    assert_eq!(held, Some(lease(6, 2, 1).bytes));
 }
 
 pub(crate) async fn agents_are_listed_in_order<B: Backend>() {

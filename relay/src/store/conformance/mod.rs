@@ -256,6 +256,7 @@ macro_rules! conformance {
             accounts: suspension_shows_in_the_account_and_stops_new_keys
             accounts: every_change_of_a_credential_is_an_event
             accounts: bundle_numbers_only_grow
+            accounts: newest_lease_is_kept
             accounts: agents_are_listed_in_order
             accounts: relay_secret_is_made_once
             groups: log_takes_commits_in_order_and_one_at_a_position

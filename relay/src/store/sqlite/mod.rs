@@ -5,6 +5,7 @@ mod batch;
 mod checkpoint;
 mod directory;
 mod groups;
+mod leases;
 mod open;
 mod ops;
 mod presence;

@@ -128,6 +128,13 @@ pub(super) const HAS_BLOCK: &str = "SELECT 1 FROM block WHERE agent_no = ?1 AND 
 pub(super) const COUNT_BLOCKS: &str = "SELECT count(*) FROM block WHERE agent_no = ?1";
 pub(super) const BLOCKS: &str = "SELECT agent_no, blocked_no, told FROM block";
 
+pub(super) const HELD_LEASE: &str = "SELECT agent.agent_no, incarnation, session, time, bytes FROM agent
+    LEFT JOIN lease ON lease.agent_no = agent.agent_no WHERE agent_id = ?1";
+pub(super) const PUT_LEASE: &str = "INSERT INTO lease (agent_no, incarnation, session, time, bytes)
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (agent_no) DO UPDATE SET incarnation = excluded.incarnation,
+    session = excluded.session, time = excluded.time, bytes = excluded.bytes";
+pub(super) const LEASE: &str = "SELECT bytes FROM lease WHERE agent_no = ?1";
+
 pub(super) const INSERT_QUEUE: &str = "INSERT INTO queue (kind) VALUES (?1)";
 pub(super) const QUEUE_HEAD: &str = "SELECT head, acked FROM queue WHERE queue_no = ?1";
 pub(super) const SET_HEAD: &str = "UPDATE queue SET head = ?2 WHERE queue_no = ?1";
