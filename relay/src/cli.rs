@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
@@ -35,6 +36,17 @@ pub enum Command {
         /// What to do there.
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// Prints the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Writes the manual pages into a folder
+    Man {
+        /// The folder, which is made if it is missing
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
     },
 }
 

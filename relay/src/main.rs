@@ -3,7 +3,7 @@
 use std::{io::Write as _, num::NonZero, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use waxwire_relay::{
@@ -61,6 +61,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let url = database_of(database.database, database.config.as_deref())?;
             let text = admin::run(&url, command, Clock::System, &SystemRandom).await?;
             print_line(&text)
+        }
+        Command::Completions { shell } => {
+            let name = env!("CARGO_PKG_NAME");
+            clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { dir } => {
+            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .with_context(|| format!("cannot write to {}", dir.display()))
         }
     }
 }

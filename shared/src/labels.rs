@@ -70,7 +70,7 @@ pub enum Label {
     KdfStateKey,
     /// Derivation of a keyed hash by which the local database is searched.
     KdfColumnTag,
-    /// Derivation of the local bearer-token verifier and of ticket keys.
+    /// Derivation of the local API's proof that it knows its bearer token.
     KdfLocalToken,
     /// Derivation of the chunk key of an attachment.
     KdfAttachment,

@@ -6,14 +6,22 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::ApiState;
+use super::{
+    ApiState,
+    error::{ApiError, ErrorBody},
+};
 use crate::state::Stuck;
+
+/// Header with which a caller asks for a proof.
+pub const NONCE: &str = "x-waxwire-nonce";
+/// Header with the proof.
+pub const PROOF: &str = "x-waxwire-proof";
 
 /// After how many milliseconds something that does not go on counts as stuck.
 pub(super) const STUCK_AFTER_MS: u64 = 60_000;
@@ -105,16 +113,32 @@ pub(super) struct HealthBody {
     status: &'static str,
 }
 
-/// The process is up.
+/// The process is up. Who asks with 32 random bytes in `x-waxwire-nonce` is shown in `x-waxwire-proof` that
+/// this API knows the bearer token and listens here, before the token is shown to it.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "operation",
     security(()),
-    responses((status = 200, description = "Up", body = HealthBody)),
+    params(("x-waxwire-nonce" = Option<String>, Header, description = "64 hexadecimal digits")),
+    responses(
+        (status = 200, description = "Up", body = HealthBody,
+         headers(("x-waxwire-proof" = String, description = "64 hexadecimal digits, if there was a nonce"))),
+        (status = 400, description = "The nonce is malformed", body = ErrorBody),
+    ),
 )]
-pub(super) async fn healthz() -> Json<HealthBody> {
-    Json(HealthBody { status: "ok" })
+pub(super) async fn healthz(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let mut answer = Json(HealthBody { status: "ok" }).into_response();
+    if let Some(nonce) = headers.get(NONCE) {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(nonce, &mut bytes)
+            .map_err(|_| ApiError::invalid(&[NONCE], "not 64 hexadecimal digits"))?;
+        let proof = state.token().proof(&bytes, state.place());
+        if let Ok(proof) = HeaderValue::try_from(hex::encode(proof)) {
+            answer.headers_mut().insert(PROOF, proof);
+        }
+    }
+    Ok(answer)
 }
 
 /// The proxy can do its work: linked to the relay, store open, a self-seal opens, its bundle is valid, every

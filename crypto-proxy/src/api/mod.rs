@@ -64,7 +64,7 @@ use self::{
 pub use self::{
     error::ErrorBody,
     guard::Hosts,
-    health::{Checks, Readiness},
+    health::{Checks, NONCE, PROOF, Readiness},
     listen::{BindError, ListenAddr, ListenAddrError, Listener},
     router::router,
     server::serve,
@@ -105,6 +105,8 @@ pub struct ApiConfig {
     pub inbox_mode: InboxMode,
     /// See [`Listener::hosts`].
     pub hosts: Hosts,
+    /// Where the API listens, as it is printed at start.
+    pub place: String,
     /// What callers show.
     pub token: ApiToken,
     /// What [`Checks`] cannot learn from the state.
@@ -203,6 +205,10 @@ impl ApiState {
 
     fn hosts(&self) -> &Hosts {
         &self.0.config.hosts
+    }
+
+    fn place(&self) -> &str {
+        &self.0.config.place
     }
 
     fn token(&self) -> &ApiToken {

@@ -45,7 +45,6 @@ async fn account_calls_are_not_served() {
     for (method, path) in [
         ("POST", "/v1/register"),
         ("POST", "/v1/register/verify"),
-        ("POST", "/v1/agents/recover"),
         ("POST", "/v1/agents/recover/verify"),
         ("POST", "/v1/agents/alice/rotate-key"),
         ("POST", "/v1/agents/alice/rotate-key/verify"),

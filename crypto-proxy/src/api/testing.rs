@@ -414,6 +414,7 @@ impl Api {
                 fingerprint: fingerprint(1),
                 created_at: NOW,
             },
+            place: "http://127.0.0.1:7700".to_owned(),
             inbox_mode: InboxMode::ContactsOnly,
             hosts,
             token: ApiToken::parse(TOKEN).unwrap(),

@@ -5,6 +5,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::crypto::kdf;
+
 /// Text that is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a token is wx_ and 43 base64url characters")]
@@ -29,6 +31,11 @@ impl ApiToken {
             return Err(TokenError);
         }
         Ok(Self(hash(token.as_bytes())))
+    }
+
+    /// Proves to whoever knows the token that this API does, see [`kdf::local_proof`].
+    pub(super) fn proof(&self, nonce: &[u8; 32], place: &str) -> [u8; 32] {
+        kdf::local_proof(&self.0, nonce, place)
     }
 
     /// Whether this is the token. Hashes are compared in constant time, so neither a matching

@@ -1,21 +1,28 @@
 //! The program's commands. Each prints its result on standard output and everything else on
 //! standard error; a refusal is one line with its causes and exit status 1 (2 for wrong usage).
 
+mod address;
 mod backup;
+mod client;
+mod group;
 mod init;
 mod live;
 mod logging;
+mod pages;
 mod passphrase;
+mod people;
+mod print;
 mod restore;
 mod run;
 mod secrets;
 mod take_over;
+mod trust;
 mod undo;
 mod vectors;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::keystore::UnlockSources;
 
@@ -43,8 +50,20 @@ enum Command {
     TakeOver(take_over::TakeOverArgs),
     /// Seal the key store under another passphrase or key file.
     Passphrase(passphrase::PassphraseArgs),
+    /// Tell whether the running proxy can do its work; exit status 1 if not.
+    Status(people::StatusArgs),
+    /// Send a message.
+    Send(people::SendArgs),
+    /// List what came in, newest first.
+    Inbox(people::InboxArgs),
+    /// Groups, their members and invites.
+    Group(group::GroupArgs),
+    /// Show the keys of peers and decide on them.
+    Trust(trust::TrustArgs),
     /// Replay test vectors.
     Vectors(vectors::VectorsArgs),
+    #[command(flatten)]
+    Pages(pages::PagesCommand),
 }
 
 /// Where the agent's state is and what unlocks it.
@@ -90,6 +109,12 @@ pub fn run() -> anyhow::Result<()> {
         Command::Restore(args) => restore::run(&args),
         Command::TakeOver(args) => take_over::run(&args),
         Command::Passphrase(args) => passphrase::run(&args),
+        Command::Status(args) => people::status(&args),
+        Command::Send(args) => people::send(&args),
+        Command::Inbox(args) => people::inbox(&args),
+        Command::Group(args) => group::run(&args),
+        Command::Trust(args) => trust::run(&args),
         Command::Vectors(args) => vectors::run(&args),
+        Command::Pages(command) => pages::run(command, Cli::command()),
     }
 }

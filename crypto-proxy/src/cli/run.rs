@@ -19,6 +19,7 @@ use waxwire_shared::{
 
 use super::{
     StateArgs,
+    address::AddressFile,
     init::{TOKEN_FILE, column_keys},
 };
 use crate::{
@@ -203,6 +204,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         me,
         inbox_mode: args.settings().inbox_mode,
         hosts: listener.hosts(),
+        place: listener.to_string(),
         token: token(folder)?,
         readiness: Arc::new(move || checks(&status.borrow(), self_seal, &counted)),
         metrics: Some(own_metrics(link_status, counters, reader.clone())),
@@ -213,6 +215,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let router = api::router(state.clone());
     // Before anybody is told that the proxy is there: whoever stops it at once is heard, too.
     let stopped = stop_signal()?;
+    let _address = AddressFile::write(folder, &listener.to_string())?;
     announce(&listener);
     let api = tokio::spawn(api::serve(listener, router, api_cancel.clone()));
 

@@ -174,6 +174,30 @@ pub fn column_tag(key: &StateKey, column: &'static str, value: &[u8]) -> [u8; 16
     tag
 }
 
+/// What the local API shows to prove that it knows its bearer token, 32 bytes (docs/protocol.md, 2.2):
+/// `HKDF(SHA-256(token), KdfLocalToken || nonce 32 || SHA-256(place))`.
+///
+/// `place` is where the API listens, as it prints it at start; a process that passes the question on to
+/// an API elsewhere gets a proof for that place.
+///
+/// # Security
+/// Proves who answered, not who answers next: it belongs to one connection.
+///
+/// # Vectors
+/// `vectors/kdf.json`
+#[must_use]
+pub fn local_proof(token_hash: &[u8; 32], nonce: &[u8; 32], place: &str) -> [u8; 32] {
+    let place = sha256(place.as_bytes());
+    let mut proof = [0; 32];
+    derive(
+        token_hash,
+        Label::KdfLocalToken,
+        &[nonce, place.as_bytes()],
+        &mut proof,
+    );
+    proof
+}
+
 fn derive<const N: usize>(key: &[u8; 32], label: Label, fields: &[&[u8]], out: &mut [u8; N]) {
     let info = [&[label.bytes()], fields].concat();
     expand(None, key, &info, out);

@@ -163,7 +163,7 @@ impl Engine {
             };
             return self.refuse(id, refusal);
         }
-        self.shut_out(&mut peer, now)?;
+        self.block_here(&mut peer, now)?;
         self.declare(Subject::Block(peer.peer_id), Some(id), now)
     }
 
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// Blocks a peer here, at once; the relay is told.
-    pub(super) fn shut_out(&mut self, peer: &mut PeerRow, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn block_here(&mut self, peer: &mut PeerRow, now: UnixMs) -> Result<(), StateError> {
         self.store.block_peer(peer, now)?;
         self.drop_requests(peer)?;
         self.declare(Subject::Block(peer.peer_id), None, now)

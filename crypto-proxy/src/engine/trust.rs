@@ -60,7 +60,7 @@ impl Engine {
                 peer.pin = pin;
                 self.store.put_peer(&peer)?;
             }
-            None => self.shut_out(&mut peer, now)?,
+            None => self.block_here(&mut peer, now)?,
         }
         let view = self.peer_view(&peer);
         self.reply(id, Ok(Reply::Peer(Box::new(view))));

@@ -15,8 +15,8 @@ const LEASED: &str = "leased_at";
 impl Store {
     /// Makes sure that the own numbers are those of `session`: with another one numbering begins anew.
     /// Whatever was numbered and not stored is given up, with the hash of its envelope, which the relay
-    /// may hold. Own commits on their way are forgotten, and nothing is sealed to a group before this
-    /// agent has replaced its key.
+    /// may hold. Own commits on their way are forgotten, and nothing is sealed to a group before this agent
+    /// has replaced its key. The relay is told again whom this agent holds and blocks, and its profile.
     ///
     /// Must run inside a transaction. Called again with the same session it changes nothing.
     ///
@@ -84,7 +84,10 @@ impl Store {
              DELETE FROM withdrawn;
              DELETE FROM grp_pending;
              UPDATE conversation SET out_n = 0, out_hash = NULL;
-             UPDATE grp SET renew = 1 WHERE standing <= 2;",
+             UPDATE grp SET renew = 1 WHERE standing <= 2;
+             INSERT OR IGNORE INTO undeclared
+                 SELECT 1, peer_id FROM contact UNION ALL SELECT 2, peer_id FROM peer_block
+                 UNION ALL SELECT 3, 0 FROM own_profile;",
         )?)
     }
 

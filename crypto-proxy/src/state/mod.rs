@@ -5,8 +5,8 @@
 //! connections of its own and sees what was committed.
 
 mod alerts;
-mod contacts;
 mod anew;
+mod contacts;
 mod conversations;
 mod copy;
 mod epochs;

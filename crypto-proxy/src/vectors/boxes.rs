@@ -54,6 +54,7 @@ pub(super) fn run(op: &str, input: In<'_>) -> Option<Result<Value, Fault>> {
         "backup_key" => keyed(input, |key| {
             Ok(hex(kdf::backup_key(&StoreKek::from_slice(key)?).expose_bytes()))
         }),
+        "local_proof" => local_proof(input),
         "sealed_box_seal" => seal(input),
         "sealed_box_open" => open(input),
         "group_seal" => group_seal(input),
@@ -115,6 +116,11 @@ fn mid(input: In<'_>) -> Result<Value, Fault> {
         input.small("attempt")?,
     );
     Ok(json!({"mid": hex(mid.as_bytes())}))
+}
+
+fn local_proof(input: In<'_>) -> Result<Value, Fault> {
+    let proof = kdf::local_proof(&input.array("key")?, &input.array("nonce")?, input.text("place")?);
+    Ok(json!({"out": hex(proof)}))
 }
 
 fn first_chain_key(input: In<'_>) -> Result<Value, Fault> {

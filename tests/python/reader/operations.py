@@ -288,6 +288,9 @@ class Operations:
         name = sha256(i["column"].encode() + b"\x00" + i.bytes("value"))
         return {"out": self.derive(i, "KdfColumnTag", name, 16)}
 
+    def op_local_proof(self, i):
+        return {"out": self.derive(i, "KdfLocalToken", i.bytes("nonce") + sha256(i["place"].encode()))}
+
     def op_first_chain_key(self, i):
         epoch = i.number("epoch").to_bytes(8, "big")
         fields = i.bytes("group") + epoch + i.bytes("rekey_commit") + sha256(i.bytes("sender"))

@@ -84,6 +84,13 @@ pub(super) fn kdf() -> Cases {
         "column_tag",
         json!({"key": key, "column": "handle", "value": ""}),
     );
+    for (comment, place) in [
+        ("of a port", "http://127.0.0.1:7700"),
+        ("of a socket", "unix:/run/agent/api"),
+    ] {
+        let input = json!({"key": key, "nonce": hex([7; 32]), "place": place});
+        cases.valid(comment, "local_proof", input);
+    }
     cases
 }
 

@@ -99,6 +99,11 @@ fn derivations_are_pinned() {
         hex(attachment.expose_bytes()),
         "630ff561ff900da493c0aaca8fa7b4c1f43000f6eb28cc6654d4e4e8a7f84487"
     );
+
+    assert_eq!(
+        hex(&local_proof(&KEY, &[0x66; 32], "http://127.0.0.1:7700")),
+        "e804639ff2dcb0e63a8db182cbb2ee63c097ac9d1ebd9e1592d3d7ee726468b9"
+    );
 }
 
 /// docs/protocol.md, 2.2: every field of a derivation changes its output.

@@ -378,6 +378,13 @@ impl Net {
         }
     }
 
+    /// An agent holds another as a contact.
+    pub(super) fn hold(&mut self, index: usize, other: &str) {
+        let store = self.nodes[index].engine.store();
+        let peer = store.peer(&other.parse().unwrap()).unwrap().unwrap();
+        store.put_contact(peer.peer_id, self.now).unwrap();
+    }
+
     /// The relay says that somebody came or went.
     pub(super) fn push_seen(&mut self, index: usize, of: &str, online: bool) {
         let seen = Seen {

@@ -14,13 +14,6 @@ use crate::{
 use PresenceStatus::{Busy, Offline, Online};
 
 impl Net {
-    /// An agent holds another as a contact.
-    fn hold(&mut self, index: usize, other: &str) {
-        let store = self.nodes[index].engine.store();
-        let peer = store.peer(&other.parse().unwrap()).unwrap().unwrap();
-        store.put_contact(peer.peer_id, self.now).unwrap();
-    }
-
     fn says(&mut self, index: usize, status: PresenceStatus, text: Option<&str>) {
         let command = Command::SetPresence(status, text.map(str::to_owned));
         let id = self.command(index, command);

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     crypto::secret::{EncryptionSecret, IdentitySecret},
-    engine::{BundleDraft, Command, Event, GroupCommand, LinkEvent, Reply, sign_bundle},
+    engine::{
+        BundleDraft, Command, ContactCommand, Declaration, Event, GroupCommand, LinkEvent, Reply, sign_bundle,
+    },
     model::{Refusal, Severity, Status},
 };
 
@@ -241,4 +243,21 @@ fn own_commit_that_is_not_known_begins_a_new_session() {
     net.say(ALICE, group, "two").unwrap();
     assert_eq!(net.epoch(), epoch + 1);
     assert_eq!(net.heard(BOB), ["one", "two"]);
+}
+
+/// What was changed since the copy was made, the relay may hold otherwise than this state.
+#[test]
+fn new_incarnation_tells_the_relay_again_whom_it_holds() {
+    let mut net = Net::pair();
+    assert!(is_sent(&mut net, "one"));
+    let add = ContactCommand::Add("bob".parse().unwrap());
+    net.command(0, Command::Contact(add));
+    net.run();
+    net.declared.clear();
+    net.pass(HOUR);
+    let ahead = receipt(&net, net.nodes[0].engine.own_session(), 5);
+    net.control(1, "alice", Kind::Receipt, ahead);
+    net.run();
+    let bob = Declaration::Contact("bob".parse().unwrap(), true);
+    assert_eq!((begun(&net), &*net.declared), (1, &[(0, bob)][..]));
 }

@@ -148,6 +148,7 @@ fn start_ends_after_a_minute_or_when_the_peer_is_gone() {
     net.pass(1_000);
     assert_eq!(net.told(BOB), [stop()]);
     net.types(ALICE, conversation, true);
+    net.hold(BOB, "alice");
     net.push_seen(BOB, "alice", false);
     assert_eq!(net.told(BOB), [start(), stop()]);
     net.pass(120_000);
