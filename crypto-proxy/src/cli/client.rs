@@ -5,7 +5,7 @@
 //! proves first that it knows the token of the state folder, for a nonce and for this very place
 //! (docs/proxy-api.md, "Who answers"); only then it is shown the token.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -39,14 +39,22 @@ const ANSWER: usize = 16 * 1024 * 1024;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     /// State folder of the agent, whose proxy has to run.
-    #[arg(long, env = "WAXWIRE_PROXY_STATE", value_name = "DIR")]
-    state: PathBuf,
+    #[arg(long, env = "WAXWIRE_PROXY_STATE", value_name = "DIR", global = true)]
+    state: Option<PathBuf>,
     /// Where its local API listens, if not where the state folder says: an address with a port, or unix:PATH.
-    #[arg(long, env = "WAXWIRE_PROXY_API", value_name = "ADDRESS")]
+    #[arg(long, env = "WAXWIRE_PROXY_API", value_name = "ADDRESS", global = true)]
     api: Option<ListenAddr>,
     /// Print what the local API answers, as JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+impl ClientArgs {
+    /// Options that may stand anywhere cannot be required by the parser.
+    fn state(&self) -> anyhow::Result<&Path> {
+        let missing = "which agent? give its state folder with --state DIR or WAXWIRE_PROXY_STATE";
+        self.state.as_deref().context(missing)
+    }
 }
 
 /// The API refuses; its own words.
@@ -73,9 +81,9 @@ impl LocalApi {
         let place = match &args.api {
             Some(ListenAddr::Tcp(address)) => format!("http://{address}"),
             Some(ListenAddr::Unix(path)) => format!("unix:{}", path.display()),
-            None => AddressFile::read(&args.state)?,
+            None => AddressFile::read(args.state()?)?,
         };
-        let path = args.state.join(TOKEN_FILE);
+        let path = args.state()?.join(TOKEN_FILE);
         let line = std::fs::read_to_string(&path)
             .map(Zeroizing::new)
             .with_context(|| format!("cannot read {}", path.display()))?;

@@ -29,14 +29,15 @@ enum TrustCommand {
         /// The peer.
         handle: String,
         /// What the key is from now on.
-        state: State,
+        #[arg(value_name = "STATE")]
+        decision: Decision,
         /// The key: 64 hexadecimal digits.
         fingerprint: String,
     },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
+enum Decision {
     /// Compared over another channel.
     Verified,
     /// Taken as the peer's, not compared.
@@ -54,13 +55,13 @@ pub(super) fn run(args: &TrustArgs) -> anyhow::Result<()> {
             }
             TrustCommand::Set {
                 handle,
-                state,
+                decision,
                 fingerprint,
             } => {
-                let state = match state {
-                    State::Verified => "verified",
-                    State::Pinned => "pinned",
-                    State::Blocked => "blocked",
+                let state = match decision {
+                    Decision::Verified => "verified",
+                    Decision::Pinned => "pinned",
+                    Decision::Blocked => "blocked",
                 };
                 let body = json!({ "state": state, "fingerprint": fingerprint });
                 api.put(&format!("/v1/agents/{}/trust", encoded(handle)), &body)

@@ -1,4 +1,5 @@
-//! The relay's control resources as typed calls over HTTP/1.1 (docs/relay-api.md).
+//! HTTP/1.1 to the relay: connections that are reused once the pinned relay has proved itself on them,
+//! requests with the API key, answers that are bounded. What is asked is in [`super::resources`].
 
 use std::{
     fmt,
@@ -21,37 +22,25 @@ use rand_core::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::AbortOnDropHandle;
 use waxwire_shared::{
-    api::{
-        frames::{Cursor, Queue, RelayFrame, Seen},
-        problem::Problem,
-        profile::{DirectoryAnswer, ProfileAnswer},
-        rest::{
-            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, LeaseAnswer,
-            PresenceAnswer, PresenceRequest, RegisterRequest, Registered, RelayInfo,
-        },
-    },
-    ids::{GroupId, Handle, Nonce32, RelayId},
+    api::problem::Problem,
+    ids::{Nonce32, RelayId},
 };
 use zeroize::Zeroizing;
 
 use super::{
     dial::{CertificateFault, DialError, Dialer, TlsError},
     identity::{RelayChanged, verify_relay},
+    resources::relay_info_call,
     url::RelayUrl,
 };
-use crate::{
-    credential::ApiKey,
-    engine::{Declaration, LogPage},
-};
+use crate::credential::ApiKey;
 
 /// How long a call may take, connecting included.
 pub(super) const CALL: Duration = Duration::from_secs(10);
 /// Largest answer in JSON: a signed bundle as base64url with room to spare.
-const ANSWER: usize = 32 * 1024;
+pub(super) const ANSWER: usize = 32 * 1024;
 /// Largest answer in bytes: a part of a group's log.
 const OCTETS: usize = 4 * 1024 * 1024 + 128 * 1024;
-/// Commits that are asked for at once.
-const COMMITS: usize = 1_000;
 /// Largest problem document.
 pub(super) const PROBLEM: usize = 8 * 1024;
 /// Largest head of an answer.
@@ -108,14 +97,14 @@ pub(super) struct Connection {
 }
 
 /// A request that can be made more than once.
-struct Call {
+pub(super) struct Call {
     method: Method,
     path: String,
     body: Option<(&'static str, Bytes)>,
 }
 
 impl Call {
-    const fn get(path: String) -> Self {
+    pub(super) const fn get(path: String) -> Self {
         Self {
             method: Method::GET,
             path,
@@ -123,11 +112,11 @@ impl Call {
         }
     }
 
-    fn post(path: &str, body: &impl Serialize) -> Result<Self, CallError> {
+    pub(super) fn post(path: &str, body: &impl Serialize) -> Result<Self, CallError> {
         Self::json(Method::POST, path, body)
     }
 
-    fn json(method: Method, path: &str, body: &impl Serialize) -> Result<Self, CallError> {
+    pub(super) fn json(method: Method, path: &str, body: &impl Serialize) -> Result<Self, CallError> {
         let json = serde_json::to_vec(body).map_err(|_| CallError::Malformed)?;
         let body = Some(("application/json", json.into()));
         Ok(Self {
@@ -137,7 +126,7 @@ impl Call {
         })
     }
 
-    const fn bare(method: Method, path: String) -> Self {
+    pub(super) const fn bare(method: Method, path: String) -> Self {
         Self {
             method,
             path,
@@ -145,22 +134,12 @@ impl Call {
         }
     }
 
-    /// What the relay has to hold of this agent.
-    fn declaring(declaration: &Declaration) -> Result<Self, CallError> {
-        Ok(match declaration {
-            Declaration::Contact(handle, held) => {
-                let method = if *held { Method::PUT } else { Method::DELETE };
-                Self::bare(method, format!("/v1/contacts/{handle}"))
-            }
-            Declaration::Block(handle, block) => {
-                let path = format!("/v1/blocks/{handle}");
-                match block {
-                    Some(block) => Self::json(Method::PUT, &path, block)?,
-                    None => Self::bare(Method::DELETE, path),
-                }
-            }
-            Declaration::Profile(profile) => Self::json(Method::PUT, "/v1/agents/me/profile", profile)?,
-        })
+    pub(super) const fn octets(method: Method, path: String, body: Bytes) -> Self {
+        Self {
+            method,
+            path,
+            body: Some(("application/octet-stream", body)),
+        }
     }
 }
 
@@ -219,172 +198,13 @@ impl Client {
         self.dialer.relay()
     }
 
-    /// `GET /v1/relay`: what the relay says of itself, see [`super::verify_relay`].
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn relay_info(&self, nonce: &Nonce32) -> Result<RelayInfo, CallError> {
-        self.call(relay_info_call(nonce)).await
-    }
-
-    /// `POST /v1/challenges`.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn challenge(&self, request: &ChallengeRequest) -> Result<ChallengeAnswer, CallError> {
-        self.call(Call::post("/v1/challenges", request)?).await
-    }
-
-    /// `POST /v1/agents`: registers the agent, or gives the same one a new API key.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
-        self.call(Call::post("/v1/agents", request)?).await
-    }
-
-    /// `POST /v1/agents/api-key`: replaces the API key.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn api_key(&self, request: &ApiKeyRequest) -> Result<Registered, CallError> {
-        self.call(Call::post("/v1/agents/api-key", request)?).await
-    }
-
-    /// `PUT /v1/agents/me/bundle`: publishes a signed bundle.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn put_bundle(&self, bundle: Vec<u8>) -> Result<BundleAnswer, CallError> {
-        let body = Some(("application/octet-stream", bundle.into()));
-        self.call(Call {
-            method: Method::PUT,
-            path: "/v1/agents/me/bundle".to_owned(),
-            body,
-        })
-        .await
-    }
-
-    /// `PUT /v1/agents/me/lease`: offers a signed lease.
-    ///
-    /// # Errors
-    /// [`CallError`]; a problem `stale` carries the lease that stands in the way.
-    pub async fn put_lease(&self, lease: Bytes) -> Result<(), CallError> {
-        let answer = self.call(lease_call(lease.clone())).await?;
-        is_taken(&answer, &lease)
-    }
-
-    /// The same on one connection.
-    pub(super) async fn put_lease_on(
-        &self,
-        connection: &mut Connection,
-        lease: Bytes,
-    ) -> Result<(), CallError> {
-        let answer = self.ask(connection, &lease_call(lease.clone()), ANSWER).await?;
-        is_taken(&parse(answer.status, &answer.body)?, &lease)
-    }
-
-    /// `GET /v1/agents/{handle}/bundle`: the latest signed bundle of an agent, not verified.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn bundle(&self, handle: &Handle) -> Result<BundleAnswer, CallError> {
-        self.call(Call::get(format!("/v1/agents/{handle}/bundle"))).await
-    }
-
-    /// `POST /v1/presence`: what the relay says of these, without those it does not know.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn presences(&self, handles: Vec<Handle>) -> Result<Vec<Seen>, CallError> {
-        let call = Call::post("/v1/presence", &PresenceRequest { handles })?;
-        let answer: PresenceAnswer = self.call(call).await?;
-        Ok(answer.presences)
-    }
-
-    /// `PUT` and `DELETE` of what the relay holds of this agent: contacts, blocks, the profile.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn declare(&self, declaration: &Declaration) -> Result<(), CallError> {
-        self.octets(Call::declaring(declaration)?).await.map(drop)
-    }
-
-    /// `GET /v1/agents/{handle}`: what an agent tells of itself, as the relay says.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn profile(&self, handle: &Handle) -> Result<ProfileAnswer, CallError> {
-        self.call(Call::get(format!("/v1/agents/{handle}"))).await
-    }
-
-    /// `GET /v1/directory`: agents whose handles begin with `prefix`, which has characters of handles
-    /// only.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn directory(
-        &self,
-        prefix: &str,
-        limit: u64,
-        offset: u64,
-    ) -> Result<DirectoryAnswer, CallError> {
-        let path = format!("/v1/directory?q={prefix}&limit={limit}&offset={offset}");
-        let (_, body) = self.octets(Call::get(path)).await?;
-        parse(StatusCode::OK, &body)
-    }
-
-    /// `POST /v1/groups`, or `POST /v1/groups/{group}/commits` for a group that exists: appends a
-    /// commit.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn append(&self, group: Option<&GroupId>, body: Vec<u8>) -> Result<(), CallError> {
-        let path = match group {
-            Some(group) => format!("/v1/groups/{group}/commits"),
-            None => "/v1/groups".to_owned(),
-        };
-        let call = Call {
-            method: Method::POST,
-            path,
-            body: Some(("application/octet-stream", body.into())),
-        };
-        self.call::<AppendAnswer>(call).await.map(drop)
-    }
-
-    /// `GET /v1/queues/log-{group}/envelopes`: signed commits after the first `after`, not verified.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn log(&self, group: &GroupId, after: u64) -> Result<LogPage, CallError> {
-        let queue = Queue::Log(*group);
-        let path = format!("/v1/queues/{queue}/envelopes?after={after}&limit={COMMITS}");
-        let (head, body) = self.octets(Call::get(path)).await?;
-        let commits = commits(queue, after, &body).ok_or(CallError::Malformed)?;
-        Ok(LogPage {
-            after,
-            commits,
-            length: head.ok_or(CallError::Malformed)?,
-        })
-    }
-
-    /// `GET /v1/groups/{group}/epochs/{epoch}/leaves/{index}`: an encoded leaf with its path.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn leaf(&self, group: &GroupId, epoch: u64, index: u32) -> Result<Vec<u8>, CallError> {
-        let call = Call::get(format!("/v1/groups/{group}/epochs/{epoch}/leaves/{index}"));
-        let (_, body) = self.octets(call).await?;
-        Ok(body.into())
-    }
-
-    async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
+    pub(super) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
         let Answer { status, body, .. } = self.exchange_in_time(&call, ANSWER).await?;
         parse(status, &body)
     }
 
     /// The body of an answer that is not JSON, and the head of the queue that it tells of.
-    async fn octets(&self, call: Call) -> Result<(Option<u64>, Bytes), CallError> {
+    pub(super) async fn octets(&self, call: Call) -> Result<(Option<u64>, Bytes), CallError> {
         let Answer { status, head, body } = self.exchange_in_time(&call, OCTETS).await?;
         if status.is_success() {
             Ok((head, body))
@@ -424,7 +244,12 @@ impl Client {
         Ok(answer)
     }
 
-    async fn ask(&self, connection: &mut Connection, call: &Call, limit: usize) -> Result<Answer, CallError> {
+    pub(super) async fn ask(
+        &self,
+        connection: &mut Connection,
+        call: &Call,
+        limit: usize,
+    ) -> Result<Answer, CallError> {
         connection.sender.ready().await.map_err(unreachable)?;
         let answer = connection.sender.send_request(self.request(call)?).await;
         read_answer(answer.map_err(unreachable)?, limit).await
@@ -513,30 +338,10 @@ fn bearer(key: &ApiKey) -> Option<HeaderValue> {
     Some(value)
 }
 
-const RELAY_INFO: &str = "/v1/relay?";
+/// Where the relay proves its identity.
+pub(super) const RELAY_INFO: &str = "/v1/relay?";
 /// Tells the head of a queue.
 const HEAD_OF_QUEUE: &str = "x-waxwire-head";
-
-fn relay_info_call(nonce: &Nonce32) -> Call {
-    Call::get(format!("{RELAY_INFO}nonce={nonce}"))
-}
-
-fn lease_call(lease: Bytes) -> Call {
-    Call {
-        method: Method::PUT,
-        path: "/v1/agents/me/lease".to_owned(),
-        body: Some(("application/octet-stream", lease)),
-    }
-}
-
-/// A relay that answers with another lease did not take this one.
-fn is_taken(answer: &LeaseAnswer, lease: &[u8]) -> Result<(), CallError> {
-    if answer.lease.0 == lease {
-        Ok(())
-    } else {
-        Err(CallError::Malformed)
-    }
-}
 
 /// An answer that was read to its end.
 pub(super) struct Answer {
@@ -563,7 +368,7 @@ pub(super) async fn read_answer(answer: http::Response<Incoming>, limit: usize) 
     }
 }
 
-fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, CallError> {
+pub(super) fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, CallError> {
     if status.is_success() {
         serde_json::from_slice(body).map_err(|_| CallError::Malformed)
     } else {
@@ -577,29 +382,6 @@ fn refusal(status: StatusCode, body: &[u8]) -> CallError {
         None if status.is_server_error() => CallError::Unreachable,
         None => CallError::Malformed,
     }
-}
-
-/// The objects of delivery frames, each with its length before it, if they are consecutive ones of
-/// this queue.
-fn commits(queue: Queue, after: u64, body: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut commits = Vec::new();
-    let mut rest = body;
-    let mut position = after;
-    while !rest.is_empty() {
-        let (length, tail) = rest.split_first_chunk()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let (frame, tail) = tail.split_at_checked(length)?;
-        let Ok(RelayFrame::Deliver(delivery)) = RelayFrame::decode(frame) else {
-            return None;
-        };
-        position = position.checked_add(1)?;
-        if delivery.cursor != (Cursor { queue, position }) {
-            return None;
-        }
-        commits.push(delivery.object.to_vec());
-        rest = tail;
-    }
-    Some(commits)
 }
 
 /// A problem document that goes with its status.

@@ -18,6 +18,7 @@ mod identity;
 mod lease;
 mod possession;
 mod renewal;
+mod resources;
 mod run;
 mod session;
 mod socket;

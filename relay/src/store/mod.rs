@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod error;
 pub mod groups;
 pub mod model;
 pub mod relations;
@@ -12,6 +13,7 @@ pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use error::{DatabaseUrlError, OpenError, ReadError, WriteError};
 pub use groups::*;
 pub use model::*;
 pub use relations::*;
@@ -31,11 +33,6 @@ pub enum DatabaseUrl {
     Postgres,
 }
 
-/// Text that is no database URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a database is sqlite://PATH or postgres://...")]
-pub struct DatabaseUrlError;
-
 impl std::str::FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
@@ -48,65 +45,6 @@ impl std::str::FromStr for DatabaseUrl {
             _ => Err(DatabaseUrlError),
         }
     }
-}
-
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The backend is not there yet.
-    #[error("PostgreSQL is not yet supported in this version; use sqlite://PATH")]
-    PostgresNotSupported,
-    /// Another relay serves this database.
-    #[error("the database is in use by another relay")]
-    InUse,
-    /// The file cannot be created or locked.
-    #[error("the database file {path} cannot be opened")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A migration failed, or the database is of a later version.
-    #[error("the database cannot be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The pool of readers.
-    #[error("the database cannot be read")]
-    Read(#[from] sqlx::Error),
-    /// The writer.
-    #[error("the database cannot be written")]
-    Write(#[from] rusqlite::Error),
-    /// The writer's thread cannot be started.
-    #[error("the writer cannot be started")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Why nothing was written, as far as anybody knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// The database cannot be written now, or the relay is stopping; the outcome is unknown.
-    #[error("the database cannot be written now")]
-    Unavailable,
-    /// This write alone failed, for a reason that repeating it will not mend.
-    #[error("the write failed")]
-    Failed,
-}
-
-/// Why nothing was read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The database did not answer.
-    #[error("the database cannot be read")]
-    Database(#[from] sqlx::Error),
-    /// A row that this program would not have written.
-    #[error("column {column} of {table} is not valid")]
-    Row {
-        /// The table.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-    },
 }
 
 /// What a store needs of its surroundings.

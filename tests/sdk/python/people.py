@@ -39,6 +39,7 @@ async def contacts(alice):
 
 async def blocks(alice, bob):
     """Both ways, and over once the agent says so."""
+    conversation = next(row["id"] for row in await bob.list_conversations() if row["type"] == "direct")
     for _ in range(2):
         await bob.block_agent("alice")
     for one, other in ((alice, "bob"), (bob, "alice")):
@@ -52,10 +53,11 @@ async def blocks(alice, bob):
     sent = (await alice.send_message(to="bob", text=text("unblocked"))).message
 
     async def there():
-        return [row["id"] for row in await bob.sync()] == [sent["id"]]
+        rows = [row for row in await bob.sync() if row["conversation_id"] == conversation]
+        return [row["id"] for row in rows] == [sent["id"]] and rows[0]["delivery_id"]
 
-    await eventually("bob has what came after the block, and nothing of what came before", there)
-    await bob.sync_ack((await bob.sync())[0]["delivery_id"])
+    delivery = await eventually("bob has what came after the block, and nothing of what came before", there)
+    await bob.sync_ack(delivery)
 
 
 async def mutes(alice, bob):

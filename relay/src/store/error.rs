@@ -1,0 +1,67 @@
+//! Why a store cannot be opened, written or read.
+
+use std::path::PathBuf;
+
+/// Text that is no database URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a database is sqlite://PATH or postgres://...")]
+pub struct DatabaseUrlError;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The backend is not there yet.
+    #[error("PostgreSQL is not yet supported in this version; use sqlite://PATH")]
+    PostgresNotSupported,
+    /// Another relay serves this database.
+    #[error("the database is in use by another relay")]
+    InUse,
+    /// The file cannot be created or locked.
+    #[error("the database file {path} cannot be opened")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A migration failed, or the database is of a later version.
+    #[error("the database cannot be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The pool of readers.
+    #[error("the database cannot be read")]
+    Read(#[from] sqlx::Error),
+    /// The writer.
+    #[error("the database cannot be written")]
+    Write(#[from] rusqlite::Error),
+    /// The writer's thread cannot be started.
+    #[error("the writer cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why nothing was written, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The database cannot be written now, or the relay is stopping; the outcome is unknown.
+    #[error("the database cannot be written now")]
+    Unavailable,
+    /// This write alone failed, for a reason that repeating it will not mend.
+    #[error("the write failed")]
+    Failed,
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database did not answer.
+    #[error("the database cannot be read")]
+    Database(#[from] sqlx::Error),
+    /// A row that this program would not have written.
+    #[error("column {column} of {table} is not valid")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+}
