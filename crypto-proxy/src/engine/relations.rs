@@ -1,7 +1,7 @@
 //! Contacts, blocks, mutes and the own profile. What the relay has to hold of them is kept here first
 //! and declared to it until it has taken it: nothing of it is lost with an answer, a link or a run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use waxwire_shared::{
     api::{
@@ -300,8 +300,8 @@ impl Engine {
     pub(super) fn declare_all(&mut self) -> Result<(), StateError> {
         self.volatile.declaring.again_at = None;
         for subject in self.store.undeclared()? {
-            if !self.volatile.declaring.under_way.contains_key(&subject) {
-                self.volatile.declaring.under_way.insert(subject, Vec::new());
+            if let Entry::Vacant(free) = self.volatile.declaring.under_way.entry(subject) {
+                free.insert(Vec::new());
                 self.declare_now(subject)?;
             }
         }

@@ -31,7 +31,7 @@ pub use self::{
     cost::{Argon2Cost, CostError},
     error::KeyStoreError,
     keys::{EncryptionRecord, FormerIdentity, Keys, RelayPin, Status},
-    slots::{Slot, from_portable, portable},
+    slots::{PortableSlot, Slot, from_portable, portable},
     unlock::{
         CREDENTIAL, KEY_FILE, Passphrase, Unlock, UnlockError, UnlockKind, UnlockOrigin, UnlockSources,
     },

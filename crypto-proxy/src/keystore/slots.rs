@@ -96,12 +96,15 @@ const PORTABLE: [Slot; 5] = [
     Slot::Instance,
 ];
 
+/// Number and content of a slot, as a backup holds it.
+pub type PortableSlot = (u16, Zeroizing<Vec<u8>>);
+
 /// What a backup holds of the keys: numbers and contents of slots, without the API key and without
 /// encryption keys.
 ///
 /// # Errors
 /// [`KeyStoreError::Malformed`] for more records than a slot can count.
-pub fn portable(keys: &Keys) -> Result<Vec<(u16, Zeroizing<Vec<u8>>)>, KeyStoreError> {
+pub fn portable(keys: &Keys) -> Result<Vec<PortableSlot>, KeyStoreError> {
     let mut out = Vec::with_capacity(PORTABLE.len());
     for slot in PORTABLE {
         let content = encode(keys, slot).map_err(|TooMany| KeyStoreError::Malformed { slot })?;
@@ -114,7 +117,7 @@ pub fn portable(keys: &Keys) -> Result<Vec<(u16, Zeroizing<Vec<u8>>)>, KeyStoreE
 ///
 /// # Errors
 /// [`KeyStoreError::Slots`], [`KeyStoreError::Malformed`].
-pub fn from_portable(slots: Vec<(u16, Zeroizing<Vec<u8>>)>) -> Result<Keys, KeyStoreError> {
+pub fn from_portable(slots: Vec<PortableSlot>) -> Result<Keys, KeyStoreError> {
     let mut contents = BTreeMap::new();
     for (number, content) in slots {
         let slot = PORTABLE.into_iter().find(|slot| slot.number() == number);

@@ -11,6 +11,9 @@ const AFTER_ALL: char = '{';
 
 type ProfileRow = (String, Option<String>, Option<String>, i64);
 
+/// The same, and the block that keeps it from the viewer.
+type SeenProfileRow = (String, Option<String>, Option<String>, i64, Option<bool>);
+
 fn profile(row: ProfileRow) -> Result<Profile, ReadError> {
     let (handle, display_name, description, registered_at) = row;
     Ok(Profile {
@@ -49,12 +52,11 @@ impl SqliteStore {
         viewer: AgentNo,
         handle: &Handle,
     ) -> Result<Sight<Profile>, ReadError> {
-        let row: Option<(String, Option<String>, Option<String>, i64, Option<bool>)> =
-            sqlx::query_as(sql::PROFILE)
-                .bind(handle.as_str())
-                .bind(viewer.0)
-                .fetch_optional(&self.readers)
-                .await?;
+        let row: Option<SeenProfileRow> = sqlx::query_as(sql::PROFILE)
+            .bind(handle.as_str())
+            .bind(viewer.0)
+            .fetch_optional(&self.readers)
+            .await?;
         let Some((handle, name, description, registered_at, told)) = row else {
             return Ok(Sight::Unknown);
         };
