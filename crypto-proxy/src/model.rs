@@ -452,6 +452,10 @@ pub struct Sent {
     pub message: Message,
     /// Whether it was sent before.
     pub repeated: bool,
+    /// How many messages wait for the recipient, by the relay's word, if that is much.
+    pub backlog: Option<(Handle, u64)>,
+    /// Members of the group who are far behind, by the relay's word.
+    pub skipped: Vec<Handle>,
 }
 
 /// What `PUT /v1/agents/{handle}/trust` may set.

@@ -14,7 +14,7 @@ use crate::{
     rng::{self, Random, RandomError},
     snowflake::WorkerId,
     store::{
-        AgentNo, AgentRecord, Appended, CommitListener, DatabaseUrl, OpenError, ReadError, Store,
+        AgentNo, AgentRecord, Appended, CommitListener, DatabaseUrl, OpenError, OrgOutcome, ReadError, Store,
         StoreContext, Stored, WriteError,
     },
 };
@@ -44,6 +44,9 @@ pub enum AdminError {
     /// No such agent.
     #[error("no agent has the handle {0}")]
     Unknown(Handle),
+    /// No such organisation.
+    #[error("there is no organisation {0}: admin org makes one")]
+    UnknownOrg(String),
 }
 
 /// Nobody listens to the writes of a command.
@@ -58,6 +61,7 @@ async fn open(url: &DatabaseUrl, clock: Clock) -> Result<Store, OpenError> {
         worker: WorkerId::default(),
         clock,
         metrics: Arc::new(Metrics::default()),
+        tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving: false,
     };
@@ -119,6 +123,20 @@ async fn run_on(
             let changed = store.revoke_key(handle.clone()).await?;
             say(changed, handle, "API key revoked", "had no API key")
         }
+        AdminCommand::Orgs => list_orgs(store).await,
+        AdminCommand::Org { name, tier } => {
+            let outcome = match store.put_org(name.0.clone(), tier.0.clone()).await? {
+                OrgOutcome::Created => "made",
+                OrgOutcome::Changed => "changed",
+                OrgOutcome::Same => "as it was",
+            };
+            Ok(format!("{}: {outcome}, tier {}", name.0, tier.0))
+        }
+        AdminCommand::Move { handle, org } => match store.move_agent(handle.clone(), org.0.clone()).await? {
+            None => Err(AdminError::Unknown(handle)),
+            Some(false) => Err(AdminError::UnknownOrg(org.0)),
+            Some(true) => Ok(format!("{handle}: in {}", org.0)),
+        },
         AdminCommand::Invite { count, days } => {
             let expires_at = clock.now_ms().saturating_add(u64::from(days) * DAY_MS);
             let mut codes = Vec::with_capacity(count.into());
@@ -166,6 +184,14 @@ async fn list(store: &Store) -> Result<String, AdminError> {
             );
         }
     }
+}
+
+async fn list_orgs(store: &Store) -> Result<String, AdminError> {
+    let mut text = String::from("organisation\ttier\tagents");
+    for org in store.orgs().await? {
+        let _ = write!(text, "\n{}\t{}\t{}", org.name, org.tier, org.agents);
+    }
+    Ok(text)
 }
 
 const fn state(agent: &AgentRecord) -> &'static str {

@@ -61,8 +61,10 @@ async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadErro
         *last = Some(newest.first().map_or(0, |event| event.number));
         return Ok(());
     };
+    let mut is_news = false;
     for AuthEvent { number, agent } in store.auth_events(Some(after)).await? {
         relay.auth.forget(agent);
+        is_news = true;
         let record = store.agent(agent).await?;
         let closing = match &record {
             Some(record) if record.suspended_at.is_some() => Some(Closing::Suspended),
@@ -73,6 +75,10 @@ async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadErro
             relay.delivery.hub.close_agent(agent, closing);
         }
         *last = Some(number);
+    }
+    if is_news {
+        // A writer that cannot write forgets everything by itself.
+        let _told = store.forget_agents().await;
     }
     Ok(())
 }

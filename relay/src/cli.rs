@@ -8,6 +8,7 @@ use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
     config::Listen,
+    limits::DEFAULT_TIER,
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
 };
@@ -83,6 +84,23 @@ pub enum AdminCommand {
         /// The agent
         handle: Handle,
     },
+    /// Lists the organisations: name, tier, how many agents
+    Orgs,
+    /// Makes an organisation, or gives one another tier
+    Org {
+        /// The organisation
+        name: OrgName,
+        /// Its tier: `default`, or a table [tiers.NAME] of the configuration file
+        #[arg(long, default_value = DEFAULT_TIER)]
+        tier: OrgName,
+    },
+    /// Moves an agent into an organisation
+    Move {
+        /// The agent
+        handle: Handle,
+        /// The organisation
+        org: OrgName,
+    },
     /// Prints new invite codes, each good for one registration
     Invite {
         /// How many
@@ -92,6 +110,28 @@ pub enum AdminCommand {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
         days: u16,
     },
+}
+
+/// The name of an organisation or tier: 1 to 64 letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgName(pub String);
+
+/// Text that is no such name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to 64 letters, digits, '-', '_' and '.'")]
+pub struct OrgNameError;
+
+impl std::str::FromStr for OrgName {
+    type Err = OrgNameError;
+
+    fn from_str(text: &str) -> Result<Self, OrgNameError> {
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if (1..=64).contains(&text.len()) && text.chars().all(is_fine) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(OrgNameError)
+        }
+    }
 }
 
 /// Settings of `serve`. A flag wins over its environment variable, that over the configuration

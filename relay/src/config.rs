@@ -1,6 +1,7 @@
 //! What `serve` is told: flags, environment, file, defaults, in this order.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::Read as _,
     net::{IpAddr, SocketAddr},
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::ServeArgs,
+    limits::{DEFAULT_TIER, SendLimits, Tiers},
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
     store::{DatabaseUrl, DatabaseUrlError},
@@ -110,10 +112,21 @@ pub struct Limits {
     pub directory_per_minute: u64,
     /// Searches of an agent on a day.
     pub directory_per_day: u64,
+    /// Messages that an agent sends in a minute. This and the following are those of the default tier.
+    pub sends_per_minute: u64,
+    /// Control envelopes that an agent sends in a minute.
+    pub control_per_minute: u64,
+    /// Envelopes that all agents of an organisation send in an hour.
+    pub org_sends_per_hour: u64,
+    /// Messages that wait for an agent: beyond it senders are refused, from half of it they are told.
+    pub backlog: u64,
+    /// Control envelopes that wait for an agent.
+    pub control_backlog: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let sends = SendLimits::default();
         Self {
             sockets: 8,
             group_members: 256,
@@ -124,6 +137,46 @@ impl Default for Limits {
             commits_per_minute: 120,
             directory_per_minute: 60,
             directory_per_day: 1_000,
+            sends_per_minute: sends.sends_per_minute,
+            control_per_minute: sends.control_per_minute,
+            org_sends_per_hour: sends.org_sends_per_hour,
+            backlog: sends.backlog,
+            control_backlog: sends.control_backlog,
+        }
+    }
+}
+
+impl Limits {
+    const fn sends(&self) -> SendLimits {
+        SendLimits {
+            sends_per_minute: self.sends_per_minute,
+            control_per_minute: self.control_per_minute,
+            org_sends_per_hour: self.org_sends_per_hour,
+            backlog: self.backlog,
+            control_backlog: self.control_backlog,
+        }
+    }
+}
+
+/// What a tier has otherwise than `[limits]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierTable {
+    sends_per_minute: Option<u64>,
+    control_per_minute: Option<u64>,
+    org_sends_per_hour: Option<u64>,
+    backlog: Option<u64>,
+    control_backlog: Option<u64>,
+}
+
+impl TierTable {
+    fn over(self, default: SendLimits) -> SendLimits {
+        SendLimits {
+            sends_per_minute: self.sends_per_minute.unwrap_or(default.sends_per_minute),
+            control_per_minute: self.control_per_minute.unwrap_or(default.control_per_minute),
+            org_sends_per_hour: self.org_sends_per_hour.unwrap_or(default.org_sends_per_hour),
+            backlog: self.backlog.unwrap_or(default.backlog),
+            control_backlog: self.control_backlog.unwrap_or(default.control_backlog),
         }
     }
 }
@@ -146,6 +199,8 @@ struct File {
     log_format: Option<LogFormat>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    tiers: BTreeMap<String, TierTable>,
 }
 
 /// Why a configuration is refused.
@@ -192,6 +247,9 @@ pub enum ConfigError {
         /// The file's permission bits.
         mode: u32,
     },
+    /// The default tier has its limits elsewhere.
+    #[error("the limits of the tier {DEFAULT_TIER} are those of [limits]")]
+    DefaultTier,
     /// The public URL.
     #[error("the public URL must begin with http:// or https://")]
     PublicUrl,
@@ -261,6 +319,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Limits.
     pub limits: Limits,
+    /// Limits of sends, by tier.
+    pub tiers: Tiers,
 }
 
 impl Config {
@@ -325,8 +385,23 @@ impl Config {
             log,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             limits: file.limits,
+            tiers: tiers(&file.limits, file.tiers)?,
         })
     }
+}
+
+fn tiers(limits: &Limits, tables: BTreeMap<String, TierTable>) -> Result<Tiers, ConfigError> {
+    if tables.contains_key(DEFAULT_TIER) {
+        return Err(ConfigError::DefaultTier);
+    }
+    let default = limits.sends();
+    Ok(Tiers {
+        default,
+        named: tables
+            .into_iter()
+            .map(|(name, table)| (name, table.over(default)))
+            .collect(),
+    })
 }
 
 /// The database of a command other than `serve`.

@@ -14,7 +14,7 @@ use crate::{
     delivery::Delivery,
     groups::Groups,
     identity::RelayIdentity,
-    rates::Rates,
+    limits::Rates,
     rng::Random,
 };
 

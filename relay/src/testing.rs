@@ -30,7 +30,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::{
     api::{
-        frames::{ClientFrame, Cursor, Queue, RelayFrame, Seen},
+        frames::{ClientFrame, Cursor, Notice, Queue, RelayFrame, Seen},
         problem::{Problem, ProblemType},
         rest::{
             Base64Bytes, ChallengeAnswer, ChallengeRequest, Purpose, RegisterRequest, Registered,
@@ -49,6 +49,7 @@ use crate::{
     clock::Clock,
     config::{Config, Limits, Listen, MasterKey},
     delivery::Timing,
+    limits::{SendLimits, Tiers},
     logging::{LogFilter, LogFormat},
     relay::Relay,
     rng::{Random, RandomError},
@@ -88,10 +89,20 @@ pub(crate) struct TestRelay {
     folder: Arc<TempDir>,
 }
 
+/// Tests of limits of sends set their own.
+pub(crate) const UNLIMITED: SendLimits = SendLimits {
+    sends_per_minute: 0,
+    control_per_minute: 0,
+    org_sends_per_hour: 0,
+    backlog: 0,
+    control_backlog: 0,
+};
+
 /// What a test may set.
 pub(crate) struct Setup {
     pub(crate) registration: Registration,
     pub(crate) limits: Limits,
+    pub(crate) sends: SendLimits,
     pub(crate) timing: Timing,
     pub(crate) folder: Arc<TempDir>,
     pub(crate) seed: u64,
@@ -107,6 +118,7 @@ impl Default for Setup {
                 commits_per_minute: 0,
                 ..Limits::default()
             },
+            sends: UNLIMITED,
             timing: Timing::default(),
             folder: Arc::new(TempDir::new().unwrap()),
             seed: 1,
@@ -145,6 +157,10 @@ impl TestRelay {
             log: LogFilter::default(),
             log_format: LogFormat::Text,
             limits: setup.limits,
+            tiers: Tiers {
+                default: setup.sends,
+                ..Tiers::default()
+            },
         };
         let now = Arc::new(AtomicU64::new(NOW));
         let shutdown = CancellationToken::new();
@@ -436,6 +452,10 @@ pub(crate) enum Got {
     Transient(Vec<u8>),
     Seen(Seen),
     Lease(Vec<u8>),
+    Notice {
+        request: u32,
+        notice: Notice,
+    },
     Ping,
     Closed {
         code: u16,
@@ -563,6 +583,10 @@ impl Got {
             RelayFrame::Transient(envelope) => Self::Transient(envelope.to_vec()),
             RelayFrame::Presence(seen) => Self::Seen(seen.clone()),
             RelayFrame::Lease(lease) => Self::Lease(lease.to_vec()),
+            RelayFrame::Notice { request, notice } => Self::Notice {
+                request: *request,
+                notice: notice.clone(),
+            },
         }
     }
 }

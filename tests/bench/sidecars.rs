@@ -19,7 +19,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use crate::{clock, http_client::Connection, process::Server};
+use crate::{clock, http_client::Connection, process::Server, target::relay::LIMITS};
 
 /// Sends that wait for their answers at the same time.
 const IN_FLIGHT: usize = 64;
@@ -86,6 +86,9 @@ fn relay(programs: &Path, files: &Path) -> anyhow::Result<Server> {
     let database = format!("sqlite://{}", files.join("relay.db").display());
     let mut command = Command::new(programs.join("waxwire-relay"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+    let limits = files.join("relay.toml");
+    fs::write(&limits, LIMITS)?;
+    command.arg("--config").arg(&limits);
     Server::start(command.args(["--database", &database]))
 }
 

@@ -42,7 +42,9 @@ impl World {
     /// One does not come up.
     pub async fn unlimited_circle<const N: usize>(&self, handles: [&str; N]) -> anyhow::Result<Circle> {
         let mut relay = self.new_relay("relay")?;
-        relay.limits("group_members = 0\njoins_and_leaves_per_hour = 0\ncommits_per_minute = 0")?;
+        for limit in ["group_members", "joins_and_leaves_per_hour", "commits_per_minute"] {
+            relay.limit(limit, 0);
+        }
         relay.start().await?;
         self.circle_around(relay, handles).await
     }

@@ -1,6 +1,8 @@
 //! A relay as a process, which can be killed and started again on its database.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,6 +18,15 @@ use crate::{
     http::{Answer, Ask, Http},
     program::{Address, Program},
 };
+
+/// Limits that tests of something else would run into; evaluated all the same.
+const HIGH: [(&str, u64); 5] = [
+    ("sends_per_minute", 10_000_000),
+    ("control_per_minute", 10_000_000),
+    ("org_sends_per_hour", 100_000_000),
+    ("backlog", 1_000_000),
+    ("control_backlog", 1_000_000),
+];
 
 /// Where the relay listens now, if it runs; shared with the taps in front of it.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +51,8 @@ pub struct Relay {
     folder: PathBuf,
     log: PathBuf,
     arguments: Vec<String>,
+    limits: BTreeMap<String, u64>,
+    tables: String,
     level: String,
     whereabouts: Whereabouts,
     http: Http,
@@ -55,6 +68,8 @@ impl Relay {
             folder: folder.to_owned(),
             log: log.to_owned(),
             arguments: Vec::new(),
+            limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
+            tables: String::new(),
             level: "debug,sqlx=warn".to_owned(),
             whereabouts: Whereabouts::default(),
             http: Http::new(None),
@@ -68,16 +83,14 @@ impl Relay {
         self.arguments = arguments.map(str::to_owned).to_vec();
     }
 
-    /// Limits of its configuration, from the next start on.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn limits(&mut self, limits: &str) -> anyhow::Result<()> {
-        let file = self.folder.join("relay.toml");
-        fs::write(&file, format!("[limits]\n{limits}\n"))?;
-        self.arguments
-            .extend(["--config".to_owned(), file.display().to_string()]);
-        Ok(())
+    /// Sets a limit, from the next start on.
+    pub fn limit(&mut self, name: &str, value: u64) {
+        self.limits.insert(name.to_owned(), value);
+    }
+
+    /// More of its configuration file, after the limits, from the next start on.
+    pub fn configuration(&mut self, tables: &str) {
+        tables.clone_into(&mut self.tables);
     }
 
     /// Another log level than debug, from the next start on.
@@ -121,14 +134,25 @@ impl Relay {
     /// The command `serve` that a start runs, listening on `listen`.
     ///
     /// # Errors
-    /// The program is not built.
+    /// The program is not built, or the configuration cannot be written.
     pub fn command(&self, listen: &str) -> anyhow::Result<Command> {
         let mut command = Binary::Relay.command(&self.folder)?;
         command.args(["serve", "--listen", listen, "--database", &self.database_url()]);
         command.args(["--log", &self.level, "--metrics-listen"]);
         command.arg(format!("unix:{}", self.folder.join("metrics.sock").display()));
+        command.arg("--config").arg(self.write_configuration()?);
         command.args(&self.arguments);
         Ok(command)
+    }
+
+    fn write_configuration(&self) -> anyhow::Result<PathBuf> {
+        let file = self.folder.join("relay.toml");
+        let mut text = "[limits]\n".to_owned();
+        for (name, value) in &self.limits {
+            writeln!(text, "{name} = {value}")?;
+        }
+        fs::write(&file, text + &self.tables)?;
+        Ok(file)
     }
 
     /// Starts it on a free port.

@@ -217,11 +217,14 @@ impl From<Refusal> for ApiError {
                     .detail("queued", (*queued).into())
                     .retry_after(RELAY_RETRY)
             }
-            Refusal::RecipientBacklogged { handle, retry_after } => {
-                with(StatusCode::TOO_MANY_REQUESTS, "RECIPIENT_BACKLOGGED")
-                    .detail("recipient_handle", handle.as_str().into())
-                    .retry_after(*retry_after)
-            }
+            Refusal::RecipientBacklogged {
+                handle,
+                waiting,
+                retry_after,
+            } => with(StatusCode::TOO_MANY_REQUESTS, "RECIPIENT_BACKLOGGED")
+                .detail("recipient_handle", handle.as_str().into())
+                .detail("undelivered_count", (*waiting).into())
+                .retry_after(*retry_after),
             Refusal::RateLimited { retry_after } => with(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED")
                 .detail("retry_after_ms", retry_after.max(&1).saturating_mul(1_000).into())
                 .retry_after(*retry_after),
@@ -355,6 +358,7 @@ mod tests {
             (
                 Refusal::RecipientBacklogged {
                     handle,
+                    waiting: 9,
                     retry_after: 7,
                 },
                 429,
@@ -457,9 +461,10 @@ mod tests {
         assert_eq!(
             details(Refusal::RecipientBacklogged {
                 handle,
+                waiting: 9,
                 retry_after: 7
             }),
-            json!({ "recipient_handle": "bob" })
+            json!({ "recipient_handle": "bob", "undelivered_count": 9 })
         );
         assert_eq!(
             details(Refusal::RateLimited { retry_after: 3 }),

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -20,8 +20,10 @@ use super::{
 };
 use crate::{
     engine::{Command, Reply},
-    model::{Destination, SendRequest},
+    model::{Destination, SendRequest, Sent},
 };
+
+const BACKLOG_WARNING: HeaderName = HeaderName::from_static("x-backlog-warning");
 
 /// Body of `POST /v1/messages`. Exactly one of `to` and `conversation_id`.
 #[derive(Debug, ToSchema)]
@@ -78,10 +80,21 @@ pub(super) async fn send(State(state): State<ApiState>, body: JsonBody) -> Resul
             } else {
                 StatusCode::CREATED
             };
-            Ok((status, Json(MessageBody::new(&sent.message))).into_response())
+            let body = MessageBody::new(&sent.message).skipping(&sent.skipped);
+            let mut answer = (status, Json(body)).into_response();
+            if let Some(warning) = backlog_warning(&sent) {
+                answer.headers_mut().insert(BACKLOG_WARNING, warning);
+            }
+            Ok(answer)
         }
         _ => Err(ApiError::internal()),
     }
+}
+
+/// `<handle>=<count>`: much waits for the recipient of a direct message.
+fn backlog_warning(sent: &Sent) -> Option<HeaderValue> {
+    let (handle, waiting) = sent.backlog.as_ref()?;
+    HeaderValue::from_str(&format!("{handle}={waiting}")).ok()
 }
 
 fn parse_send(fields: &Fields<'_>) -> Result<SendRequest, ApiError> {

@@ -69,6 +69,8 @@ async fn send_again_answers_200() {
         Ok(Reply::Sent(Box::new(Sent {
             message: message(1),
             repeated: true,
+            backlog: None,
+            skipped: Vec::new(),
         })))
     });
     assert_eq!(api.post("/v1/messages", body(json!({}))).await.status, 200);

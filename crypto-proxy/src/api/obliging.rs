@@ -28,6 +28,8 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
             Reply::Sent(Box::new(Sent {
                 message,
                 repeated: false,
+                backlog: None,
+                skipped: Vec::new(),
             }))
         }
         Command::Ack(_) => Reply::Settled(1),

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use waxwire_shared::ids::Handle;
 
 use super::timestamp;
 use crate::{
@@ -54,6 +55,10 @@ pub(crate) struct MessageBody {
     /// what each has proved. Absent otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recipients: Vec<RecipientBody>,
+    /// In the answer to a send to a group: members who are far behind, by the relay's word. They lose
+    /// nothing. Absent otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped_recipients: Vec<String>,
     /// When the author sent it, by the author's clock.
     created_at: String,
     /// When it was settled at the recipient.
@@ -182,6 +187,7 @@ impl MessageBody {
             content,
             status: status(message.status),
             recipients: message.recipients.iter().map(recipient).collect(),
+            skipped_recipients: Vec::new(),
             created_at: timestamp::display(message.created_at),
             delivered_at: message.delivered_at.map(timestamp::display),
             read_at: message.read_at.map(timestamp::display),
@@ -191,6 +197,14 @@ impl MessageBody {
             security: security(&message.security),
             encryption_metadata: encryption(message),
             delivery_id: None,
+        }
+    }
+
+    /// The answer to a send to a group of which some members are far behind.
+    pub(crate) fn skipping(self, skipped: &[Handle]) -> Self {
+        Self {
+            skipped_recipients: skipped.iter().map(Handle::to_string).collect(),
+            ..self
         }
     }
 
@@ -265,7 +279,7 @@ fn mentions(text: &str) -> Vec<String> {
             .unwrap_or_default()
             .trim_end_matches('-')
             .to_ascii_lowercase();
-        let is_handle = name.parse::<waxwire_shared::ids::Handle>().is_ok();
+        let is_handle = name.parse::<Handle>().is_ok();
         if before.is_none_or(|c| !word(c)) && is_handle && !found.contains(&name) {
             found.push(name);
             if found.len() == MENTIONS {

@@ -3,7 +3,7 @@
 
 use waxwire_shared::{
     api::{
-        frames::{Cursor, Seen},
+        frames::{Allowance, Cursor, Notice as SendNotice, Seen},
         problem::Problem,
         profile::{DirectoryAnswer, ProfileAnswer, ProfileRequest},
         rest::{BlockRequest, BundleAnswer},
@@ -284,6 +284,8 @@ pub enum SendOutcome {
         repeated: bool,
         /// SHA-256 of the envelope that it holds.
         hash: Hash,
+        /// What it says besides.
+        notice: Option<Box<SendNotice>>,
     },
     /// Refused; whether for good says the status.
     Refused(Box<Problem>),
@@ -474,6 +476,8 @@ pub enum Notice {
         /// Whether it types.
         active: bool,
     },
+    /// The agent has sent almost as much as it may.
+    RateLimit(Allowance),
     /// What is shown of somebody's presence is another now.
     Presence(Box<PeerPresence>),
     /// A peer has read own messages.

@@ -1,9 +1,12 @@
 //! Envelopes go to the link in order, outcomes come back (flow 1, step 6).
 
 use waxwire_shared::{
-    api::problem::{Problem, ProblemType},
+    api::{
+        frames::Notice as SendNotice,
+        problem::{Problem, ProblemType},
+    },
     hash::sha256,
-    ids::{Handle, Hash},
+    ids::{AgentId, Handle, Hash},
 };
 
 use super::{Count, Effect, Engine, Notice, RelayCall, Reply, SendOutcome, Waiter};
@@ -28,6 +31,13 @@ enum Verdict {
     Final(Refusal),
     /// The outcome is unknown: the same bytes are offered again.
     Later,
+}
+
+/// Limits that a message came near to.
+#[derive(Debug, Default)]
+pub(super) struct Near {
+    backlog: Option<(Handle, u64)>,
+    skipped: Vec<Handle>,
 }
 
 impl Engine {
@@ -92,7 +102,10 @@ impl Engine {
         fault::point("send.answered");
         self.count(Count::Send(outcome_name(&outcome)));
         match outcome {
-            SendOutcome::Stored { hash, .. } if hash == row.hash => self.stored(&row, now),
+            SendOutcome::Stored { hash, notice, .. } if hash == row.hash => {
+                let near = self.near(&row, notice.as_deref())?;
+                self.stored(&row, near, now)
+            }
             SendOutcome::Stored { hash, .. } => self.stored_otherwise(&row, &hash, now),
             SendOutcome::Unknown => Ok(()),
             SendOutcome::Refused(problem)
@@ -137,7 +150,34 @@ impl Engine {
         }
     }
 
-    pub(super) fn stored(&mut self, row: &OutboxRow, now: UnixMs) -> Result<(), StateError> {
+    /// What the relay says besides of a message that it has stored: to be told with the answer, or at once.
+    fn near(&mut self, row: &OutboxRow, notice: Option<&SendNotice>) -> Result<Near, StateError> {
+        let Some(notice) = notice else {
+            return Ok(Near::default());
+        };
+        if let Some(allowance) = notice.allowance {
+            self.effects.push(Effect::Notify(Notice::RateLimit(allowance)));
+        }
+        let skipped = match row.group_row {
+            Some(group_row) if !notice.skipped.is_empty() => self.named(group_row, &notice.skipped)?,
+            _ => Vec::new(),
+        };
+        let recipient = self.recipient(row)?.filter(|_| notice.backlog > 0);
+        Ok(Near {
+            backlog: recipient.map(|handle| (handle, notice.backlog)),
+            skipped,
+        })
+    }
+
+    /// Handles of the members of a group whose ids the relay names.
+    fn named(&self, group_row: i64, ids: &[AgentId]) -> Result<Vec<Handle>, StateError> {
+        let relay = &self.account.relay;
+        let members = self.store.roster_handles(group_row)?.into_iter();
+        let named = members.filter(|(identity, _)| ids.contains(&AgentId::of(relay, identity)));
+        Ok(named.map(|(_, handle)| handle).collect())
+    }
+
+    pub(super) fn stored(&mut self, row: &OutboxRow, near: Near, now: UnixMs) -> Result<(), StateError> {
         self.store.remove_outbox(row.token)?;
         self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
@@ -148,10 +188,16 @@ impl Engine {
             let core = self.store.core(message_row)?;
             self.store.announced(message.conversation_id, &core.void)?;
         }
-        self.show_stored(row.token, message_row, now)
+        self.show_stored(row.token, message_row, near, now)
     }
 
-    fn show_stored(&mut self, token: SendToken, message_row: i64, now: UnixMs) -> Result<(), StateError> {
+    fn show_stored(
+        &mut self,
+        token: SendToken,
+        message_row: i64,
+        near: Near,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         self.store.raise_status(message_row, Status::Stored)?;
         // What was sealed again has its place already.
         if self.store.message_by_row(message_row)?.visible {
@@ -166,6 +212,8 @@ impl Engine {
             let sent = Sent {
                 message: message.clone(),
                 repeated,
+                backlog: near.backlog.clone(),
+                skipped: near.skipped.clone(),
             };
             self.reply(request, Ok(Reply::Sent(Box::new(sent))));
         }
@@ -185,7 +233,7 @@ impl Engine {
         if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
             self.store.remove_outbox(row.token)?;
             self.store.withdraw(message.conversation_id, message.n)?;
-            return self.show_stored(row.token, message_row, now);
+            return self.show_stored(row.token, message_row, Near::default(), now);
         }
         let handle = self.recipient(row)?;
         let reason = "the relay says that it stored other bytes than were sent";
@@ -336,6 +384,7 @@ fn verdict(problem: &Problem, recipient: &Option<Handle>) -> Verdict {
         (429, Some(ProblemType::Backlogged)) => match recipient {
             Some(handle) => Refusal::RecipientBacklogged {
                 handle: handle.clone(),
+                waiting: problem.limit.as_ref().map_or(0, |limit| limit.actual),
                 retry_after,
             },
             None => Refusal::RateLimited { retry_after },

@@ -120,6 +120,8 @@ impl Engine {
                     Ok(Reply::Sent(Box::new(Sent {
                         message,
                         repeated: true,
+                        backlog: None,
+                        skipped: Vec::new(),
                     }))),
                 );
             }

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::{
-    api::frames::{ClientFrame, RelayFrame},
+    api::frames::{ClientFrame, Notice, RelayFrame},
     limits,
 };
 
@@ -58,6 +58,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Most envelopes that wait to be passed on; what comes then is lost.
 const PASSING: usize = 512;
+/// Most members of a group that a notice names.
+const SKIPPED: usize = 256;
 /// Most commands or sends between two looks at the rest.
 const BATCH: usize = 64;
 
@@ -97,6 +99,8 @@ struct Pulse {
     /// Since when nobody listens because the engine is busy.
     engaged: Option<Instant>,
     traffic: bool,
+    /// What was told of a send whose answer comes next.
+    notice: Option<(u32, Notice)>,
 }
 
 impl<'a, E: Reports> Session<'a, E> {
@@ -113,6 +117,7 @@ impl<'a, E: Reports> Session<'a, E> {
             heard: Instant::now(),
             engaged: None,
             traffic: false,
+            notice: None,
         };
         Self {
             engine,
@@ -179,8 +184,16 @@ impl<'a, E: Reports> Session<'a, E> {
                 envelope_id: _,
                 hash,
             } => {
-                self.settle(request, SendOutcome::Stored { repeated, hash })
-                    .await?;
+                let notice = self.pulse().notice.take_if(|(about, _)| *about == request);
+                let outcome = SendOutcome::Stored {
+                    repeated,
+                    hash,
+                    notice: notice.map(|(_, notice)| Box::new(notice)),
+                };
+                self.settle(request, outcome).await?;
+            }
+            RelayFrame::Notice { request, notice } if notice.skipped.len() <= SKIPPED => {
+                self.pulse().notice = Some((request, notice));
             }
             RelayFrame::Refused {
                 request,
@@ -201,9 +214,10 @@ impl<'a, E: Reports> Session<'a, E> {
                 self.report(LinkEvent::Transient(envelope.to_vec())).await;
             }
             RelayFrame::Presence(seen) => self.report(LinkEvent::Seen(seen)).await,
-            RelayFrame::Deliver(_) | RelayFrame::Welcome { .. } | RelayFrame::Transient(_) => {
-                return Err(LinkFault::Malformed);
-            }
+            RelayFrame::Deliver(_)
+            | RelayFrame::Welcome { .. }
+            | RelayFrame::Transient(_)
+            | RelayFrame::Notice { .. } => return Err(LinkFault::Malformed),
         }
         Ok(())
     }

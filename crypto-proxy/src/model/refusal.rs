@@ -132,6 +132,8 @@ pub enum Refusal {
     RecipientBacklogged {
         /// The recipient.
         handle: Handle,
+        /// How many messages wait for it, by the relay's word.
+        waiting: u64,
         /// Seconds.
         retry_after: u64,
     },

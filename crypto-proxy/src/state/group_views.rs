@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row};
 use waxwire_shared::{
+    identity::IdentityKey,
     ids::{GroupId, Handle, Hash},
     wire::Role,
 };
@@ -102,6 +103,26 @@ fn members(db: &Connection, group_row: i64) -> Result<Vec<GroupMember>, StateErr
         });
     }
     Ok(members)
+}
+
+impl Store {
+    /// Identity and handle of every member.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn roster_handles(&self, group_row: i64) -> Result<Vec<(IdentityKey, Handle)>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT handle, identity FROM grp_member WHERE group_row = ?1 ORDER BY place")?;
+        let mut rows = statement.query([group_row])?;
+        let mut members = Vec::new();
+        while let Some(row) = rows.next()? {
+            let identity: Vec<u8> = row.get(1)?;
+            let identity = IdentityKey::from_prefixed(&identity).ok_or_else(|| damaged(group_row))?;
+            members.push((identity, handle(row, 0, group_row)?));
+        }
+        Ok(members)
+    }
 }
 
 /// Handles of the other members.

@@ -112,6 +112,14 @@ fn relay_frame(input: In<'_>) -> Result<Value, Fault> {
         }),
         RelayFrame::Head(head) => json!({"frame": "head", "cursor": cursor(head)}),
         RelayFrame::Lease(lease) => json!({"frame": "lease", "lease": hex(lease)}),
+        RelayFrame::Notice { request, notice } => json!({
+            "frame": "notice",
+            "request": request,
+            "backlog": number(notice.backlog),
+            "limit": number(notice.allowance.map_or(0, |allowance| allowance.limit)),
+            "remaining": number(notice.allowance.map_or(0, |allowance| allowance.remaining)),
+            "skipped": notice.skipped.iter().map(|agent| hex(agent.as_bytes())).collect::<Value>(),
+        }),
         RelayFrame::Welcome { time } => json!({"frame": "welcome", "time": number(*time)}),
         RelayFrame::Transient(envelope) => json!({"frame": "transient", "envelope": hex(envelope)}),
         RelayFrame::Presence(seen) => json!({

@@ -20,7 +20,7 @@ INSERT INTO tier (tier) VALUES ('default');
 
 CREATE TABLE org (
     org_id     INTEGER PRIMARY KEY,
-    name       TEXT    NOT NULL,
+    name       TEXT    NOT NULL UNIQUE,
     tier       TEXT    NOT NULL DEFAULT 'default' REFERENCES tier (tier),
     created_at INTEGER NOT NULL
 ) STRICT;
@@ -50,6 +50,7 @@ CREATE TABLE agent (
     last_seen_at  INTEGER,
     revoked_at    INTEGER
 ) STRICT;
+CREATE INDEX agent_by_org ON agent (org_id);
 
 CREATE TABLE auth_event (
     event_no INTEGER PRIMARY KEY AUTOINCREMENT,

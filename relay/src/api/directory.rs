@@ -22,7 +22,7 @@ use super::{
     extract::{Authenticated, Json, Query, json},
 };
 use crate::{
-    rates::{Allowance, TooOften},
+    limits::Allowance,
     relay::Relay,
     store::{Profile, Sight},
 };
@@ -93,8 +93,8 @@ pub(super) async fn search(
         per_day: relay.limits.directory_per_day,
     };
     let now = relay.delivery.clock.now_ms();
-    if let Err(TooOften { retry_after }) = relay.directory_rates.ask(account.agent, allowance, now) {
-        return Err(ApiError::new(ProblemType::RateLimited).retry_after(retry_after));
+    if let Err(spent) = relay.directory_rates.ask(account.agent, allowance, now) {
+        return Err(ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()));
     }
     let limit = limit.unwrap_or(DEFAULT).min(CAP);
     let page = relay

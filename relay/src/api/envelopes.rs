@@ -34,6 +34,7 @@ pub(super) async fn post(
     let answer = StoredAnswer {
         envelope_id: accepted.envelope_id.to_string(),
         hash: accepted.hash,
+        notice: accepted.notice.map(|notice| *notice),
     };
     Ok(json(status, &answer))
 }

@@ -33,7 +33,7 @@ pub enum Closing {
 }
 
 /// The answer to a send of this socket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Answer {
     /// Names the send.
     pub request: u32,

@@ -3,10 +3,7 @@
 //! Nobody is told what became of one. Whoever sends them learns nothing about whether somebody is
 //! there, or has blocked the sender.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -19,26 +16,18 @@ use waxwire_shared::{
 
 use super::Delivery;
 use crate::{
+    limits::{Buckets, Rate},
     metrics::Passed,
     store::{Account, AgentNo},
 };
 
-/// Senders that are remembered before those who have been quiet for a minute are forgotten.
-const SENDERS: usize = 4_096;
-
 /// How many each sender may still send.
 #[derive(Debug)]
 pub struct Allowances {
-    /// In a minute, and at once after a minute of silence; 0 is unlimited.
-    per_minute: u64,
-    senders: Mutex<HashMap<AgentNo, Allowance>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Allowance {
-    /// Thousandths of an envelope.
-    left: u64,
-    at: Instant,
+    rate: Rate,
+    /// Times are counted from here.
+    start: Instant,
+    senders: Mutex<Buckets<AgentNo>>,
 }
 
 impl Allowances {
@@ -46,34 +35,18 @@ impl Allowances {
     #[must_use]
     pub fn new(per_minute: u64) -> Self {
         Self {
-            per_minute,
+            rate: Rate::per_minute(per_minute),
+            start: Instant::now(),
             senders: Mutex::default(),
         }
     }
 
     /// Takes one envelope off a sender's allowance, if there is one.
     fn take(&self, sender: AgentNo, now: Instant) -> bool {
-        if self.per_minute == 0 {
-            return true;
-        }
-        let full = self.per_minute.saturating_mul(1_000);
-        let refilled = |allowance: &Allowance| {
-            let elapsed = now.saturating_duration_since(allowance.at).as_millis();
-            let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-            let grown = self.per_minute.saturating_mul(elapsed) / 60;
-            allowance.left.saturating_add(grown).min(full)
-        };
+        let since = now.saturating_duration_since(self.start).as_millis();
+        let now_ms = u64::try_from(since).unwrap_or(u64::MAX / 2_000);
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if senders.len() >= SENDERS {
-            senders.retain(|_, allowance| refilled(allowance) < full);
-        }
-        let allowance = senders.entry(sender).or_insert(Allowance { left: full, at: now });
-        // One that is refused changes nothing, or those who ask all the time would never get more.
-        let Some(left) = refilled(allowance).checked_sub(1_000) else {
-            return false;
-        };
-        *allowance = Allowance { left, at: now };
-        true
+        senders.take(sender, self.rate, now_ms).is_ok()
     }
 }
 
@@ -137,27 +110,5 @@ mod tests {
         assert_eq!(taken(2), 60, "everybody has an own one");
         tokio::time::advance(Duration::from_millis(1_500)).await;
         assert_eq!(taken(1), 1);
-        tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(taken(1), 1, "half an envelope was left over");
-        tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert_eq!(taken(1), 60);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn senders_who_were_quiet_are_forgotten() {
-        let allowances = Allowances::new(60);
-        for agent in 0..SENDERS {
-            allowances.take(test_agent(i64::try_from(agent).unwrap()), Instant::now());
-        }
-        tokio::time::advance(Duration::from_secs(60)).await;
-        allowances.take(test_agent(-1), Instant::now());
-        assert_eq!(allowances.senders.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn no_limit_is_no_limit() {
-        let allowances = Allowances::new(0);
-        let now = Instant::now();
-        assert!((0..10_000).all(|_| allowances.take(test_agent(1), now)));
     }
 }

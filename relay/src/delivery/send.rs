@@ -2,17 +2,25 @@
 
 use bytes::Bytes;
 use waxwire_shared::{
-    api::problem::{Limit, Problem, ProblemType},
+    api::{
+        frames::Notice,
+        problem::{Limit, Problem, ProblemType},
+    },
     hash::sha256,
     ids::Hash,
     limits,
     wire::{Document as _, Envelope, EnvelopeError, Header},
 };
 
-use crate::store::{Account, NewEnvelope, SendOutcome, SendResult, Target, WriteError};
+use crate::{
+    limits::Due,
+    store::{Account, NewEnvelope, SendOutcome, SendResult, Target, WriteError},
+};
 
 /// Seconds after which another try makes sense when the store cannot write.
 pub const UNAVAILABLE_RETRY: u64 = 1;
+/// The same while too much waits for the recipient: it has to fetch first, whenever that is.
+const BACKLOGGED_RETRY: u64 = 30;
 
 /// Why an envelope is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +58,17 @@ pub enum SendRefusal {
         /// The group's current one.
         current: u64,
     },
+    /// Too much waits for the recipient already.
+    #[error("{waiting} envelopes wait for the recipient")]
+    Backlogged {
+        /// How much.
+        waiting: u64,
+        /// How much may.
+        cap: u64,
+    },
+    /// The sender or its organisation sends too much.
+    #[error("{} is used up", .0.limit)]
+    TooOften(Due),
     /// The store did not take it; the outcome is unknown.
     #[error("not stored")]
     Write(#[from] WriteError),
@@ -61,13 +80,8 @@ impl SendRefusal {
     pub fn problem(&self) -> Problem {
         match self {
             Self::TooLarge { actual } => {
-                let mut problem = Problem::new(ProblemType::TooLarge);
-                problem.limit = Some(Limit {
-                    name: "envelope".to_owned(),
-                    max: limits::ENVELOPE as u64,
-                    actual: *actual as u64,
-                });
-                problem
+                let max = limits::ENVELOPE as u64;
+                limited(ProblemType::TooLarge, "envelope", max, *actual as u64)
             }
             Self::Envelope => Problem::new(ProblemType::BadRequest)
                 .with_detail("an envelope is a header length, a header and a ciphertext"),
@@ -83,6 +97,16 @@ impl SendRefusal {
             Self::EpochClosed { current } => Problem::new(ProblemType::EpochClosed).with_detail(format!(
                 "the current epoch is {current}; it is closed after a leave until a rekey"
             )),
+            Self::Backlogged { waiting, cap } => {
+                let mut problem = limited(ProblemType::Backlogged, "backlog", *cap, *waiting);
+                problem.retry_after = Some(BACKLOGGED_RETRY);
+                problem
+            }
+            Self::TooOften(due) => {
+                let mut problem = limited(ProblemType::RateLimited, due.limit, due.max, due.max + 1);
+                problem.retry_after = Some(due.retry_after_ms.div_ceil(1_000));
+                problem
+            }
             Self::Write(WriteError::Unavailable) => {
                 let mut problem = Problem::new(ProblemType::Unavailable);
                 problem.retry_after = Some(UNAVAILABLE_RETRY);
@@ -93,8 +117,18 @@ impl SendRefusal {
     }
 }
 
+fn limited(kind: ProblemType, name: &str, max: u64, actual: u64) -> Problem {
+    let mut problem = Problem::new(kind);
+    problem.limit = Some(Limit {
+        name: name.to_owned(),
+        max,
+        actual,
+    });
+    problem
+}
+
 /// An accepted send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Whether the relay held one with this `mid` before.
     pub repeated: bool,
@@ -102,6 +136,8 @@ pub struct Accepted {
     pub envelope_id: u64,
     /// SHA-256 of the envelope that the relay holds.
     pub hash: Hash,
+    /// What its sender should know besides.
+    pub notice: Option<Box<Notice>>,
 }
 
 /// Reads as much of an envelope as the relay may read.
@@ -144,22 +180,26 @@ pub fn prepare(account: &Account, bytes: Bytes) -> Result<NewEnvelope, SendRefus
 ///
 /// # Errors
 /// [`SendRefusal`].
-pub const fn settle(hash: Hash, result: SendResult) -> Result<Accepted, SendRefusal> {
+pub fn settle(hash: Hash, result: SendResult) -> Result<Accepted, SendRefusal> {
     match result {
-        Ok(SendOutcome::Stored { envelope_id }) => Ok(Accepted {
+        Ok(SendOutcome::Stored { envelope_id, notice }) => Ok(Accepted {
             repeated: false,
             envelope_id,
             hash,
+            notice,
         }),
         Ok(SendOutcome::Repeated { envelope_id, hash }) => Ok(Accepted {
             repeated: true,
             envelope_id,
             hash,
+            notice: None,
         }),
         Ok(SendOutcome::NotFound) => Err(SendRefusal::NotFound),
         Ok(SendOutcome::Blocked) => Err(SendRefusal::Blocked),
         Ok(SendOutcome::Gone) => Err(SendRefusal::Gone),
         Ok(SendOutcome::EpochClosed { current }) => Err(SendRefusal::EpochClosed { current }),
+        Ok(SendOutcome::Backlogged { waiting, cap }) => Err(SendRefusal::Backlogged { waiting, cap }),
+        Ok(SendOutcome::TooOften(due)) => Err(SendRefusal::TooOften(due)),
         Err(error) => Err(SendRefusal::Write(error)),
     }
 }

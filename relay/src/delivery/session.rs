@@ -216,6 +216,13 @@ impl Session {
         match send::settle(answer.hash, answer.result) {
             Ok(accepted) => {
                 self.delivery.metrics.accept(accepted.repeated);
+                if let Some(notice) = accepted.notice {
+                    let frame = RelayFrame::Notice {
+                        request: answer.request,
+                        notice: *notice,
+                    };
+                    self.write(socket, frame.encode().into()).await?;
+                }
                 let frame = RelayFrame::Stored {
                     request: answer.request,
                     repeated: accepted.repeated,

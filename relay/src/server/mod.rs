@@ -25,8 +25,8 @@ use crate::{
     delivery::{Allowances, Delivery, Hub, Presence, Timing},
     groups::Groups,
     identity::RelayIdentity,
+    limits::Rates,
     metrics::Metrics,
-    rates::Rates,
     relay::{Relay, RequestIds},
     rng::{self, Random, RandomError},
     store::{CommitListener, OpenError, Store, StoreContext, WriteError},
@@ -108,6 +108,7 @@ impl Server {
             worker: config.worker,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
+            tiers: Arc::new(config.tiers),
             listener: Arc::clone(&hub) as Arc<dyn CommitListener>,
             serving: true,
         };

@@ -20,6 +20,7 @@ use waxwire_shared::api::rest::Registration;
 use super::*;
 use crate::{
     config::{Limits, Listen, TlsFiles},
+    limits::Tiers,
     logging::{LogFilter, LogFormat},
     rng::SystemRandom,
     snowflake::WorkerId,
@@ -39,6 +40,7 @@ fn config(folder: &TempDir, listen: &str) -> Config {
         log: LogFilter::default(),
         log_format: LogFormat::Text,
         limits: Limits::default(),
+        tiers: Tiers::default(),
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 pub mod groups;
 pub mod model;
 pub mod relations;
+mod retention;
 pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
@@ -17,12 +18,13 @@ pub use error::{DatabaseUrlError, OpenError, ReadError, WriteError};
 pub use groups::*;
 pub use model::*;
 pub use relations::*;
+pub use retention::{RetainError, RetainStep, Retention, RetentionCursor};
 use waxwire_shared::{
     api::profile::ProfileRequest,
     ids::{GroupId, Handle, Hash},
 };
 
-use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId};
+use crate::{clock::Clock, limits::Tiers, metrics::Metrics, snowflake::WorkerId};
 
 /// Which database, as an URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct StoreContext {
     pub clock: Clock,
     /// Counts batches and commits.
     pub metrics: Arc<Metrics>,
+    /// Limits of sends.
+    pub tiers: Arc<Tiers>,
     /// Learns what became durable.
     pub listener: Arc<dyn CommitListener>,
     /// Whether this process serves agents; only one may.
@@ -250,6 +254,30 @@ impl Store {
         on_each!(self, s => s.put_lease(id, lease).await)
     }
 
+    /// Makes an organisation, or gives one another tier.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn put_org(&self, name: String, tier: String) -> Result<OrgOutcome, WriteError> {
+        on_each!(self, s => s.put_org(name, tier).await)
+    }
+
+    /// Moves an agent into an organisation; false if there is no such one, and none without the agent.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn move_agent(&self, handle: Handle, org: String) -> Result<Option<bool>, WriteError> {
+        on_each!(self, s => s.move_agent(handle, org).await)
+    }
+
+    /// Another process may have changed agents or organisations.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn forget_agents(&self) -> Result<(), WriteError> {
+        on_each!(self, s => s.forget_agents().await)
+    }
+
     /// Deletes one small portion of what retention lets go.
     ///
     /// # Errors
@@ -281,6 +309,14 @@ impl Store {
     /// [`ReadError`].
     pub async fn agent(&self, agent: AgentNo) -> Result<Option<AgentRecord>, ReadError> {
         on_each!(self, s => s.agent(agent).await)
+    }
+
+    /// Every organisation, by name.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn orgs(&self) -> Result<Vec<OrgRecord>, ReadError> {
+        on_each!(self, s => s.orgs().await)
     }
 
     /// Agents in order of their handles, after one.
@@ -487,52 +523,6 @@ impl std::fmt::Debug for RelaySecret {
     }
 }
 
-/// How long things are kept, as the oldest time that stays, in Unix milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub struct Retention {
-    /// Idempotency keys stored before this go.
-    pub sent_before: u64,
-    /// Acknowledged envelopes stored before this go.
-    pub envelopes_before: u64,
-    /// Used challenges that expired before this go.
-    pub now: u64,
-}
-
-/// Where a pass of retention stands.
-#[derive(Debug, Clone, Default)]
-pub struct RetentionCursor {
-    /// Last idempotency key looked at.
-    pub sent: Option<(i64, Vec<u8>)>,
-    /// Last queue looked at.
-    pub queue: i64,
-    /// Last group looked at.
-    pub group: i64,
-    /// Whether the idempotency keys are done.
-    pub sent_done: bool,
-    /// Whether the agents' queues are done.
-    pub queues_done: bool,
-}
-
-/// What one step of retention did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetainStep {
-    /// Rows deleted.
-    pub deleted: usize,
-    /// Whether the pass is over.
-    pub done: bool,
-}
-
-/// Why a step of retention failed.
-#[derive(Debug, thiserror::Error)]
-pub enum RetainError {
-    /// Looking for what may go.
-    #[error("retention cannot read")]
-    Read(#[from] ReadError),
-    /// Deleting it.
-    #[error("retention cannot delete")]
-    Write(#[from] WriteError),
-}
-
 /// A queue number for tests of what lies above the store.
 #[cfg(test)]
 #[must_use]
@@ -549,6 +539,13 @@ pub(crate) const fn test_group(number: i64) -> GroupRecord {
         messages: QueueNo(1_000 + 2 * number),
         log: QueueNo(1_001 + 2 * number),
     }
+}
+
+/// An organisation number for the same tests.
+#[cfg(test)]
+#[must_use]
+pub(crate) const fn test_org(number: i64) -> OrgNo {
+    OrgNo(number)
 }
 
 /// An agent number for the same tests.

@@ -6,17 +6,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use waxwire_shared::{
-    api::frames::Queue,
+    api::frames::{Notice, Queue},
     identity::IdentityKey,
     ids::{AgentId, GroupId, Handle, Hash, Mid, SessionId},
     wire::Lane,
 };
 
 use super::{Appended, WriteError};
+use crate::limits::Due;
 
 /// The store's number of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentNo(pub(in crate::store) i64);
+
+/// The store's number of an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrgNo(pub(in crate::store) i64);
 
 /// The store's number of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +40,28 @@ pub struct Account {
     pub control: QueueNo,
     /// Whether the operator has suspended it.
     pub suspended: bool,
+}
+
+/// An organisation: its agents have a limit in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgRecord {
+    /// Its name.
+    pub name: String,
+    /// The name of its tier.
+    pub tier: String,
+    /// How many agents belong to it.
+    pub agents: u64,
+}
+
+/// What became of an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrgOutcome {
+    /// It is new.
+    Created,
+    /// It has another tier now.
+    Changed,
+    /// It was so before.
+    Same,
 }
 
 /// When an agent was last there, Unix milliseconds.
@@ -241,12 +268,14 @@ pub enum Target {
 }
 
 /// What became of a send that was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendOutcome {
     /// Durable from now on.
     Stored {
         /// The relay's name for it.
         envelope_id: u64,
+        /// What its sender should know besides.
+        notice: Option<Box<Notice>>,
     },
     /// An envelope with this `mid` was stored before.
     Repeated {
@@ -266,6 +295,15 @@ pub enum SendOutcome {
         /// The current one.
         current: u64,
     },
+    /// Too much waits for the recipient already.
+    Backlogged {
+        /// How much.
+        waiting: u64,
+        /// How much may.
+        cap: u64,
+    },
+    /// The sender or its organisation sends too much.
+    TooOften(Due),
 }
 
 /// The answer to a send.

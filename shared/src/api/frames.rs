@@ -17,6 +17,7 @@
 //! | `0x86` transient | relay | envelope |
 //! | `0x87` presence | relay | online u8, last seen u64 (Unix ms, 0: not known), handle |
 //! | `0x88` lease | relay | a signed lease of the agent that was offered elsewhere |
+//! | `0x89` notice | relay | request u32, backlog u64, limit u64, remaining u64, repeated: agent id 16 |
 //!
 //! Queue: `0x01` mail, `0x02` control, `0x03` group messages and `0x04` group log, these two
 //! followed by the group id (32 bytes). Numbers are never used again for something else.
@@ -26,7 +27,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    ids::{GroupId, Handle, Hash},
+    ids::{AgentId, GroupId, Handle, Hash},
     wire::Lane,
 };
 
@@ -168,6 +169,50 @@ pub enum RelayFrame<'a> {
     Transient(&'a [u8]),
     /// An agent came or went.
     Presence(Seen),
+    /// Goes before the answer to a send that is stored.
+    Notice {
+        /// Which send.
+        request: u32,
+        /// What its sender should know besides.
+        notice: Notice,
+    },
+}
+
+/// What the relay adds to its answer to a send: limits that are near, members of the group that do not
+/// keep up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// How many messages wait for the recipient of a direct one, if that is half of what may; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backlog: u64,
+    /// What the sender has left in this minute, if that is little.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
+    /// Members of the group for whom so much waits that an agent would get no direct message any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<AgentId>,
+}
+
+/// What is left of a limit on rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Messages in a minute; at least 1.
+    pub limit: u64,
+    /// How many of them are left.
+    pub remaining: u64,
+}
+
+impl Notice {
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.backlog == 0 && self.allowance.is_none() && self.skipped.is_empty()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What the relay says of an agent's being there.
@@ -213,6 +258,7 @@ const WELCOME: u8 = 0x85;
 const PASSED_ON: u8 = 0x86;
 const SEEN: u8 = 0x87;
 const LEASE: u8 = 0x88;
+const NOTICE: u8 = 0x89;
 
 const MAIL: u8 = 0x01;
 const CONTROL: u8 = 0x02;
@@ -317,6 +363,7 @@ impl<'a> RelayFrame<'a> {
                 out
             }
             Self::Lease(lease) => encode_bytes(LEASE, lease),
+            Self::Notice { request, notice } => encode_notice(*request, notice),
         }
     }
 
@@ -372,6 +419,7 @@ impl<'a> RelayFrame<'a> {
                     last_seen: (last_seen != 0).then_some(last_seen),
                 }))
             }
+            NOTICE => r.notice(),
             LEASE => r.rest().map(Self::Lease),
             _ => Err(FrameError),
         }
@@ -407,6 +455,22 @@ fn put_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
         }
     }
     out.extend_from_slice(&cursor.position.to_be_bytes());
+}
+
+/// A limit of 0 stands for none that is near.
+fn encode_notice(request: u32, notice: &Notice) -> Vec<u8> {
+    let (limit, remaining) = notice
+        .allowance
+        .map_or((0, 0), |allowance| (allowance.limit, allowance.remaining));
+    let mut out = vec![NOTICE];
+    out.extend_from_slice(&request.to_be_bytes());
+    for number in [notice.backlog, limit, remaining] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    for member in &notice.skipped {
+        out.extend_from_slice(member.as_bytes());
+    }
+    out
 }
 
 struct FrameReader<'a>(&'a [u8]);
@@ -456,6 +520,27 @@ impl<'a> FrameReader<'a> {
         Ok(cursors)
     }
 
+    fn notice<'b>(&mut self) -> Result<RelayFrame<'b>, FrameError> {
+        let request = self.u32()?;
+        let (backlog, limit, remaining) = (self.u64()?, self.u64()?, self.u64()?);
+        if limit == 0 && remaining > 0 {
+            return Err(FrameError);
+        }
+        let mut skipped = Vec::new();
+        while !self.0.is_empty() {
+            skipped.push(AgentId::from_bytes(self.array()?));
+        }
+        let allowance = (limit > 0).then_some(Allowance { limit, remaining });
+        Ok(RelayFrame::Notice {
+            request,
+            notice: Notice {
+                backlog,
+                allowance,
+                skipped,
+            },
+        })
+    }
+
     fn flag(&mut self) -> Result<bool, FrameError> {
         match self.u8()? {
             0 => Ok(false),
@@ -499,6 +584,20 @@ mod tests {
         .collect()
     }
 
+    fn notice(skipped: &[[u8; 16]]) -> RelayFrame<'static> {
+        RelayFrame::Notice {
+            request: 9,
+            notice: Notice {
+                backlog: 5_001,
+                allowance: Some(Allowance {
+                    limit: 200,
+                    remaining: 0,
+                }),
+                skipped: skipped.iter().copied().map(AgentId::from_bytes).collect(),
+            },
+        }
+    }
+
     #[test]
     fn client_frames_round_trip() {
         for frame in [
@@ -529,6 +628,7 @@ mod tests {
             },
             RelayFrame::Head(cursor),
             RelayFrame::Welcome { time: 5 },
+            notice(&[]),
         ] {
             let bytes = frame.encode();
             assert_eq!(RelayFrame::decode(&bytes), Ok(frame));
@@ -554,9 +654,13 @@ mod tests {
                 problem: b"{}",
             },
             RelayFrame::Lease(b"lease"),
+            notice(&[[1; 16], [2; 16]]),
         ] {
             assert_eq!(RelayFrame::decode(&frame.encode()), Ok(frame));
         }
+        let mut of_no_limit = notice(&[]).encode();
+        of_no_limit[13..].copy_from_slice(&[[0; 8], [1; 8]].concat());
+        assert_eq!(RelayFrame::decode(&of_no_limit), Err(FrameError));
     }
 
     #[test]

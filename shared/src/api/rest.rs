@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::frames::{Cursor, Queue, Seen};
+use super::frames::{Cursor, Notice, Queue, Seen};
 use crate::ids::{AgentId, GroupId, Handle, Hash, Nonce32};
 
 /// Bytes as base64url without padding.
@@ -166,6 +166,9 @@ pub struct StoredAnswer {
     pub envelope_id: String,
     /// SHA-256 of the envelope that the relay holds.
     pub hash: Hash,
+    /// What its sender should know besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// Answer to an append to a group's log: 201, or 200 if this very commit is in the log already.

@@ -90,6 +90,13 @@ class Transport:
             handle = cut.rest().decode("ascii", "replace")
             demand(is_handle(handle), "decode", "handle")
             out = {"frame": "presence", "online": online, "last_seen": last_seen, "handle": handle}
+        elif kind == 0x89:
+            out = {"frame": "notice", "request": cut.number(4), "backlog": number(cut.number(8))}
+            limit, remaining = cut.number(8), cut.number(8)
+            demand(limit or not remaining, "decode", "what is left of no limit")
+            out |= {"limit": number(limit), "remaining": number(remaining), "skipped": []}
+            while cut.data:
+                out["skipped"].append(cut.take(16).hex())
         else:
             demand(kind in (0x85, 0x88), "decode", "type of frame")
             if kind == 0x88:

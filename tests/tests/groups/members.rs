@@ -272,7 +272,7 @@ fn security_tells_of_keys_and_members() {
 fn joins_and_leaves_have_a_quota() {
     scenario(async |world| {
         let mut relay = world.new_relay("relay")?;
-        relay.limits("joins_and_leaves_per_hour = 2")?;
+        relay.limit("joins_and_leaves_per_hour", 2);
         relay.start().await?;
         let circle = world.circle_around(relay, ["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;

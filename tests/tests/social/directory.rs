@@ -1,7 +1,5 @@
 //! Profiles, and how agents are found.
 
-use std::fs;
-
 use anyhow::ensure;
 use serde_json::json;
 use waxwire_tests::scenario;
@@ -79,9 +77,7 @@ fn agents_are_found_as_far_as_they_want_to_be() {
 fn searches_are_limited() {
     scenario(async |world| {
         let mut relay = world.new_relay("relay")?;
-        let config = relay.folder().join("relay.toml");
-        fs::write(&config, "[limits]\ndirectory_per_minute = 3\n")?;
-        relay.arguments(["--config", &config.display().to_string()]);
+        relay.limit("directory_per_minute", 3);
         relay.start().await?;
         let alice = world.proxy(&relay, "alice").await?;
         let alice = alice.agent()?;

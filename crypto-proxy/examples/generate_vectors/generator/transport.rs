@@ -3,7 +3,8 @@
 use serde_json::json;
 use waxwire_proxy::vectors::Layer;
 use waxwire_shared::{
-    api::frames::{ClientFrame, Cursor, Delivery, Queue, RelayFrame, Seen},
+    api::frames::{Allowance, ClientFrame, Cursor, Delivery, Notice, Queue, RelayFrame, Seen},
+    ids::AgentId,
     wire::{Document as _, Envelope, Kind, Lane, pad},
 };
 
@@ -171,7 +172,19 @@ pub(super) fn frames() -> Cases {
             last_seen,
         })
     };
-    let relay: [(&str, RelayFrame<'_>); 9] = [
+    let notice = |backlog, allowance, skipped: &[u8]| RelayFrame::Notice {
+        request: 7,
+        notice: Notice {
+            backlog,
+            allowance,
+            skipped: skipped.iter().map(|n| AgentId::from_bytes([*n; 16])).collect(),
+        },
+    };
+    let few = Allowance {
+        limit: 200,
+        remaining: 0,
+    };
+    let relay: [(&str, RelayFrame<'_>); 11] = [
         ("stored", stored(false)),
         ("stored before", stored(true)),
         (
@@ -193,13 +206,15 @@ pub(super) fn frames() -> Cases {
         ("transient", RelayFrame::Transient(b"envelope")),
         ("an agent came", seen(true, None)),
         ("an agent went", seen(false, Some(super::world::NOW))),
+        ("much waits, and little is left", notice(5_000, Some(few), &[])),
+        ("members are far behind", notice(0, None, &[1, 2])),
     ];
     for (comment, frame) in &relay {
         cases.valid(comment, "relay_frame", input(frame.encode()));
     }
     let ack = ClientFrame::Ack(cursors).encode();
     let went = seen(false, Some(7)).encode();
-    let bad: [(&str, &str, Vec<u8>); 23] = [
+    let bad: [(&str, &str, Vec<u8>); 25] = [
         ("nothing", "client_frame", vec![]),
         ("type 0", "client_frame", vec![0]),
         ("type 6 is not assigned", "client_frame", vec![6]),
@@ -226,6 +241,12 @@ pub(super) fn frames() -> Cases {
         ),
         ("welcome cut", "relay_frame", vec![0x85, 0, 0, 0, 0, 0, 0, 0]),
         ("a lease of no bytes", "relay_frame", vec![0x88]),
+        (
+            "what is left of no limit",
+            "relay_frame",
+            [&[0x89][..], &[0; 27], &[1]].concat(),
+        ),
+        ("a member cut", "relay_frame", [&[0x89][..], &[0; 29]].concat()),
         ("transient without an envelope", "relay_frame", vec![0x86]),
         ("online 2", "relay_frame", [&[0x87, 2], &went[2..]].concat()),
         ("presence of nobody", "relay_frame", went[..10].to_vec()),

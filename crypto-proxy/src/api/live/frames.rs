@@ -5,6 +5,7 @@
 
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
+use waxwire_shared::api::frames::Allowance;
 
 use super::super::{invites::InvitationBody, presence::PresenceBody, shape::MessageBody, timestamp};
 use crate::{
@@ -57,6 +58,14 @@ struct Typing {
     conversation_id: String,
     sender: String,
     handle: String,
+}
+
+/// Payload of `rate_limit.warning`.
+#[derive(Debug, Clone, Serialize)]
+struct RateLimit {
+    limit: u64,
+    remaining: u64,
+    window_seconds: u64,
 }
 
 /// Payload of `session.expired`.
@@ -120,6 +129,7 @@ pub(super) fn other(notice: &Notice) -> Option<Utf8Bytes> {
             };
             Some(event(kind, &facts))
         }
+        Notice::RateLimit(allowance) => Some(event("rate_limit.warning", &RateLimit::from(*allowance))),
         Notice::Presence(presence) => Some(event("presence.update", &PresenceBody::from(presence.as_ref()))),
         Notice::GroupEnded(end) => Some(event("group.deleted", &Deleted::from(end.as_ref()))),
     }
@@ -136,6 +146,16 @@ impl From<&ReadNotice> for Read {
             through_seq: read.through_seq,
             reader: read.reader.to_string(),
             at,
+        }
+    }
+}
+
+impl From<Allowance> for RateLimit {
+    fn from(Allowance { limit, remaining }: Allowance) -> Self {
+        Self {
+            limit,
+            remaining,
+            window_seconds: 60,
         }
     }
 }

@@ -151,6 +151,7 @@ impl GroupRelay {
             return SendOutcome::Stored {
                 repeated: true,
                 hash: *hash,
+                notice: None,
             };
         }
         let member = held
@@ -172,6 +173,7 @@ impl GroupRelay {
         SendOutcome::Stored {
             repeated: false,
             hash,
+            notice: None,
         }
     }
 

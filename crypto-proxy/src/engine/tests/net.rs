@@ -10,7 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use waxwire_shared::{
     api::{
-        frames::{Cursor, Queue, Seen},
+        frames::{Allowance, Cursor, Notice as SendNotice, Queue, Seen},
         problem::{Problem, ProblemType},
         rest::{Base64Bytes, BundleAnswer},
     },
@@ -62,6 +62,8 @@ pub(super) struct Node {
     pub(super) presences: Vec<PeerPresence>,
     /// Whether it counts as online.
     pub(super) is_shown: bool,
+    /// What was said of its limits.
+    pub(super) warned: Vec<Allowance>,
     pub(super) read: Vec<ReadNotice>,
     pub(super) ended: Vec<GroupEnd>,
     /// Incarnations that it began.
@@ -117,6 +119,7 @@ impl Node {
             typing: Vec::new(),
             presences: Vec::new(),
             is_shown: false,
+            warned: Vec::new(),
             read: Vec::new(),
             ended: Vec::new(),
             begun: Vec::new(),
@@ -234,6 +237,8 @@ pub(super) struct Net {
     waiting_calls: VecDeque<(usize, RelayCall)>,
     /// The answer to the next append is lost.
     pub(super) lose_append: bool,
+    /// What is said of the next send that is stored.
+    pub(super) notice: Option<Box<SendNotice>>,
     /// What the relay was told by whom, in order.
     pub(super) declared: Vec<(usize, Declaration)>,
     /// What it says to that.
@@ -264,6 +269,7 @@ impl Net {
             calls_wait: false,
             waiting_calls: VecDeque::new(),
             lose_append: false,
+            notice: None,
             declared: Vec::new(),
             declare_fails: None,
             leases: Vec::new(),
@@ -553,6 +559,10 @@ impl Net {
                 self.nodes[index].read.push(*read);
                 None
             }
+            Effect::Notify(Notice::RateLimit(allowance)) => {
+                self.nodes[index].warned.push(allowance);
+                None
+            }
             Effect::Notify(Notice::GroupEnded(end)) => {
                 self.nodes[index].ended.push(*end);
                 None
@@ -695,7 +705,13 @@ impl Net {
                 return match fault {
                     Fault::LoseSend => None,
                     Fault::Refuse(kind) => Some(SendOutcome::Refused(Box::new(Problem::new(kind)))),
-                    Fault::None => Some(self.groups.send(sender, &header, envelope)),
+                    Fault::None => {
+                        let mut outcome = self.groups.send(sender, &header, envelope);
+                        if let SendOutcome::Stored { notice, .. } = &mut outcome {
+                            *notice = self.notice.take();
+                        }
+                        Some(outcome)
+                    }
                     Fault::LoseAnswer => {
                         self.groups.send(sender, &header, envelope);
                         None
@@ -717,6 +733,7 @@ impl Net {
         (fault == Fault::None).then_some(SendOutcome::Stored {
             repeated: known.is_some(),
             hash,
+            notice: self.notice.take(),
         })
     }
 }

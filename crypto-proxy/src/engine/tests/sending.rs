@@ -1,8 +1,18 @@
 //! Flow 1: numbers, outcomes, holes, receipts.
 
-use waxwire_shared::{api::problem::ProblemType, wire::Lane};
+use waxwire_shared::{
+    api::{
+        frames::{Allowance, Notice as SendNotice},
+        problem::ProblemType,
+    },
+    ids::AgentId,
+    wire::Lane,
+};
 
-use super::net::{Fault, Net, request};
+use super::{
+    groups::{ALICE, BOB},
+    net::{Fault, Net, request},
+};
 use crate::{
     engine::{Command, Reply, SendOutcome},
     model::{Destination, LocalConversation, MessageId, Refusal, Status},
@@ -118,7 +128,14 @@ fn foreign_hash_is_refused_and_alerted() {
     net.faults.push_back(Fault::LoseSend);
     let id = net.send(0, "bob", "m1");
     let hash = waxwire_shared::ids::Hash::from_bytes([7; 32]);
-    let outcome = crate::engine::LinkEvent::Outcome(1, SendOutcome::Stored { repeated: true, hash });
+    let outcome = crate::engine::LinkEvent::Outcome(
+        1,
+        SendOutcome::Stored {
+            repeated: true,
+            hash,
+            notice: None,
+        },
+    );
     net.feed(0, vec![crate::engine::Event::Link(outcome)]);
     assert!(matches!(net.answer(0, id), Some(Err(Refusal::RelayLied { .. }))));
     assert!(net.nodes[0].alerted("relay_hash_mismatch"));
@@ -366,4 +383,44 @@ fn withdrawn_number_is_not_missed() {
     net.pass(2_000);
     assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "m2"]);
     assert_eq!(net.nodes[1].engine.store().next_missing().unwrap(), None);
+}
+
+/// What the relay says of limits goes with the answer, and to the agent's sockets.
+#[test]
+fn limits_that_are_near_are_told() {
+    let mut net = Net::pair();
+    let allowance = Allowance {
+        limit: 200,
+        remaining: 3,
+    };
+    net.notice = Some(Box::new(SendNotice {
+        backlog: 5_001,
+        allowance: Some(allowance),
+        skipped: Vec::new(),
+    }));
+    let id = net.send(0, "bob", "m1");
+    net.run();
+    let Some(Ok(Reply::Sent(sent))) = net.answer(0, id) else {
+        panic!("not sent");
+    };
+    assert_eq!(sent.backlog, Some(("bob".parse().unwrap(), 5_001)));
+    assert_eq!(net.nodes[0].warned, [allowance]);
+    let next = net.send(0, "bob", "m2");
+    net.run();
+    assert!(matches!(net.answer(0, next), Some(Ok(Reply::Sent(sent))) if sent.backlog.is_none()));
+}
+
+#[test]
+fn members_who_are_far_behind_are_named_by_their_handles() {
+    let (mut net, group) = Net::group_of(3);
+    net.notice = Some(Box::new(SendNotice {
+        skipped: vec![net.nodes[BOB].agent_id, AgentId::from_bytes([9; 16])],
+        ..SendNotice::default()
+    }));
+    let id = net.say_later(ALICE, group, "one");
+    net.settle();
+    let Some(Ok(Reply::Sent(sent))) = net.answer(ALICE, id) else {
+        panic!("not sent");
+    };
+    assert_eq!(sent.skipped, ["bob".parse().unwrap()]);
 }

@@ -57,7 +57,7 @@ async fn sends_are_pipelined_and_outcomes_find_their_token() {
     let hash = Hash::from_bytes([9; 32]);
     assert!(matches!(
         world.event().await,
-        LinkEvent::Outcome(11, SendOutcome::Stored { repeated: true, hash: held }) if held == hash
+        LinkEvent::Outcome(11, SendOutcome::Stored { repeated: true, hash: held, .. }) if held == hash
     ));
     assert!(matches!(
         world.event().await,

@@ -3,6 +3,7 @@
 pub(super) mod accounts;
 pub(super) mod directory;
 pub(super) mod groups;
+pub(super) mod limits;
 pub(super) mod memberships;
 pub(super) mod presence;
 pub(super) mod relations;
@@ -30,7 +31,13 @@ use super::{
     Range, RegisterOutcome, Registration, SendOutcome, Sight, Store, StoreContext, Stored, StoredEnvelope,
     Target, UsedChallenge, View, WriteError,
 };
-use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
+use crate::{
+    clock::Clock,
+    limits::Tiers,
+    metrics::Metrics,
+    snowflake::WorkerId,
+    testing::{NOW, UNLIMITED},
+};
 
 /// A kind of database, and one of it.
 pub(super) trait Backend {
@@ -65,20 +72,26 @@ pub(super) struct World<B> {
     store: Store,
     now: Arc<AtomicU64>,
     heard: Arc<Heard>,
+    tiers: Arc<Tiers>,
 }
 
 impl<B: Backend> World<B> {
     async fn new() -> Self {
-        Self::on(B::new(), NOW).await
+        Self::with(unlimited()).await
     }
 
-    async fn on(backend: B, now: u64) -> Self {
+    async fn with(tiers: Tiers) -> Self {
+        Self::on(B::new(), NOW, Arc::new(tiers)).await
+    }
+
+    async fn on(backend: B, now: u64, tiers: Arc<Tiers>) -> Self {
         let now = Arc::new(AtomicU64::new(now));
         let heard = Arc::new(Heard::default());
         let context = StoreContext {
             worker: WorkerId::default(),
             clock: Clock::Manual(Arc::clone(&now)),
             metrics: Arc::new(Metrics::default()),
+            tiers: Arc::clone(&tiers),
             listener: Arc::clone(&heard) as Arc<dyn CommitListener>,
             serving: true,
         };
@@ -87,6 +100,7 @@ impl<B: Backend> World<B> {
             backend,
             now,
             heard,
+            tiers,
         }
     }
 
@@ -95,13 +109,13 @@ impl<B: Backend> World<B> {
         self.store.close().await;
         let now = self.now.load(Ordering::Relaxed);
         drop(self.store);
-        Self::on(self.backend, now).await
+        Self::on(self.backend, now, self.tiers).await
     }
 
     /// Ends without any order and begins again on what is left.
     async fn crash(self) -> Self {
         let now = self.now.load(Ordering::Relaxed);
-        Self::on(self.backend.crash(), now).await
+        Self::on(self.backend.crash(), now, self.tiers).await
     }
 
     fn advance(&self, ms: u64) {
@@ -153,6 +167,13 @@ impl<B: Backend> World<B> {
     async fn positions(&self, queue: QueueNo) -> Vec<u64> {
         let envelopes = self.read(queue, ALL).await;
         envelopes.iter().map(|envelope| envelope.position).collect()
+    }
+}
+
+fn unlimited() -> Tiers {
+    Tiers {
+        default: UNLIMITED,
+        ..Tiers::default()
     }
 }
 
@@ -287,6 +308,12 @@ macro_rules! conformance {
             directory: directory_hides_the_blocked_and_the_suspended
             directory: pages_of_the_directory_are_in_order_of_handles
             directory: profile_is_replaced_whole_and_hides_behind_a_block
+            limits: sends_of_an_agent_are_counted_in_each_lane
+            limits: organisation_is_counted_and_its_tier_counts
+            limits: full_backlog_refuses_until_it_is_fetched
+            limits: half_a_backlog_and_an_almost_empty_bucket_are_told
+            limits: repeat_is_found_before_a_limit_and_costs_nothing
+            limits: member_that_is_far_behind_is_named_and_loses_nothing
             retention: retention_deletes_old_acknowledged_envelopes_only
             retention: retention_deletes_old_idempotency_keys_in_steps
             retention: group_messages_go_once_every_member_has_them

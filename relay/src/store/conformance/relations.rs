@@ -65,7 +65,7 @@ pub(crate) async fn block_without_a_conversation_looks_like_nobody<B: Backend>()
 pub(crate) async fn repeat_is_found_before_a_block<B: Backend>() {
     let world = World::<B>::new().await;
     let (a, b) = (world.agent(1).await, world.agent(2).await);
-    let SendOutcome::Stored { envelope_id } = world.send(&b, &a, 1).await else {
+    let SendOutcome::Stored { envelope_id, .. } = world.send(&b, &a, 1).await else {
         panic!("not stored");
     };
     block(&world, &a, 2, Block::Hidden).await;

@@ -102,7 +102,7 @@ pub(crate) async fn repeat_answers_the_first_id_and_hash<B: Backend>() {
     let world = World::<B>::new().await;
     let (from, to) = (world.agent(1).await, world.agent(2).await);
     let first = mail(&from, &to, 1);
-    let SendOutcome::Stored { envelope_id } = world.store.send(first.clone()).await.unwrap() else {
+    let SendOutcome::Stored { envelope_id, .. } = world.store.send(first.clone()).await.unwrap() else {
         panic!("not stored");
     };
     let mut other = mail(&from, &to, 2);
@@ -111,7 +111,7 @@ pub(crate) async fn repeat_answers_the_first_id_and_hash<B: Backend>() {
         envelope_id,
         hash: first.hash,
     };
-    assert_eq!(world.store.send(other).await, Ok(expected));
+    assert_eq!(world.store.send(other).await, Ok(expected.clone()));
     assert_eq!(world.store.send(first).await, Ok(expected));
     assert_eq!(world.positions(to.mail).await, [1]);
 }
@@ -141,7 +141,7 @@ pub(crate) async fn repeat_in_one_batch_is_stored_once<B: Backend>() {
     let mut stored = 0;
     for answer in waiting {
         match answer.await.unwrap().unwrap() {
-            SendOutcome::Stored { envelope_id } => {
+            SendOutcome::Stored { envelope_id, .. } => {
                 stored += 1;
                 ids.push(envelope_id);
             }
@@ -323,7 +323,7 @@ pub(crate) async fn what_was_answered_survives_a_crash<B: Backend>() {
     assert_eq!(world.positions(to.mail).await, (1..=20).collect::<Vec<_>>());
     assert_eq!(world.head(to.mail).await.acked, 5);
     for (mid, outcome) in first.into_iter().enumerate() {
-        let SendOutcome::Stored { envelope_id } = outcome else {
+        let SendOutcome::Stored { envelope_id, .. } = outcome else {
             panic!("not stored");
         };
         let again = world.send(&from, &to, mid as u64).await;

@@ -3,22 +3,15 @@
 use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
-use waxwire_shared::{
-    api::frames::Queue,
-    ids::{AgentId, GroupId, Hash},
-    wire::Lane,
-};
+use waxwire_shared::{api::frames::Queue, ids::Hash};
 
-use super::{groups::write_ack, relations::Blocks, sql};
-use crate::{
-    snowflake::Snowflakes,
-    store::{AgentNo, Appended, NewEnvelope, QueueNo, SendOutcome, Stored, Target, View},
+use super::{
+    admission::{Place, admit, count},
+    groups::write_ack,
+    memory::Memory,
+    sql,
 };
-
-/// Recipients that are kept in memory; agents never lose their queues.
-const RECIPIENTS: usize = 131_072;
-/// Heads of queues that are kept in memory: nobody but the writer moves them.
-const HEADS: usize = 131_072;
+use crate::store::{Appended, NewEnvelope, QueueNo, SendOutcome, Stored, View};
 
 /// What acts and sends work on.
 pub(super) struct Transaction<'a> {
@@ -28,48 +21,6 @@ pub(super) struct Transaction<'a> {
     pub(super) now_ms: u64,
     /// What acts have appended to logs.
     pub(super) appended: Vec<Appended>,
-}
-
-/// What the writer keeps between transactions. Forgotten when one fails.
-pub(super) struct Memory {
-    pub(super) ids: Snowflakes,
-    recipients: HashMap<AgentId, Recipient>,
-    /// All there are, once they were needed.
-    pub(super) blocks: Option<Blocks>,
-    /// Of queues that sends go to; those of logs are moved by appends.
-    heads: HashMap<QueueNo, u64>,
-}
-
-/// Where direct envelopes for an agent go.
-#[derive(Clone, Copy)]
-struct Recipient {
-    agent: AgentNo,
-    mail: QueueNo,
-    control: QueueNo,
-}
-
-impl Memory {
-    pub(super) fn new(ids: Snowflakes) -> Self {
-        Self {
-            ids,
-            recipients: HashMap::new(),
-            blocks: None,
-            heads: HashMap::new(),
-        }
-    }
-
-    pub(super) fn forget(&mut self) {
-        self.recipients.clear();
-        self.blocks = None;
-        self.heads.clear();
-    }
-
-    pub(super) fn blocks(&mut self, connection: &Connection) -> rusqlite::Result<&Blocks> {
-        match &mut self.blocks {
-            Some(blocks) => Ok(blocks),
-            missing => Ok(missing.insert(Blocks::load(connection)?)),
-        }
-    }
 }
 
 /// What became of a batch.
@@ -102,8 +53,8 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
         let mut find = tx.connection.prepare_cached(sql::SENT)?;
         let mut insert = tx.connection.prepare_cached(sql::INSERT_SENT)?;
         for (index, send) in sends.iter().enumerate() {
-            let (queue_no, queue) = match find_queue(tx.connection, tx.memory, send)? {
-                Ok(found) => found,
+            let admitted = match admit(tx, send, |queue| queues.get(&queue).copied().unwrap_or_default())? {
+                Ok(admitted) => admitted,
                 Err(refused) => {
                     // What was stored before is answered whatever has changed since.
                     outcomes.push(find_sent(&mut find, send)?.unwrap_or(refused));
@@ -125,9 +76,11 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
                 outcomes.push(held);
                 continue;
             }
+            let notice = count(tx, send, &admitted)?;
+            let Place { queue_no, queue, .. } = admitted.place;
             let offset = queues.entry(queue_no).or_default();
             *offset += 1;
-            outcomes.push(SendOutcome::Stored { envelope_id });
+            outcomes.push(SendOutcome::Stored { envelope_id, notice });
             placed.push(Placed {
                 send: index,
                 queue_no,
@@ -137,7 +90,7 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
             });
         }
     }
-    advance_heads(tx.connection, &mut tx.memory.heads, &mut queues)?;
+    advance_heads(tx.connection, tx.memory, &mut queues)?;
     let stored = insert(tx, sends, &placed, &queues)?;
     Ok(Sends {
         outcomes,
@@ -160,108 +113,18 @@ fn find_sent(
         .optional()
 }
 
-/// The queue that a send goes to, or what it is refused by.
-fn find_queue(
-    connection: &Connection,
-    memory: &mut Memory,
-    send: &NewEnvelope,
-) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
-    match &send.target {
-        Target::Direct { to, lane } => reach(connection, memory, send.sender, to, *lane),
-        Target::Group { group, epoch } => pass_gate(connection, send.sender, group, *epoch),
-    }
-}
-
-/// Membership, end and epoch as they are in this transaction.
-fn pass_gate(
-    connection: &Connection,
-    sender: AgentNo,
-    group: &GroupId,
-    epoch: u64,
-) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
-    let gate = connection
-        .prepare_cached(sql::GROUP_GATE)?
-        .query_row(params![group.as_bytes(), sender.0], |row| {
-            let current: i64 = row.get(1)?;
-            let (closed, ended): (bool, bool) = (row.get(2)?, row.get(3)?);
-            Ok((QueueNo(row.get(0)?), current.cast_unsigned(), closed, ended))
-        })
-        .optional()?;
-    Ok(match gate {
-        None => Err(SendOutcome::NotFound),
-        Some((_, _, _, true)) => Err(SendOutcome::Gone),
-        Some((queue, current, false, _)) if current == epoch => Ok((queue, Queue::Group(*group))),
-        Some((_, current, ..)) => Err(SendOutcome::EpochClosed { current }),
-    })
-}
-
-/// The recipient exists, and no block is between the two.
-fn reach(
-    connection: &Connection,
-    memory: &mut Memory,
-    sender: AgentNo,
-    to: &AgentId,
-    lane: Lane,
-) -> rusqlite::Result<Result<(QueueNo, Queue), SendOutcome>> {
-    let Some(recipient) = find_recipient(connection, memory, to)? else {
-        return Ok(Err(SendOutcome::NotFound));
-    };
-    let refused = memory.blocks(connection)?.refusal(sender, recipient.agent);
-    Ok(match (refused, lane) {
-        (Some(refused), _) => Err(refused),
-        (None, Lane::Mail) => Ok((recipient.mail, Queue::Mail)),
-        (None, Lane::Control) => Ok((recipient.control, Queue::Control)),
-    })
-}
-
-fn find_recipient(
-    connection: &Connection,
-    memory: &mut Memory,
-    to: &AgentId,
-) -> rusqlite::Result<Option<Recipient>> {
-    if let Some(known) = memory.recipients.get(to) {
-        return Ok(Some(*known));
-    }
-    let found = connection
-        .prepare_cached(sql::RECIPIENT)?
-        .query_row([to.as_bytes()], |row| {
-            Ok(Recipient {
-                agent: AgentNo(row.get(0)?),
-                mail: QueueNo(row.get(1)?),
-                control: QueueNo(row.get(2)?),
-            })
-        })
-        .optional()?;
-    if let Some(recipient) = found {
-        if memory.recipients.len() >= RECIPIENTS {
-            memory.recipients.clear();
-        }
-        memory.recipients.insert(*to, recipient);
-    }
-    Ok(found)
-}
-
 /// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.
 fn advance_heads(
     connection: &Connection,
-    known: &mut HashMap<QueueNo, u64>,
+    memory: &mut Memory,
     queues: &mut HashMap<QueueNo, u64>,
 ) -> rusqlite::Result<()> {
-    if known.len() >= HEADS {
-        known.clear();
-    }
-    let mut get = connection.prepare_cached(sql::QUEUE_HEAD)?;
     let mut set = connection.prepare_cached(sql::SET_HEAD)?;
     for (queue, count) in queues {
-        let head = match known.get(queue) {
-            Some(head) => *head,
-            None => get
-                .query_row([queue.0], |row| row.get(0))
-                .map(i64::cast_unsigned)?,
-        };
+        let head = memory.ends(connection, *queue)?.head;
         let moved = head + *count;
         set.execute([queue.0, moved.cast_signed()])?;
-        known.insert(*queue, moved);
+        memory.set_head(*queue, moved);
         *count = head;
     }
     Ok(())
@@ -302,11 +165,14 @@ fn insert(
 /// Moves acks forward, never back and never beyond the head.
 pub(super) fn write_acks(
     connection: &Connection,
+    memory: &mut Memory,
     acks: impl Iterator<Item = (View, u64)>,
 ) -> rusqlite::Result<()> {
     for (view, position) in acks {
-        let position = i64::try_from(position).unwrap_or(i64::MAX);
-        write_ack(connection, &view, position)?;
+        write_ack(connection, &view, i64::try_from(position).unwrap_or(i64::MAX))?;
+        if let View::Whole(queue) = view {
+            memory.note_ack(queue, position);
+        }
     }
     Ok(())
 }

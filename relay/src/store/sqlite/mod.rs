@@ -1,13 +1,16 @@
 //! The embedded store: one writer thread with group commit, a pool of readers.
 
 mod accounts;
+mod admission;
 mod batch;
 mod checkpoint;
 mod directory;
 mod groups;
 mod leases;
+mod memory;
 mod open;
 mod ops;
+mod orgs;
 mod presence;
 mod reads;
 mod relations;
@@ -80,7 +83,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn ack(&self, acks: Vec<(View, u64)>) -> Result<(), WriteError> {
-        self.write(move |tx| batch::write_acks(tx.connection, acks.iter().copied()))
+        self.write(move |tx| batch::write_acks(tx.connection, tx.memory, acks.iter().copied()))
             .await
     }
 

@@ -22,6 +22,19 @@ pub(super) const IDENTITY: &str = "SELECT secret FROM relay_identity WHERE id = 
 pub(super) const INSERT_IDENTITY: &str =
     "INSERT INTO relay_identity (id, algorithm, secret, created_at) VALUES (1, ?1, ?2, ?3)";
 
+pub(super) const INSERT_TIER: &str = "INSERT INTO tier (tier) VALUES (?1) ON CONFLICT DO NOTHING";
+pub(super) const ORG: &str = "SELECT org_id, tier FROM org WHERE name = ?1";
+pub(super) const ORGS: &str =
+    "SELECT name, tier, (SELECT count(*) FROM agent WHERE agent.org_id = org.org_id)
+    FROM org ORDER BY name";
+pub(super) const INSERT_ORG: &str = "INSERT INTO org (name, tier, created_at) VALUES (?1, ?2, ?3)";
+pub(super) const SET_TIER: &str = "UPDATE org SET tier = ?2 WHERE org_id = ?1";
+pub(super) const MOVE_AGENT: &str = "UPDATE agent SET org_id = org.org_id FROM org
+    WHERE agent_no = ?1 AND org.name = ?2";
+/// One agent stands for all: whoever follows forgets them all.
+pub(super) const NOTE_ORG_EVENT: &str = "INSERT INTO auth_event (agent_no, at)
+    SELECT agent_no, ?2 FROM agent WHERE org_id = ?1 LIMIT 1";
+
 pub(super) const COUNTER: &str = "SELECT value FROM counter WHERE name = ?1";
 pub(super) const SET_COUNTER: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -209,7 +222,12 @@ pub(super) const GROUP_GATE: &str = "SELECT message_queue, epoch, closed, ended_
         WHERE member.group_no = grp.group_no AND agent_no = ?2 AND departed IS NULL)";
 
 pub(super) const RECIPIENT: &str =
-    "SELECT agent_no, mail_queue, control_queue FROM agent WHERE agent_id = ?1";
+    "SELECT agent_no, mail_queue, control_queue, tier FROM agent JOIN org USING (org_id) WHERE agent_id = ?1";
+pub(super) const SENDER: &str = "SELECT org_id, tier FROM agent JOIN org USING (org_id) WHERE agent_no = ?1";
+/// How far each member of the group with this queue has acknowledged.
+pub(super) const MEMBERS_ACKS: &str = "SELECT agent_id, acked FROM grp
+    JOIN member ON member.group_no = grp.group_no AND departed IS NULL
+    JOIN agent ON agent.agent_no = member.agent_no WHERE message_queue = ?1";
 pub(super) const SENT: &str = "SELECT envelope_id, hash FROM sent WHERE sender_no = ?1 AND mid = ?2";
 pub(super) const INSERT_SENT: &str =
     "INSERT INTO sent (sender_no, mid, envelope_id, hash) VALUES (?1, ?2, ?3, ?4)

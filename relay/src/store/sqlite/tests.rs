@@ -83,6 +83,7 @@ fn context(serving: bool) -> StoreContext {
         worker: WorkerId::default(),
         clock: Clock::Manual(Arc::new(NOW.into())),
         metrics: Arc::new(Metrics::default()),
+        tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving,
     }

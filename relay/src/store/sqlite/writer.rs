@@ -16,8 +16,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    batch::{self, Memory, Sends, Transaction},
+    batch::{self, Sends, Transaction},
     checkpoint::Checkpointer,
+    memory::Memory,
     open,
     ops::{Act, Batch, Op, Over, tell},
     sql,
@@ -99,7 +100,7 @@ impl WriterHandle {
         let mut writer = Writer {
             path: path.to_path_buf(),
             connection: Some(connection),
-            memory: Memory::new(Snowflakes::new(context.worker, floor)),
+            memory: Memory::new(Snowflakes::new(context.worker, floor), context.tiers),
             ids_reserved_until: floor,
             checkpointer: Checkpointer::start(path).map_err(OpenError::Thread)?,
             queue,
@@ -365,6 +366,7 @@ impl Writer {
         done.appended = tx.appended;
         batch::write_acks(
             connection,
+            &mut self.memory,
             batch.acks.iter().map(|(view, position)| (*view, *position)),
         )?;
         let reserve = self.memory.ids.last_ms() + ID_RESERVE_MS;

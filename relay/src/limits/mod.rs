@@ -1,0 +1,61 @@
+//! How much agents may send: limits by tier, and the buckets that they are counted in.
+//!
+//! Counts live in memory: a relay that starts again begins with full buckets. Nothing that a limit refuses is
+//! lost, for the sender is told at once and keeps it.
+
+mod buckets;
+mod meter;
+mod rates;
+
+use std::collections::BTreeMap;
+
+pub use buckets::{Buckets, Rate, Spent};
+pub use meter::{Due, Meter};
+pub use rates::{Allowance, Rates};
+
+/// The tier of organisations that have no other.
+pub const DEFAULT_TIER: &str = "default";
+
+/// What limits sends of an agent, and mail that waits for it; 0 is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendLimits {
+    /// Messages that an agent sends in a minute.
+    pub sends_per_minute: u64,
+    /// Control envelopes that an agent sends in a minute.
+    pub control_per_minute: u64,
+    /// Envelopes that all agents of an organisation send in an hour.
+    pub org_sends_per_hour: u64,
+    /// Messages that wait for an agent.
+    pub backlog: u64,
+    /// Control envelopes that wait for an agent.
+    pub control_backlog: u64,
+}
+
+impl Default for SendLimits {
+    fn default() -> Self {
+        Self {
+            sends_per_minute: 200,
+            control_per_minute: 2_000,
+            org_sends_per_hour: 100_000,
+            backlog: 10_000,
+            control_backlog: 100_000,
+        }
+    }
+}
+
+/// Limits by the name of a tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tiers {
+    /// Of the default tier, and of names that the configuration lacks.
+    pub default: SendLimits,
+    /// Of the others.
+    pub named: BTreeMap<String, SendLimits>,
+}
+
+impl Tiers {
+    /// The limits of a tier.
+    #[must_use]
+    pub fn get(&self, tier: &str) -> SendLimits {
+        self.named.get(tier).copied().unwrap_or(self.default)
+    }
+}

@@ -1,0 +1,234 @@
+//! Limits of sends and backlogs, each reached on purpose (C7, C11).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use waxwire_tests::{Agent, Relay, eventually, http::Answer, program::run, scenario, unique, world::World};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A relay whose limits the test sets.
+async fn relay(world: &World, limits: &[(&str, u64)]) -> anyhow::Result<Relay> {
+    let mut relay = world.new_relay("relay")?;
+    for (name, value) in limits {
+        relay.limit(name, *value);
+    }
+    relay.start().await?;
+    Ok(relay)
+}
+
+async fn send(agent: &Agent, to: &str, id: &str) -> anyhow::Result<Answer> {
+    let body = json!({"to": to, "client_msg_id": id, "content": {"text": unique("limits")?}});
+    agent.post_json("/v1/messages", &body).await
+}
+
+/// Waits as long as a refusal asks, then sends again what it refused.
+async fn passes_after_waiting(agent: &Agent, to: &str, id: &str, refused: &Answer) -> anyhow::Result<()> {
+    let wait = refused.header("retry-after").context("no Retry-After")?.parse()?;
+    ensure!((1..=30).contains(&wait), "Retry-After: {wait}");
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    send(agent, to, id).await?.expect(201).map(drop)
+}
+
+async fn admin<const N: usize>(relay: &Relay, words: [&str; N]) -> anyhow::Result<String> {
+    let mut command = relay.tool(["admin"])?;
+    command.args(words);
+    Ok(run(command, LIMIT).await?.success()?.stdout)
+}
+
+/// Messages that wait at the relay for agents.
+fn waiting(relay: &Relay) -> anyhow::Result<i64> {
+    let database = rusqlite::Connection::open(relay.database())?;
+    let sum = "SELECT sum(head - acked) FROM queue JOIN agent ON mail_queue = queue_no";
+    Ok(database.query_row(sum, [], |row| row.get(0))?)
+}
+
+#[test]
+fn sender_that_is_too_fast_waits_and_costs_nobody_else_anything() {
+    scenario(async |world| {
+        let relay = relay(world, &[("sends_per_minute", 20)]).await?;
+        let alice = world.proxy(&relay, "alice").await?;
+        let bob = world.proxy(&relay, "bob").await?;
+        let (alice, bob) = (alice.agent()?, bob.agent()?);
+        let mut socket = alice.socket(false).await?;
+        let mut refused = None;
+        for number in 0..30 {
+            let id = format!("fast-{number}");
+            let answer = send(&alice, "bob", &id).await?;
+            if answer.status != 201 {
+                refused = Some((id, answer));
+                break;
+            }
+        }
+        let (id, refused) = refused.context("30 messages passed")?;
+        let details = refused.refused(429, "RATE_LIMITED")?;
+        ensure!(details["retry_after_ms"].as_u64() > Some(0), "{details}");
+        // It was told before.
+        let mut warning = socket.next().await?;
+        while warning["type"] != "rate_limit.warning" {
+            warning = socket.next().await?;
+        }
+        assert_eq!(warning["payload"]["limit"], 20);
+        ensure!(warning["payload"]["remaining"].as_u64() < Some(4), "{warning}");
+
+        send(&bob, "alice", "unhurried").await?.expect(201)?;
+        passes_after_waiting(&alice, "bob", &id, &refused).await?;
+        // Sent again, a message that is known costs nothing.
+        for _ in 0..5 {
+            send(&alice, "bob", "fast-0").await?.expect(200)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn organisations_have_a_limit_in_common_and_tiers_of_their_own() {
+    scenario(async |world| {
+        let mut relay = world.new_relay("relay")?;
+        relay.limit("org_sends_per_hour", 5);
+        relay.configuration("[tiers.gold]\norg_sends_per_hour = 0\n");
+        relay.start().await?;
+        let alice = world.proxy(&relay, "alice").await?;
+        let bob = world.proxy(&relay, "bob").await?;
+        let (alice, bob) = (alice.agent()?, bob.agent()?);
+        let mut refused = None;
+        for number in 0..8 {
+            let (from, to) = if number % 2 == 0 {
+                (&alice, "bob")
+            } else {
+                (&bob, "alice")
+            };
+            let answer = send(from, to, &format!("hour-{number}")).await?;
+            if answer.status != 201 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.context("8 messages passed")?;
+        refused.refused(429, "RATE_LIMITED")?;
+        ensure!(refused.header("retry-after").is_some(), "no Retry-After");
+
+        admin(&relay, ["org", "acme", "--tier", "gold"]).await?;
+        admin(&relay, ["move", "alice", "acme"]).await?;
+        let listed = admin(&relay, ["orgs"]).await?;
+        ensure!(listed.contains("acme\tgold\t1"), "{listed}");
+        eventually("the relay has noticed", LIMIT, async || {
+            let answer = send(&alice, "bob", "hour-gold").await?;
+            Ok((answer.status == 201).then_some(()))
+        })
+        .await?;
+        for number in 0..20 {
+            send(&alice, "bob", &format!("gold-{number}"))
+                .await?
+                .expect(201)?;
+        }
+        send(&bob, "alice", "still")
+            .await?
+            .refused(429, "RATE_LIMITED")
+            .map(drop)
+    });
+}
+
+/// The backlog is what waits at the relay, so the recipient's proxy has to be away.
+#[test]
+fn full_mailbox_refuses_mail_and_takes_it_again_once_it_is_fetched() {
+    scenario(async |world| {
+        let relay = relay(world, &[("backlog", 6)]).await?;
+        let alice = world.proxy(&relay, "alice").await?;
+        let mut bob = world.proxy(&relay, "bob").await?;
+        let carol = world.proxy(&relay, "carol").await?;
+        let (alice, carol) = (alice.agent()?, carol.agent()?);
+        send(&alice, "bob", "hello").await?.expect(201)?;
+        bob.agent()?.receive().await?;
+        eventually("nothing waits", LIMIT, async || {
+            Ok((waiting(&relay)? == 0).then_some(()))
+        })
+        .await?;
+        bob.terminate().await?;
+        let mut warnings = Vec::new();
+        for number in 0..6 {
+            let answer = send(&alice, "bob", &format!("wait-{number}")).await?;
+            warnings.push(answer.header("x-backlog-warning").map(str::to_owned));
+            answer.expect(201)?;
+        }
+        assert_eq!(warnings[..2], [None, None]);
+        assert_eq!(warnings[2].as_deref(), Some("bob=3"));
+        let refused = send(&alice, "bob", "too-much").await?;
+        let details = refused.refused(429, "RECIPIENT_BACKLOGGED")?;
+        assert_eq!(
+            details,
+            json!({"recipient_handle": "bob", "undelivered_count": 6})
+        );
+        ensure!(refused.header("retry-after").is_some(), "no Retry-After");
+        send(&carol, "bob", "nor-from-others")
+            .await?
+            .refused(429, "RECIPIENT_BACKLOGGED")?;
+        send(&carol, "alice", "others-are-not-full").await?.expect(201)?;
+
+        bob.start().await?;
+        let bob = bob.agent()?;
+        eventually("the mailbox has room", LIMIT, async || {
+            let answer = send(&alice, "bob", "too-much").await?;
+            Ok((answer.status == 201).then_some(()))
+        })
+        .await?;
+        eventually("everything is there, in order", LIMIT, async || {
+            let rows = bob.get("/v1/messages/sync?limit=100").await?.expect(200)?;
+            let ids = rows.as_array().into_iter().flatten();
+            let ids: Vec<&str> = ids.filter_map(|row| row["client_msg_id"].as_str()).collect();
+            Ok((ids
+                == [
+                    "wait-0", "wait-1", "wait-2", "wait-3", "wait-4", "wait-5", "too-much",
+                ])
+            .then_some(()))
+        })
+        .await
+    });
+}
+
+/// Keys have a lane of their own, and a member that is far behind is named, loses nothing, and keeps nobody
+/// else from reading.
+#[test]
+fn full_mailbox_takes_new_keys_and_group_messages() {
+    scenario(async |world| {
+        let mut circle = world
+            .circle_around(relay(world, &[("backlog", 5)]).await?, ["alice", "bob", "carol"])
+            .await?;
+        let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
+        let group = alice.gather(&unique("full")?, &[&bob, &carol]).await?.id;
+        circle.proxy("bob")?.terminate().await?;
+        let mut named = Value::Null;
+        for number in 0..12 {
+            let body = json!({
+                "conversation_id": group,
+                "client_msg_id": format!("group-{number}"),
+                "content": {"text": unique("full")?},
+            });
+            let sent = alice.post_json("/v1/messages", &body).await?.expect(201)?;
+            named = sent["skipped_recipients"].clone();
+            if number == 6 {
+                alice
+                    .post(&format!("/v1/groups/{group}/rekey"))
+                    .await?
+                    .expect(200)?;
+            }
+        }
+        assert_eq!(named, json!(["bob"]));
+        let all: Vec<String> = (0..12).map(|number| format!("group-{number}")).collect();
+        let has_all = async |agent: &Agent| {
+            let rows = agent
+                .get(&format!("/v1/messages/{group}?limit=200"))
+                .await?
+                .expect(200)?;
+            let rows = rows.as_array().into_iter().flatten().rev();
+            let ids = rows.filter(|row| row["sender"] == "alice" && row["type"] == "text");
+            let ids: Vec<&str> = ids.filter_map(|row| row["client_msg_id"].as_str()).collect();
+            anyhow::Ok((ids == all).then_some(()))
+        };
+        eventually("carol has everything", LIMIT, async || has_all(&carol).await).await?;
+        circle.proxy("bob")?.start().await?;
+        let bob = circle.agents(["bob"])?;
+        eventually("bob has everything", LIMIT, async || has_all(&bob[0]).await).await
+    });
+}
