@@ -20,7 +20,12 @@ const RETENTION_STEP: Duration = Duration::from_millis(50);
 /// How long idempotency keys are kept.
 const KEEP_SENT_MS: u64 = 35 * 24 * 3_600 * 1_000;
 /// How long acknowledged envelopes are kept.
-const KEEP_ENVELOPES_MS: u64 = 30 * 24 * 3_600 * 1_000;
+const KEEP_ENVELOPES_MS: u64 = 30 * DAY_MS;
+/// How long an upload may take from its beginning.
+const KEEP_UNFINISHED_MS: u64 = DAY_MS;
+/// Attachments that are looked at in a step.
+const BLOBS: usize = 50;
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Starts the tasks; they end when the relay stops.
 pub fn start(relay: &Arc<Relay>) {
@@ -104,10 +109,42 @@ async fn retain(relay: Arc<Relay>) {
             }
         };
         if done {
+            expire_blobs(&relay, now).await;
             cursor = RetentionCursor::default();
             if !rest(shutdown, RETENTION_PASS).await {
                 return;
             }
+        }
+    }
+}
+
+/// Deletes attachments that are too old: the file first, so that a crash leaves a row to find it by.
+pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
+    let keep = match relay.limits.blob_days {
+        0 => u64::MAX,
+        days => days.saturating_mul(DAY_MS),
+    };
+    let before = now.saturating_sub(keep);
+    let unfinished = now.saturating_sub(KEEP_UNFINISHED_MS);
+    let store = &relay.delivery.store;
+    while rest(&relay.delivery.shutdown, RETENTION_STEP).await {
+        let expired = match store.expired_blobs(before, unfinished, BLOBS).await {
+            Ok(expired) => expired,
+            Err(error) => {
+                return tracing::warn!(error = %logging::chain(&error), "attachments cannot be looked at");
+            }
+        };
+        for id in &expired {
+            if let Err(error) = relay.blobs.delete(id).await {
+                return tracing::warn!(%error, "an attachment's file cannot be deleted");
+            }
+            if let Err(error) = store.delete_blob(*id).await {
+                return tracing::warn!(error = %logging::chain(&error), "an attachment cannot be forgotten");
+            }
+        }
+        relay.delivery.metrics.retained_away.add(expired.len() as u64);
+        if expired.len() < BLOBS {
+            return;
         }
     }
 }

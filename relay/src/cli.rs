@@ -147,6 +147,9 @@ pub struct ServeArgs {
     /// The database: sqlite://PATH [default: sqlite://waxwire-relay.db]
     #[arg(long, value_name = "URL", env = "WAXWIRE_DATABASE_URL")]
     pub database: Option<String>,
+    /// Folder of the attachments, which is made if it is missing [default: the database's file with -blobs after its name]
+    #[arg(long, value_name = "DIR", env = "WAXWIRE_RELAY_BLOBS")]
+    pub blobs: Option<PathBuf>,
     /// Redis, which connects several relay nodes; refused with SQLite, which has one node
     #[arg(long, value_name = "URL", env = "WAXWIRE_REDIS_URL")]
     pub redis: Option<String>,

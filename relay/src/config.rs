@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de};
-use waxwire_shared::api::rest::Registration;
+use waxwire_shared::{api::rest::Registration, limits};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -112,6 +112,14 @@ pub struct Limits {
     pub directory_per_minute: u64,
     /// Searches of an agent on a day.
     pub directory_per_day: u64,
+    /// Largest attachment, in bytes before it is padded and sealed.
+    pub attachment: u64,
+    /// Bytes of blobs that the relay holds of an agent; each counts as 64 KiB at least.
+    pub blob_bytes: u64,
+    /// Uploads that an agent may have begun and not completed.
+    pub unfinished_blobs: u64,
+    /// Days that a blob is kept.
+    pub blob_days: u64,
     /// Messages that an agent sends in a minute. This and the following are those of the default tier.
     pub sends_per_minute: u64,
     /// Control envelopes that an agent sends in a minute.
@@ -142,6 +150,10 @@ impl Default for Limits {
             org_sends_per_hour: sends.org_sends_per_hour,
             backlog: sends.backlog,
             control_backlog: sends.control_backlog,
+            attachment: limits::ATTACHMENT,
+            blob_bytes: 1024 * 1024 * 1024,
+            unfinished_blobs: 16,
+            blob_days: 30,
         }
     }
 }
@@ -187,6 +199,7 @@ impl TierTable {
 struct File {
     listen: Option<Listen>,
     database: Option<String>,
+    blobs: Option<PathBuf>,
     redis: Option<String>,
     worker_id: Option<WorkerId>,
     public_url: Option<String>,
@@ -301,6 +314,8 @@ pub struct Config {
     pub listen: Listen,
     /// Which database.
     pub database: DatabaseUrl,
+    /// Where attachments are stored.
+    pub blobs: PathBuf,
     /// Number in ids.
     pub worker: WorkerId,
     /// Under which URL agents reach this relay.
@@ -373,9 +388,11 @@ impl Config {
             (None, Some(text)) => text.parse()?,
             (None, None) => LogFilter::default(),
         };
+        let blobs = args.blobs.or(file.blobs).unwrap_or_else(|| beside(&database));
         Ok(Self {
             listen,
             database,
+            blobs,
             worker: args.worker_id.or(file.worker_id).unwrap_or_default(),
             public_url,
             tls,
@@ -411,6 +428,16 @@ fn tiers(limits: &Limits, tables: BTreeMap<String, TierTable>) -> Result<Tiers, 
 pub fn database_of(flag: Option<String>, config: Option<&Path>) -> Result<DatabaseUrl, ConfigError> {
     let file = config.map(read_file).transpose()?.unwrap_or_default();
     database(flag.or(file.database))
+}
+
+/// The folder of attachments that goes with a database.
+fn beside(database: &DatabaseUrl) -> PathBuf {
+    let mut name = match database {
+        DatabaseUrl::Sqlite(path) => path.as_os_str().to_owned(),
+        DatabaseUrl::Postgres => "waxwire-relay".into(),
+    };
+    name.push("-blobs");
+    name.into()
 }
 
 fn database(url: Option<String>) -> Result<DatabaseUrl, ConfigError> {
@@ -485,6 +512,17 @@ mod tests {
         let config = resolve(&folder, "", &[]).unwrap();
         assert_eq!(config.listen, Listen::Tcp(DEFAULT_LISTEN.to_owned()));
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.blobs, Path::new("waxwire-relay.db-blobs"));
+        let config = resolve(
+            &folder,
+            "blobs = '/a'\n[limits]\nblob_days = 3\n",
+            &["--blobs", "/b"],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.blobs.as_path(), config.limits.blob_days),
+            (Path::new("/b"), 3)
+        );
     }
 
     #[test]

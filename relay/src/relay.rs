@@ -10,6 +10,7 @@ use waxwire_shared::api::rest::Registration;
 
 use crate::{
     accounts::auth::Auth,
+    blobs::Blobs,
     config::{Limits, MasterKey},
     delivery::Delivery,
     groups::Groups,
@@ -29,6 +30,8 @@ pub struct Relay {
     pub auth: Auth,
     /// Commits and leaves of groups.
     pub groups: Arc<Groups>,
+    /// Attachments.
+    pub blobs: Blobs,
     /// Who may register.
     pub registration: Registration,
     /// Opens the administration API.

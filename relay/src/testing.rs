@@ -150,6 +150,7 @@ impl TestRelay {
         let config = Config {
             listen: "127.0.0.1:0".parse::<Listen>().unwrap(),
             database: DatabaseUrl::Sqlite(setup.folder.path().join("relay.db")),
+            blobs: setup.folder.path().join("blobs"),
             worker: WorkerId::default(),
             public_url: None,
             tls: None,

@@ -36,6 +36,8 @@ pub const CORE: usize = 56 * 1024;
 pub const CONTEXT: usize = 3 * 1024;
 /// Most attachments that one core cites.
 pub const ATTACHMENTS: usize = 16;
+/// Largest attachment unless the relay's or the proxy's operator says otherwise.
+pub const ATTACHMENT: u64 = 25 * 1024 * 1024;
 /// Longest MIME type of an attachment.
 pub const CONTENT_TYPE: usize = 128;
 /// Longest name of an attachment.

@@ -75,6 +75,13 @@ impl ApiError {
         self
     }
 
+    /// The same with how much of a blob the relay has.
+    #[must_use]
+    pub fn offset(mut self, offset: u64) -> Self {
+        self.problem.offset = Some(offset);
+        self
+    }
+
     /// A fault of the relay, told to the log only.
     #[must_use]
     pub fn fault(kind: ProblemType, error: &(dyn std::error::Error + 'static)) -> Self {

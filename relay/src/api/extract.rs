@@ -102,7 +102,7 @@ pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
+pub(super) fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -6,6 +6,9 @@ mod agents;
 #[cfg(test)]
 mod agents_tests;
 mod api_keys;
+mod blobs;
+#[cfg(test)]
+mod blobs_tests;
 mod bundles;
 mod challenges;
 mod directory;
@@ -38,7 +41,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    routing::{get, post, put},
+    routing::{get, patch, post, put},
 };
 pub use error::ApiError;
 pub use service::{metrics_service, service};
@@ -80,6 +83,11 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route(
             "/v1/groups/{group}/epochs/{epoch}/leaves/{index}",
             get(groups::leaf),
+        )
+        .route("/v1/blobs", post(blobs::begin))
+        .route(
+            "/v1/blobs/{blob}",
+            patch(blobs::append).get(blobs::fetch).delete(blobs::delete),
         )
         .route("/v1/link", get(link::get))
         .merge(admin.unwrap_or_default())

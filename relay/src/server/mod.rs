@@ -20,6 +20,7 @@ use self::{
 use crate::{
     accounts::auth::Auth,
     background,
+    blobs::Blobs,
     clock::Clock,
     config::Config,
     delivery::{Allowances, Delivery, Hub, Presence, Timing},
@@ -44,6 +45,15 @@ pub enum StartError {
     /// The relay's identity.
     #[error("the relay's identity cannot be read or stored")]
     Identity(#[from] WriteError),
+    /// The folder of attachments.
+    #[error("the folder {path} cannot be used for attachments")]
+    Blobs {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -113,6 +123,10 @@ impl Server {
             serving: true,
         };
         let store = Store::open(&config.database, context).await?;
+        let blobs = Blobs::open(config.blobs.clone()).map_err(|source| StartError::Blobs {
+            path: config.blobs.clone(),
+            source,
+        })?;
         let identity = identity(&store, &*random).await?;
         let prefix = u32::from_be_bytes(rng::array(&*random)?);
         let groups = Groups::new(
@@ -136,6 +150,7 @@ impl Server {
             identity,
             auth: Auth::default(),
             groups: Arc::new(groups),
+            blobs,
             registration: config.registration,
             master_key: config.master_key,
             limits: config.limits,

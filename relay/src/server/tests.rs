@@ -31,6 +31,7 @@ fn config(folder: &TempDir, listen: &str) -> Config {
     Config {
         listen: listen.parse().unwrap(),
         database: DatabaseUrl::Sqlite(folder.path().join("relay.db")),
+        blobs: folder.path().join("blobs"),
         worker: WorkerId::default(),
         public_url: None,
         tls: None,

@@ -3,6 +3,7 @@
 //! A store owes its callers what `conformance` tests: positions without gaps in commit order,
 //! idempotency by `(sender, mid)` before every other check, and an answer only after the commit.
 
+pub mod blobs;
 #[cfg(test)]
 mod conformance;
 mod error;
@@ -14,6 +15,7 @@ pub mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use blobs::*;
 pub use error::{DatabaseUrlError, OpenError, ReadError, WriteError};
 pub use groups::*;
 pub use model::*;

@@ -33,6 +33,8 @@ pub enum ProblemType {
     EpochClosed,
     /// The commit does not follow the log's head.
     HeadConflict,
+    /// The part does not begin where the blob ends; `offset` says where that is.
+    WrongOffset,
     /// Larger than a limit.
     TooLarge,
     /// Another content type is expected.
@@ -67,6 +69,7 @@ impl ProblemType {
         Self::Stale,
         Self::EpochClosed,
         Self::HeadConflict,
+        Self::WrongOffset,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::RateLimited,
@@ -93,6 +96,7 @@ impl ProblemType {
             Self::Stale => ("stale", 409, "not newer than what the relay holds"),
             Self::EpochClosed => ("epoch-closed", 409, "the epoch is closed"),
             Self::HeadConflict => ("head-conflict", 409, "the log has moved on"),
+            Self::WrongOffset => ("wrong-offset", 409, "the part does not begin where the blob ends"),
             Self::TooLarge => ("too-large", 413, "larger than the limit"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "unsupported media type"),
             Self::RateLimited => ("rate-limited", 429, "too many requests"),
@@ -160,6 +164,9 @@ pub struct Problem {
     /// The signed object that the relay holds and to which another one does not measure up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Base64Bytes>,
+    /// How many bytes of a blob the relay has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 /// A limit that was exceeded.
@@ -186,6 +193,7 @@ impl Problem {
             limit: None,
             retry_after: None,
             held: None,
+            offset: None,
         }
     }
 

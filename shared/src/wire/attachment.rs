@@ -42,6 +42,12 @@ impl AttachmentRef {
     }
 }
 
+/// Whether text may name an attachment's file: 1 to 255 bytes, without a path or control characters.
+#[must_use]
+pub fn is_filename(text: &str) -> bool {
+    rules::filename(&text.to_owned(), "filename").is_ok()
+}
+
 /// The length to which an attachment of `length` bytes is padded with zeros: at least 512, above
 /// that with at most `log2(log2(length))` significant bits, so that sizes leak little and cost at
 /// most 12 percent. `None` above 2^63.

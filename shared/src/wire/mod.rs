@@ -21,7 +21,7 @@ mod table;
 mod transparency;
 mod values;
 
-pub use attachment::{AttachmentRef, CHUNK, padme, sealed_length};
+pub use attachment::{AttachmentRef, CHUNK, is_filename, padme, sealed_length};
 pub use bundle::{Bundle, BundleKey, BundleRule, Succession, SuccessionBytes, is_contributory_x25519};
 pub use challenge::{Challenge, ChallengePurpose, RelayDescription};
 pub use codec::{DecodeError, Document, MapReader, Reader, Wire, Writer, check_item};

@@ -1,6 +1,7 @@
 //! What every store owes, one function a rule, run against each backend on a database of its own.
 
 pub(super) mod accounts;
+pub(super) mod blobs;
 pub(super) mod directory;
 pub(super) mod groups;
 pub(super) mod limits;
@@ -314,6 +315,9 @@ macro_rules! conformance {
             limits: half_a_backlog_and_an_almost_empty_bucket_are_told
             limits: repeat_is_found_before_a_limit_and_costs_nothing
             limits: member_that_is_far_behind_is_named_and_loses_nothing
+            blobs: blob_is_begun_once_and_by_one_agent
+            blobs: quotas_count_what_is_held_and_what_is_unfinished
+            blobs: blobs_expire_by_age_and_sooner_if_unfinished
             retention: retention_deletes_old_acknowledged_envelopes_only
             retention: retention_deletes_old_idempotency_keys_in_steps
             retention: group_messages_go_once_every_member_has_them

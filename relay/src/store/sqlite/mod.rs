@@ -3,6 +3,7 @@
 mod accounts;
 mod admission;
 mod batch;
+mod blobs;
 mod checkpoint;
 mod directory;
 mod groups;

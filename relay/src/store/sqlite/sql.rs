@@ -266,3 +266,16 @@ pub(super) const OLDEST_ENVELOPES: &str = "SELECT envelope_id, stored_at FROM en
 pub(super) const DELETE_ENVELOPE: &str = "DELETE FROM envelope WHERE envelope_id = ?1";
 pub(super) const PRUNE_AUTH_EVENTS: &str = "DELETE FROM auth_event WHERE at < ?1
     AND event_no < (SELECT max(event_no) FROM auth_event)";
+
+pub(super) const BLOB: &str =
+    "SELECT blob_no, owner_no, length, completed_at IS NOT NULL FROM blob WHERE blob_id = ?1";
+/// What an agent holds, small blobs counted as a share of what a row and a file cost; how many are unfinished.
+pub(super) const BLOBS_HELD: &str =
+    "SELECT coalesce(sum(max(length, ?2)), 0), count(*) - count(completed_at) FROM blob WHERE owner_no = ?1";
+pub(super) const INSERT_BLOB: &str =
+    "INSERT INTO blob (blob_id, owner_no, length, created_at) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const COMPLETE_BLOB: &str =
+    "UPDATE blob SET completed_at = coalesce(completed_at, ?2) WHERE blob_no = ?1";
+pub(super) const DELETE_BLOB: &str = "DELETE FROM blob WHERE blob_id = ?1";
+pub(super) const EXPIRED_BLOBS: &str = "SELECT blob_id FROM blob WHERE created_at < ?1
+    UNION SELECT blob_id FROM blob WHERE completed_at IS NULL AND created_at < ?2 LIMIT ?3";
