@@ -13,6 +13,7 @@
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`backup`]: sealed copies of keys and state, for another host
 //! - [`link`]: the connection to the relay
+//! - [`attachments`]: the bytes of attachments, sealed, between agent and relay
 //! - [`api`]: the localhost face
 //! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
 //! - [`metrics`]: what link and engine counted, for `GET /metrics`
@@ -21,6 +22,7 @@
 //! - [`vectors`]: test vectors, replayed
 
 pub mod api;
+pub mod attachments;
 pub mod backup;
 pub mod cli;
 pub mod clock;

@@ -2,6 +2,7 @@
 //! between proxy and relay through which the tests cut, delay, lose and rewrite.
 
 pub mod agent;
+pub mod attachment;
 pub mod binaries;
 pub mod canary;
 pub mod circle;

@@ -4,13 +4,14 @@ use std::{error::Error as _, ops::RangeInclusive};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
-use waxwire_shared::ids::Handle;
+use waxwire_shared::{ids::Handle, wire::AttachmentRef};
 
 use crate::{
     engine::{Command, Notice, Reply},
     model::{
-        Alert, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
-        Invitation, LocalConversation, Message, MessageId, Mute, MuteTarget, OwnProfile, Refusal, UnixMs,
+        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup,
+        GroupSecurity, Invitation, LocalConversation, Message, MessageId, Mute, MuteTarget, OwnProfile,
+        Refusal, UnixMs, Upload,
     },
     shell::EngineHandle,
     state::{
@@ -96,6 +97,12 @@ pub(crate) trait Backend: Send + Sync {
     fn own_profile(&self) -> Result<OwnProfile, Unreadable>;
     /// See [`Reader::alerts`].
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable>;
+    /// See [`Reader::upload_by_ticket`].
+    fn upload_by_ticket(&self, ticket: &[u8; 32], since: UnixMs) -> Result<Option<Upload>, Unreadable>;
+    /// See [`Reader::open_uploads`].
+    fn open_uploads(&self, since: UnixMs) -> Result<Vec<AttachmentId>, Unreadable>;
+    /// See [`Reader::attachment`].
+    fn attachment(&self, id: &AttachmentId) -> Result<Option<AttachmentRef>, Unreadable>;
     /// See [`Reader::stuck_since`].
     fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable>;
 }
@@ -207,6 +214,18 @@ impl Backend for Live {
 
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {
         Ok(self.reader.alerts(after, limit)?)
+    }
+
+    fn upload_by_ticket(&self, ticket: &[u8; 32], since: UnixMs) -> Result<Option<Upload>, Unreadable> {
+        Ok(self.reader.upload_by_ticket(ticket, since)?)
+    }
+
+    fn open_uploads(&self, since: UnixMs) -> Result<Vec<AttachmentId>, Unreadable> {
+        Ok(self.reader.open_uploads(since)?)
+    }
+
+    fn attachment(&self, id: &AttachmentId) -> Result<Option<AttachmentRef>, Unreadable> {
+        Ok(self.reader.attachment(id)?)
     }
 
     fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable> {

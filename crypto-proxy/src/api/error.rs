@@ -51,10 +51,6 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) const fn code(&self) -> &'static str {
-        self.code
-    }
-
     /// An error without details.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -179,6 +175,8 @@ impl From<Refusal> for ApiError {
             Refusal::AgentNotFound => with(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND"),
             Refusal::ConversationNotFound => with(StatusCode::NOT_FOUND, "CONVERSATION_NOT_FOUND"),
             Refusal::MessageNotFound => with(StatusCode::NOT_FOUND, "MESSAGE_NOT_FOUND"),
+            Refusal::AttachmentNotFound => with(StatusCode::NOT_FOUND, "ATTACHMENT_NOT_FOUND"),
+            Refusal::AttachmentIncomplete => with(StatusCode::CONFLICT, "ATTACHMENT_INCOMPLETE"),
             Refusal::NotMuted => with(StatusCode::NOT_FOUND, "NOT_MUTED"),
             Refusal::GroupNotFound => with(StatusCode::NOT_FOUND, "GROUP_NOT_FOUND"),
             Refusal::GroupDeleted(end) => with(StatusCode::GONE, "GROUP_DELETED")
@@ -286,6 +284,8 @@ mod tests {
             (Refusal::AgentNotFound, 404, "AGENT_NOT_FOUND"),
             (Refusal::ConversationNotFound, 404, "CONVERSATION_NOT_FOUND"),
             (Refusal::MessageNotFound, 404, "MESSAGE_NOT_FOUND"),
+            (Refusal::AttachmentNotFound, 404, "ATTACHMENT_NOT_FOUND"),
+            (Refusal::AttachmentIncomplete, 409, "ATTACHMENT_INCOMPLETE"),
             (Refusal::NotMuted, 404, "NOT_MUTED"),
             (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
             (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
@@ -379,6 +379,8 @@ mod tests {
                 | Refusal::AgentNotFound
                 | Refusal::ConversationNotFound
                 | Refusal::MessageNotFound
+                | Refusal::AttachmentNotFound
+                | Refusal::AttachmentIncomplete
                 | Refusal::NotMuted
                 | Refusal::GroupNotFound
                 | Refusal::GroupDeleted(_)

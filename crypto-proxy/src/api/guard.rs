@@ -18,7 +18,7 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{ApiState, error::ApiError, live};
+use super::{ApiState, error::ApiError, live, uploads};
 
 /// Routes that answer without a token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -158,7 +158,8 @@ fn check(state: &ApiState, request: &Request) -> Result<Shown, ApiError> {
             "the path is not percent-encoded UTF-8",
         ));
     }
-    if has_body(request) && !is_json(headers) {
+    let bytes = uploads::takes_bytes(uri.path());
+    if has_body(request) && !bytes && !is_json(headers) {
         return Err(ApiError::invalid(
             &["content-type"],
             "a body needs one Content-Type: application/json",
@@ -170,7 +171,8 @@ fn check(state: &ApiState, request: &Request) -> Result<Shown, ApiError> {
 /// Whether a request without the token may pass. At a socket the token may come later, but a wrong one
 /// is refused at once.
 fn is_open(path: &str, headers: &HeaderMap) -> bool {
-    OPEN.contains(&path) || live::is_socket(path) && !headers.contains_key(AUTHORIZATION)
+    let open = OPEN.contains(&path) || uploads::has_ticket(path);
+    open || live::is_socket(path) && !headers.contains_key(AUTHORIZATION)
 }
 
 fn has_token(state: &ApiState, headers: &HeaderMap) -> bool {

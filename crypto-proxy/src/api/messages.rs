@@ -17,10 +17,11 @@ use super::{
     request::{Fields, JsonBody, MessagePath, address},
     shape::MessageBody,
     timestamp,
+    uploads::parse_id,
 };
 use crate::{
     engine::{Command, Reply},
-    model::{Destination, SendRequest, Sent},
+    model::{AttachmentId, Destination, SendRequest, Sent},
 };
 
 const BACKLOG_WARNING: HeaderName = HeaderName::from_static("x-backlog-warning");
@@ -41,13 +42,13 @@ pub(super) struct SendBody {
     /// The caller's idempotency key: the same one again answers 200 with the first message.
     #[schema(min_length = 1, max_length = 128)]
     client_msg_id: String,
-    /// An object with at least one of `text` (at most 10,000 Unicode scalar values) and `data` (an
-    /// object); at most 48 KiB as compact JSON. A bare string means `{"text": ...}`. There are no
-    /// attachments yet: `attachment_id` is refused.
+    /// An object with at least one of `text` (at most 10,000 Unicode scalar values), `data` (an object) and
+    /// `attachment_id` (of an upload that is complete); at most 48 KiB as compact JSON. A bare string means
+    /// `{"text": ...}`.
     content: Value,
     /// An object of at most 4,096 bytes as compact JSON.
     metadata: Option<Value>,
-    /// `text` if absent; `system` is not for agents.
+    /// `text` if absent, `file` with an attachment; `system` is not for agents.
     #[schema(pattern = "^[a-z][a-z0-9_.-]{0,31}$", default = "text")]
     r#type: Option<String>,
     /// Id of the message that this one answers.
@@ -65,16 +66,14 @@ pub(super) struct SendBody {
     responses(
         (status = 201, description = "Durable at the relay", body = MessageBody),
         (status = 200, description = "Sent before under this client_msg_id: the first message", body = MessageBody),
-        (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND, GROUP_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
-        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, SUITE, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
+        (status = 404, description = "AGENT_NOT_FOUND, CONVERSATION_NOT_FOUND, GROUP_NOT_FOUND, ATTACHMENT_NOT_FOUND or, for reply_to, MESSAGE_NOT_FOUND", body = ErrorBody),
+        (status = 409, description = "IDENTITY_CHANGED, FINGERPRINT_MISMATCH, RECIPIENT_KEY_EXPIRED, SUITE_DOWNGRADE, SUITE, RELAY_MISBEHAVED, ROSTER_FORK or ATTACHMENT_INCOMPLETE", body = ErrorBody),
         (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED or RECIPIENT_BACKLOGGED, with Retry-After", body = ErrorBody),
     ),
 )]
 pub(super) async fn send(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
-    let fields = body.fields()?;
-    let to = destination(&fields)?;
-    let request = parse_send(&fields, to)?;
+    let request = parse_send(&body.fields()?)?;
     match state.ask(Command::Send(Box::new(request))).await? {
         Reply::Sent(sent) => {
             let status = if sent.repeated {
@@ -99,11 +98,11 @@ fn backlog_warning(sent: &Sent) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{handle}={waiting}")).ok()
 }
 
-/// A message to `to`.
-pub(super) fn parse_send(fields: &Fields<'_>, to: Destination) -> Result<SendRequest, ApiError> {
+fn parse_send(fields: &Fields<'_>) -> Result<SendRequest, ApiError> {
     let client_msg_id = client_msg_id(fields)?;
-    let message_type = message_type(fields)?;
-    let content = content(fields)?;
+    let to = destination(fields)?;
+    let (content, attachment) = content(fields)?;
+    let message_type = message_type(fields, attachment.is_some())?;
     let metadata = match fields.raw("metadata")? {
         Some(raw) => Some(metadata(raw)?),
         None => None,
@@ -128,7 +127,7 @@ pub(super) fn parse_send(fields: &Fields<'_>, to: Destination) -> Result<SendReq
         metadata,
         reply_to,
         expires_at,
-        broadcast: false,
+        attachment,
     })
 }
 
@@ -165,10 +164,10 @@ fn destination(fields: &Fields<'_>) -> Result<Destination, ApiError> {
     }
 }
 
-fn message_type(fields: &Fields<'_>) -> Result<String, ApiError> {
+fn message_type(fields: &Fields<'_>, file: bool) -> Result<String, ApiError> {
     let path = &["type"];
     let Some(name) = fields.string("type")? else {
-        return Ok("text".to_owned());
+        return Ok(if file { "file" } else { "text" }.to_owned());
     };
     if name == "system" {
         return Err(ApiError::invalid(
@@ -190,8 +189,8 @@ pub(super) fn is_message_type(name: &str) -> bool {
         && name.bytes().all(rest)
 }
 
-/// The content as an object in compact form.
-fn content(fields: &Fields<'_>) -> Result<String, ApiError> {
+/// The content as an object in compact form, and the attachment that it names.
+fn content(fields: &Fields<'_>) -> Result<(String, Option<AttachmentId>), ApiError> {
     let path = &["content"];
     let raw = fields
         .raw("content")?
@@ -201,7 +200,7 @@ fn content(fields: &Fields<'_>) -> Result<String, ApiError> {
     } else {
         raw.to_owned()
     };
-    check_content(&content)?;
+    let attachment = check_content(&content)?;
     if content.len() > limits::CONTENT {
         return Err(ApiError::limit(
             path,
@@ -210,19 +209,18 @@ fn content(fields: &Fields<'_>) -> Result<String, ApiError> {
             Some(content.len()),
         ));
     }
-    Ok(content)
+    Ok((content, attachment))
 }
 
 /// At least one of the three fields that readers know, each of its type wherever it is repeated.
-fn check_content(content: &str) -> Result<(), ApiError> {
+fn check_content(content: &str) -> Result<Option<AttachmentId>, ApiError> {
     let members = Fields::of_content(content)?;
-    let mut known = false;
+    let (mut known, mut attachment) = (false, None);
     for (name, value) in members {
         let (right, expected) = match name.as_ref() {
             "text" => (value.starts_with('"'), "not a string"),
             "data" => (value.starts_with('{'), "not an object"),
-            // Taken again with attachments themselves: a reader could not fetch it.
-            "attachment_id" => (false, "attachments are not in this version"),
+            "attachment_id" => (attachment.is_none(), "given more than once"),
             _ => continue,
         };
         // The SDKs leave fields out, other clients write null.
@@ -233,14 +231,17 @@ fn check_content(content: &str) -> Result<(), ApiError> {
             return Err(ApiError::invalid(&["content", &name], expected));
         }
         known = true;
-        if name == "text" {
-            check_text(value)?;
+        match name.as_ref() {
+            "text" => check_text(value)?,
+            "attachment_id" => attachment = Some(parse_id(&["content", &name], value)?),
+            _ => {}
         }
     }
     if known {
-        Ok(())
+        Ok(attachment)
     } else {
-        Err(ApiError::invalid(&["content"], "at least one of text and data"))
+        let told = "at least one of text, data and attachment_id";
+        Err(ApiError::invalid(&["content"], told))
     }
 }
 

@@ -148,7 +148,7 @@ async fn send_refuses_wrong_fields_by_name() {
             vec!["content", "attachment_id"],
         ),
         (
-            json!({ "content": { "text": "a", "attachment_id": "att_1" } }),
+            json!({ "content": { "text": "a", "attachment_id": 5 } }),
             vec!["content", "attachment_id"],
         ),
         (json!({ "metadata": "a" }), vec!["metadata"]),
@@ -168,7 +168,25 @@ async fn send_refuses_wrong_fields_by_name() {
         api.post("/v1/messages", no_such).await.code(),
         "CONVERSATION_NOT_FOUND"
     );
+    let no_such = body(json!({ "content": { "attachment_id": "att_1" } }));
+    assert_eq!(
+        api.post("/v1/messages", no_such).await.code(),
+        "ATTACHMENT_NOT_FOUND"
+    );
     assert!(api.backend.commands.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn send_cites_an_attachment_and_is_then_a_file() {
+    let id = format!("att_{}", "0a".repeat(16));
+    for (kind, expected) in [(json!(null), "file"), (json!("report"), "report")] {
+        let api = Api::new();
+        let changes = json!({ "content": { "attachment_id": id, "text": "see" }, "type": kind });
+        assert_eq!(api.post("/v1/messages", body(changes)).await.status, 201);
+        let sent = api.backend.sent();
+        assert_eq!(sent.attachment, Some(id.parse().unwrap()));
+        assert_eq!(sent.message_type, expected);
+    }
 }
 
 #[tokio::test]

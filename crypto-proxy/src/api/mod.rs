@@ -8,10 +8,10 @@
 mod agents;
 mod alerts;
 mod backend;
-mod broadcasts;
 mod contacts;
 mod conversations;
 mod directory;
+mod downloads;
 mod error;
 mod group_security;
 mod groups;
@@ -29,6 +29,7 @@ mod mutes;
 mod observe;
 mod openapi;
 mod presence;
+mod receiving;
 mod request;
 mod requests;
 mod router;
@@ -37,6 +38,7 @@ mod shape;
 mod sync;
 mod timestamp;
 mod token;
+mod uploads;
 mod written;
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     backend::{Backend, Live, Unreadable},
+    downloads::Downloads,
     error::ApiError,
     live::Live as LiveFace,
     metrics::Metrics,
@@ -72,6 +75,7 @@ pub use self::{
     token::{ApiToken, TokenError},
 };
 use crate::{
+    attachments::Attachments,
     clock,
     engine::{Command, ContactCommand, GroupCommand, InboxMode, Reply},
     model::{Me, UnixMs},
@@ -92,6 +96,7 @@ struct Shared {
     config: ApiConfig,
     metrics: Metrics,
     live: LiveFace,
+    downloads: Downloads,
     /// When this API was made, in front of the running number of a request id.
     started: UnixMs,
     request_number: AtomicU64,
@@ -114,6 +119,8 @@ pub struct ApiConfig {
     pub readiness: Readiness,
     /// More lines for `GET /metrics`.
     pub metrics: Option<OwnMetrics>,
+    /// The bytes of attachments.
+    pub attachments: Arc<Attachments>,
     /// Most sockets at one time, and most streams of events; 0 is no limit.
     pub max_sockets: usize,
     /// Cancelled when the proxy begins to stop: whoever waits in a long poll is answered, sockets are
@@ -148,6 +155,7 @@ impl ApiState {
         Self(Arc::new(Shared {
             backend,
             live: LiveFace::new(config.max_sockets),
+            downloads: Downloads::default(),
             config,
             metrics: Metrics::default(),
             started: clock::unix(),
@@ -218,6 +226,14 @@ impl ApiState {
 
     fn stopping(&self) -> &CancellationToken {
         &self.0.config.stopping
+    }
+
+    fn attachments(&self) -> &Arc<Attachments> {
+        &self.0.config.attachments
+    }
+
+    fn downloads(&self) -> &Downloads {
+        &self.0.downloads
     }
 
     fn live(&self) -> &LiveFace {

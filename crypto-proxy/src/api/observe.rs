@@ -15,14 +15,16 @@ use futures_util::FutureExt as _;
 use http::StatusCode;
 
 use super::{
-    ApiState,
+    ApiState, downloads,
     error::{ApiError, Code},
-    sync,
+    sync, uploads,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long an answer may take: the SDKs give up after 30 seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(28);
+/// The same where an attachment goes to or comes from the relay before the answer.
+const BYTES_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// The middleware.
 pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -32,10 +34,11 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
 
-    let limit = if route == Some(sync::ROUTE) {
-        ANSWER_TIME + sync::LONGEST_WAIT
-    } else {
-        ANSWER_TIME
+    let limit = match route {
+        Some(sync::ROUTE) => ANSWER_TIME + sync::LONGEST_WAIT,
+        // Not by the SDKs, but by the agent's own client.
+        Some(uploads::ROUTE | downloads::ROUTE) => BYTES_TIME,
+        _ => ANSWER_TIME,
     };
     let answer = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind();
     let mut response = match answer.await {

@@ -31,12 +31,12 @@ const ALWAYS: [(&str, &str); 4] = [
     ),
     (
         "403",
-        "FORBIDDEN: a foreign Host or Origin, or not allowed; BLOCKED; SUSPENDED; NOT_ADMIN; GROUP_FULL",
+        "FORBIDDEN: a foreign Host or Origin, or not allowed; BLOCKED; SUSPENDED; NOT_ADMIN; GROUP_FULL; ATTACHMENT_QUOTA",
     ),
     ("500", "INTERNAL_ERROR: a fault of the proxy"),
     (
         "503",
-        "RELAY_UNREACHABLE, EPOCH_PENDING, STORAGE_UNAVAILABLE, STOPPING or TIMEOUT, with Retry-After",
+        "RELAY_UNREACHABLE, EPOCH_PENDING, STORAGE_UNAVAILABLE, ATTACHMENT_SPACE, STOPPING or TIMEOUT, with Retry-After",
     ),
 ];
 const WITH_TOKEN: (&str, &str) = ("401", "UNAUTHORIZED: the bearer token is missing or wrong");
@@ -58,6 +58,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "agents", description = "This agent, its peers and their identities"),
         (name = "presence", description = "Who is there"),
         (name = "contacts", description = "Whom this agent knows, and whom it shuts out"),
+        (name = "attachments", description = "Files beside messages"),
         (name = "mutes", description = "What is not pushed"),
         (name = "requests", description = "Strangers who wait to be let in"),
         (name = "inbox", description = "For those who poll"),

@@ -8,9 +8,9 @@ use utoipa_axum::{
 };
 
 use super::{
-    ApiState, agents, alerts, broadcasts, contacts, conversations, directory, error::ApiError,
-    group_security, groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics,
-    mutes, observe::observe, openapi, presence, requests, sync,
+    ApiState, agents, alerts, contacts, conversations, directory, downloads, error::ApiError, group_security,
+    groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics, mutes,
+    observe::observe, openapi, presence, requests, sync, uploads,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -57,7 +57,6 @@ fn routes<R: Routes>(all: R) -> R {
     all.routes(routes!(messages::send))
         .routes(routes!(history::history, messages::delete))
         .routes(routes!(messages::mark_read))
-        .routes(routes!(broadcasts::send))
         .routes(routes!(sync::sync))
         .routes(routes!(sync::ack))
         .routes(routes!(live::open))
@@ -93,6 +92,10 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(mutes::mute, mutes::list))
         .routes(routes!(mutes::show_agent, mutes::unmute_agent))
         .routes(routes!(mutes::show_conversation, mutes::unmute_conversation))
+        .routes(routes!(uploads::create))
+        .routes(routes!(uploads::put))
+        .routes(routes!(downloads::locate))
+        .routes(routes!(downloads::fetch))
         .routes(routes!(directory::search))
         .routes(routes!(requests::list))
         .routes(routes!(requests::accept))

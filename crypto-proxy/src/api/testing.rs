@@ -15,9 +15,10 @@ use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use waxwire_shared::ids::Handle;
+use waxwire_shared::{ids::Handle, wire::AttachmentRef};
 
 use super::{
     ApiConfig, ApiState, ApiToken, Checks, Hosts,
@@ -27,11 +28,13 @@ use super::{
 };
 pub(super) use super::{answer::Answer, samples::*};
 use crate::{
+    attachments::{Attachments, Bounds},
     engine::{Command, ContactCommand, GroupCommand, InboxMode, Notice, Reply},
+    link::{Client, RelayUrl},
     model::{
-        Alert, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup, GroupSecurity,
-        Invitation, LocalConversation, Me, Message, MessageId, Mute, MuteTarget, OwnProfile, Refusal,
-        SendRequest, UnixMs,
+        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup,
+        GroupSecurity, Invitation, LocalConversation, Me, Message, MessageId, Mute, MuteTarget, OwnProfile,
+        Refusal, SendRequest, UnixMs, Upload,
     },
     state::{Beginning, HistoryRange, InboxFilter, InboxPage, Since, Stretch, Stuck, VisibleRow},
 };
@@ -54,6 +57,8 @@ pub(super) struct Fake {
     pub(super) mutes: Mutex<Vec<Mute>>,
     pub(super) own: Mutex<OwnProfile>,
     pub(super) alerts: Mutex<Vec<Alert>>,
+    /// Uploads by the hashes of their tickets.
+    pub(super) uploads: Mutex<Vec<([u8; 32], Upload)>>,
     pub(super) stuck: Mutex<Stuck>,
     pub(super) filters: Mutex<Vec<InboxFilter>>,
     pub(super) ranges: Mutex<Vec<(HistoryRange, usize)>>,
@@ -78,6 +83,7 @@ impl Fake {
             mutes: Mutex::default(),
             own: Mutex::default(),
             alerts: Mutex::default(),
+            uploads: Mutex::default(),
             stuck: Mutex::default(),
             filters: Mutex::default(),
             ranges: Mutex::default(),
@@ -383,6 +389,23 @@ impl Backend for Fake {
             .collect())
     }
 
+    fn upload_by_ticket(&self, ticket: &[u8; 32], _since: UnixMs) -> Result<Option<Upload>, Unreadable> {
+        let uploads = self.read(&self.uploads)?;
+        let found = uploads.iter().find(|(known, _)| known == ticket);
+        Ok(found.map(|(_, upload)| upload.clone()))
+    }
+
+    fn open_uploads(&self, _since: UnixMs) -> Result<Vec<AttachmentId>, Unreadable> {
+        let uploads = self.read(&self.uploads)?;
+        Ok(uploads.iter().map(|(_, upload)| upload.id).collect())
+    }
+
+    fn attachment(&self, id: &AttachmentId) -> Result<Option<AttachmentRef>, Unreadable> {
+        let uploads = self.read(&self.uploads)?;
+        let found = uploads.iter().find(|(_, upload)| upload.id == *id);
+        Ok(found.map(|(_, upload)| upload.reference.clone()))
+    }
+
     fn stuck_since(&self, _since: UnixMs) -> Result<Stuck, Unreadable> {
         self.read(&self.stuck).map(|stuck| *stuck)
     }
@@ -395,6 +418,17 @@ pub(super) struct Api {
     pub(super) stopping: CancellationToken,
     pub(super) ready: Arc<Mutex<Checks>>,
     router: Router,
+    _folder: TempDir,
+}
+
+/// Attachments beside a relay that does not answer.
+fn attachments(folder: &std::path::Path) -> Attachments {
+    let relay = RelayUrl::parse("http://127.0.0.1:1", false).unwrap();
+    let bounds = Bounds {
+        attachment: 1_000_000,
+        space: 2_000_000,
+    };
+    Attachments::open(Arc::new(Client::new(relay).unwrap()), folder, bounds, &[]).unwrap()
 }
 
 impl Api {
@@ -404,6 +438,7 @@ impl Api {
 
     pub(super) fn with_hosts(hosts: Hosts) -> Self {
         let backend = Arc::new(Fake::new());
+        let folder = TempDir::new().unwrap();
         let stopping = CancellationToken::new();
         let ready = Arc::new(Mutex::new(Checks::new(true, true, true)));
         let checks = Arc::clone(&ready);
@@ -420,6 +455,7 @@ impl Api {
             token: ApiToken::parse(TOKEN).unwrap(),
             readiness: Arc::new(move || *checks.lock().unwrap()),
             metrics: Some(Arc::new(|| "waxwire_proxy_extra 1\n".to_owned())),
+            attachments: Arc::new(attachments(folder.path())),
             max_sockets: 2,
             stopping: stopping.clone(),
         };
@@ -430,6 +466,7 @@ impl Api {
             ready,
             router: router(state.clone()),
             state,
+            _folder: folder,
         }
     }
 

@@ -13,6 +13,7 @@ use waxwire_shared::{
     fingerprint::Fingerprint,
     hash::sha256,
     ids::{Hash, RelayId},
+    limits,
     sign::SignedBytes,
     wire::{Bundle, Document as _},
 };
@@ -24,12 +25,15 @@ use super::{
 };
 use crate::{
     api::{self, ApiConfig, ApiState, ApiToken, Checks, ListenAddr, Listener},
+    attachments::{Attachments, Bounds},
     clock::{self, Clock},
     crypto::{
         sealed_box,
         secret::{IdentitySecret, SendIdKey},
     },
-    engine::{Account, Counters, EncryptionKey, Engine, InboxMode, Settings, ShowPresence, TrustPolicy},
+    engine::{
+        Account, Counters, EncryptionKey, Engine, InboxMode, Settings, ShowPresence, TrustPolicy, UPLOAD_MS,
+    },
     harden,
     keeper::Keeper,
     keystore::{KeyStore, Keys, Status},
@@ -84,6 +88,17 @@ pub(super) struct RunArgs {
     #[arg(long, env = "WAXWIRE_PROXY_BUNDLE_AGE", default_value_t = 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(..=24 * 3_600))]
     bundle_age: u32,
+    /// Largest attachment, in bytes.
+    #[arg(long, env = "WAXWIRE_PROXY_ATTACHMENT_MAX", default_value_t = limits::ATTACHMENT, value_name = "BYTES")]
+    attachment_max: u64,
+    /// Bytes that attachments under way may take in the state folder, sealed.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_ATTACHMENT_SPACE",
+        default_value_t = 1024 * 1024 * 1024,
+        value_name = "BYTES"
+    )]
+    attachment_space: u64,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -174,6 +189,8 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let account = account(keys, store.own_bundle()?.as_deref())?;
     let self_seal = self_seal_opens(&account);
     let (client, me) = (client(keys)?, me(keys, &reader)?);
+    let client = Arc::new(client);
+    let attachments = attachments(args, &client, &reader)?;
     let mut engine = Engine::new(account, args.settings(), store, Box::new(OsRng));
     let lease = engine.lease(lease_time);
     let counters = engine.counters();
@@ -186,7 +203,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let (api_cancel, link_cancel) = (CancellationToken::new(), CancellationToken::new());
     let (status, link_status) = watch::channel(LinkStatus::default());
     let config = LinkConfig {
-        client: Arc::new(client),
+        client,
         cursors,
         lease,
         credentials: Arc::new(keeper),
@@ -208,6 +225,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         token: token(folder)?,
         readiness: Arc::new(move || checks(&status.borrow(), self_seal, &counted)),
         metrics: Some(own_metrics(link_status, counters, reader.clone())),
+        attachments: Arc::new(attachments),
         max_sockets: args.max_sockets,
         stopping: api_cancel.clone(),
     };
@@ -229,6 +247,18 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     link.await.context("the link ended abnormally")?;
     running.stop().await;
     Ok(())
+}
+
+/// The bytes of attachments: what was fetched in an earlier run is deleted, what was sealed goes on.
+fn attachments(args: &RunArgs, client: &Arc<Client>, reader: &Reader) -> anyhow::Result<Attachments> {
+    let since = clock::unix().saturating_sub(UPLOAD_MS);
+    let bounds = Bounds {
+        attachment: args.attachment_max,
+        space: args.attachment_space,
+    };
+    let uploads = reader.open_uploads(since)?;
+    Attachments::open(Arc::clone(client), &args.state.state, bounds, &uploads)
+        .context("the folder of attachments cannot be used")
 }
 
 fn checks(link: &LinkStatus, self_seal: bool, counters: &Counters) -> Checks {

@@ -7,9 +7,11 @@
 //! - [`sealed_box`]: a box to a public key; [`leaf`]: an epoch key in such a box
 //! - [`kdf`]: every derivation
 //! - [`group`], [`aead`]: XChaCha20-Poly1305 for groups and for data at rest
+//! - [`attachment`]: the chunks of an attachment
 //! - [`message`]: signing, padding and sealing of whole messages
 
 pub mod aead;
+pub mod attachment;
 mod error;
 pub mod group;
 pub mod kdf;

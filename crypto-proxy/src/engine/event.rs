@@ -13,11 +13,12 @@ use waxwire_shared::{
     wire::Role,
 };
 
-use super::{Anew, Conflict, EncryptionKey};
+use super::{Anew, AttachmentCommand, Conflict, EncryptionKey};
 use crate::model::{
     Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, ListedPage,
     LocalConversation, MessageId, Mute, MuteTarget, NewGroup, OwnProfileChange, Peer, PeerPresence,
     PresenceStatus, Profile, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs,
+    Upload,
 };
 
 /// Names a request of the agent until it is answered.
@@ -84,6 +85,8 @@ pub enum Command {
     Presences(Vec<Handle>),
     /// Anything about contacts, blocks, mutes and profiles.
     Contact(ContactCommand),
+    /// Anything about own attachments.
+    Attachment(AttachmentCommand),
 }
 
 /// What an agent can ask about others, and about what others may know of it. What is so already is no
@@ -179,6 +182,8 @@ pub enum Reply {
     Declared(bool),
     /// To [`ContactCommand::Profile`].
     Profile(Profile),
+    /// To [`AttachmentCommand`].
+    Upload(Box<Upload>),
     /// To [`ContactCommand::Search`].
     Directory(ListedPage),
     /// To the others.

@@ -20,6 +20,7 @@
 
 mod account;
 mod answers;
+mod attachments;
 mod counters;
 mod event;
 mod groups;
@@ -56,6 +57,7 @@ use waxwire_shared::{
 };
 
 pub use account::{Account, EncryptionKey, Settings, ShowPresence, TrustPolicy};
+pub use attachments::{AttachmentCommand, UPLOAD_MS};
 pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, ContactCommand, Declaration, Effect, Event, GroupCommand, KeyChange, LinkEvent,
@@ -400,6 +402,7 @@ impl Engine {
             Command::Group(command) if self.is_shut_out(&command) => Err(Refusal::Suspended),
             Command::Group(command) => return self.group_command(id, command, now),
             Command::Contact(command) => return self.contact_command(id, command, now),
+            Command::Attachment(command) => self.attachment_command(command, now)?,
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,

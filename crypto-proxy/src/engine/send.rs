@@ -41,7 +41,7 @@ impl Engine {
     pub(super) fn send(&mut self, sending: Sending, now: UnixMs) -> Result<(), StateError> {
         let Sending { id, request, .. } = &sending;
         let id = *id;
-        let earlier = self.store.sent_id(&request.idempotency_key())?;
+        let earlier = self.store.sent_id(&request.client_msg_id)?;
         if let Some(earlier) = earlier
             && self.answer_earlier(id, &earlier, now)?
         {
@@ -49,6 +49,9 @@ impl Engine {
         }
         if self.volatile.suspended {
             return self.refuse(id, Refusal::Suspended);
+        }
+        if let Err(refusal) = self.check_cited(request, now)? {
+            return self.refuse(id, refusal);
         }
         if let Some(answered) = &request.reply_to
             && !self.is_visible(answered)?
@@ -223,12 +226,7 @@ impl Engine {
         self.pin_by_use(&mut peer, request)?;
         let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
         let conversation = self.store.direct_conversation(&protocol_id, peer.peer_id, now)?;
-        let kind = if request.broadcast {
-            Kind::Broadcast
-        } else {
-            Kind::Direct
-        };
-        let mut core = self.core(request, kind, &conversation, now)?;
+        let mut core = self.core(request, Kind::Direct, &conversation, now)?;
         core.ack = self.take_ack(&peer, &conversation)?;
         let core_bytes = core.encode();
         let header = DirectHeader {
@@ -238,7 +236,7 @@ impl Engine {
             key_number: key.number,
             mid: kdf::mid(&self.account.send_id_key, &protocol_id, &request.client_msg_id, 0),
         };
-        let Some(sealed) = self.seal(&peer, &key, &header, kind, &core_bytes) else {
+        let Some(sealed) = self.seal(&peer, &key, &header, Kind::Direct, &core_bytes) else {
             return self.refuse(id, Refusal::Invalid("the message does not fit into an envelope"));
         };
         let new = NewMessage {
@@ -256,7 +254,7 @@ impl Engine {
         self.store
             .put_out_number(conversation.conversation_id, core.n, &sha256(&core_bytes))?;
         self.store.put_sent_id(
-            &request.idempotency_key(),
+            &request.client_msg_id,
             &SentId {
                 message_row,
                 abandoned,
@@ -327,7 +325,7 @@ impl Engine {
             content: request.content.clone().into_bytes(),
             metadata: request.metadata.clone().map(String::into_bytes),
             reply_to,
-            attachments: None,
+            attachments: self.cited(request)?,
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HOST, RANGE},
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
@@ -101,6 +101,8 @@ pub(super) struct Call {
     method: Method,
     path: String,
     body: Option<(&'static str, Bytes)>,
+    /// The part of an object that is asked for, as `Range` says it.
+    range: Option<HeaderValue>,
 }
 
 impl Call {
@@ -109,6 +111,7 @@ impl Call {
             method: Method::GET,
             path,
             body: None,
+            range: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl Call {
             method,
             path: path.to_owned(),
             body,
+            range: None,
         })
     }
 
@@ -131,6 +135,7 @@ impl Call {
             method,
             path,
             body: None,
+            range: None,
         }
     }
 
@@ -139,7 +144,18 @@ impl Call {
             method,
             path,
             body: Some(("application/octet-stream", body)),
+            range: None,
         }
+    }
+
+    /// `count` bytes of an object from `start` on.
+    pub(super) fn part(path: String, start: u64, count: u64) -> Result<Self, CallError> {
+        let last = start.saturating_add(count).saturating_sub(1);
+        let range = HeaderValue::try_from(format!("bytes={start}-{last}"));
+        Ok(Self {
+            range: Some(range.map_err(|_| CallError::Malformed)?),
+            ..Self::get(path)
+        })
     }
 }
 
@@ -205,11 +221,23 @@ impl Client {
 
     /// The body of an answer that is not JSON, and the head of the queue that it tells of.
     pub(super) async fn octets(&self, call: Call) -> Result<(Option<u64>, Bytes), CallError> {
-        let Answer { status, head, body } = self.exchange_in_time(&call, OCTETS).await?;
+        let Answer {
+            status, head, body, ..
+        } = self.exchange_in_time(&call, OCTETS).await?;
         if status.is_success() {
             Ok((head, body))
         } else {
             Err(refusal(status, &body))
+        }
+    }
+
+    /// A part of an object that is not JSON, and the length of the whole.
+    pub(super) async fn part(&self, call: Call) -> Result<(Option<u64>, Bytes), CallError> {
+        let answer = self.exchange_in_time(&call, OCTETS).await?;
+        if answer.status.is_success() {
+            Ok((answer.total, answer.body))
+        } else {
+            Err(refusal(answer.status, &answer.body))
         }
     }
 
@@ -262,6 +290,9 @@ impl Client {
             .header(HOST, &self.host);
         if let Some(agent) = self.agent.as_ref().filter(|_| !call.path.starts_with(RELAY_INFO)) {
             request = request.header(AUTHORIZATION, lock(&agent.bearer).clone());
+        }
+        if let Some(range) = &call.range {
+            request = request.header(RANGE, range.clone());
         }
         let body = match &call.body {
             Some((kind, body)) => {
@@ -348,6 +379,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// The head of the queue that the answer is about.
     head: Option<u64>,
+    /// The length of the object that the answer is a part of.
+    total: Option<u64>,
     pub(super) body: Bytes,
 }
 
@@ -357,10 +390,13 @@ pub(super) async fn read_answer(answer: http::Response<Incoming>, limit: usize) 
     let limit = if status.is_success() { limit } else { PROBLEM };
     let head = answer.headers().get(HEAD_OF_QUEUE);
     let head = head.and_then(|head| head.to_str().ok()?.parse().ok());
+    let range = answer.headers().get(CONTENT_RANGE);
+    let total = range.and_then(|range| range.to_str().ok()?.rsplit_once('/')?.1.parse().ok());
     match Limited::new(answer.into_body(), limit).collect().await {
         Ok(body) => Ok(Answer {
             status,
             head,
+            total,
             body: body.to_bytes(),
         }),
         Err(error) if error.is::<LengthLimitError>() => Err(CallError::Malformed),

@@ -9,6 +9,7 @@
 //! logged. What an object means is decided by the engine alone.
 
 mod backoff;
+mod blobs;
 mod calls;
 mod cursors;
 mod dial;

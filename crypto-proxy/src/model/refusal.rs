@@ -19,6 +19,12 @@ pub enum Refusal {
     /// No such message.
     #[error("no such message")]
     MessageNotFound,
+    /// No such attachment, or it is too old to be cited.
+    #[error("no such attachment")]
+    AttachmentNotFound,
+    /// The relay does not have all of the attachment yet.
+    #[error("the attachment is not uploaded")]
+    AttachmentIncomplete,
     /// What is named is not muted.
     #[error("not muted")]
     NotMuted,

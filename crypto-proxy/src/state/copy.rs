@@ -60,6 +60,11 @@ const TABLES: &[(&str, Part)] = &[
          sent_id.message_row)) AS abandoned FROM sent_id"
         )),
     ),
+    // Their names are those of own messages.
+    (
+        "upload",
+        Part::Some("SELECT * FROM upload WHERE stage = 3 AND {history}"),
+    ),
     ("outbox", Part::Nothing),
     ("withdrawn", Part::Nothing),
     ("inbound_session", Part::All),

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod anew;
+mod cited;
 mod contacts;
 mod conversations;
 mod copy;
@@ -30,6 +31,7 @@ mod reader;
 mod receipts;
 mod repair;
 mod seal;
+mod uploads;
 mod views;
 
 #[cfg(test)]
@@ -61,7 +63,7 @@ pub use seal::ColumnKeys;
 pub use views::StoredEvent;
 
 /// Schema versions, oldest first; the database's `user_version` says how many were applied.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("attachments.sql")];
 
 /// The counter of visible messages in `meta`.
 const LAST_PLACE: &str = "last_place";

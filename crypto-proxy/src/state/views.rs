@@ -10,7 +10,7 @@ use waxwire_shared::{
 };
 
 use super::{
-    ColumnKeys, Pin, StateError, Store,
+    ColumnKeys, Pin, StateError, Store, cited,
     conversations::kind_from_number,
     from_sql,
     groups::StoredProfile,
@@ -201,13 +201,15 @@ pub(super) fn named(name: String) -> Option<String> {
 fn said_in_message(object: &[u8], own: bool) -> Option<Said> {
     let signed = MessageBytes::decode(object).ok()?;
     let core = Core::decode(&signed.core).ok()?;
+    let id = Core::message_id(&signed.core).into();
+    let attachments = core.attachments.unwrap_or_default();
     Some(Said {
-        id: Core::message_id(&signed.core).into(),
+        id,
         sender: core.handle,
         identity: core.identity,
         client_msg_id: core.client_msg_id,
         message_type: shown_type(own, core.message_type),
-        content: String::from_utf8(core.content).ok()?,
+        content: cited::shown(own, id, String::from_utf8(core.content).ok()?, &attachments)?,
         metadata: core.metadata.map(String::from_utf8).transpose().ok()?,
         reply_to: core.reply_to,
         created_at: core.time,

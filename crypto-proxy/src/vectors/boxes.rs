@@ -1,19 +1,20 @@
 //! Derivations and boxes.
 
-use chacha20poly1305::{AeadInOut as _, KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use rand_core::{Infallible, TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use waxwire_shared::{
-    ids::{ConversationId, GroupId},
+    ids::{BlobId, ConversationId, GroupId},
     labels::Label,
 };
 
 use super::{
-    Fault, Layer,
+    Fault,
     input::{In, hex},
 };
 use crate::crypto::{
-    aead, group, kdf, leaf, sealed_box,
+    aead,
+    attachment::Chunks,
+    group, kdf, leaf, sealed_box,
     secret::{
         AttachmentKey, ChainKey, EncryptionPublic, EncryptionSecret, EpochKey, MessageKey, SendIdKey,
         StateKey, StateMasterKey, StoreKek, StoreWrapKey,
@@ -249,24 +250,16 @@ fn rest_open(input: In<'_>) -> Result<Value, Fault> {
 /// One chunk of an attachment (docs/protocol.md, 7): `nonce = prefix 19 || index u32 || final u8`,
 /// `aad = blob 16 || ciphertext length u64`.
 fn chunk_open(input: In<'_>) -> Result<Value, Fault> {
-    let key = kdf::attachment_chunk_key(&AttachmentKey::from_slice(&input.bytes("key")?)?);
-    let mut nonce = [0; 24];
-    let index: u32 = input.small("index")?;
-    nonce[..19].copy_from_slice(&input.array::<19>("nonce_prefix")?);
-    nonce[19..23].copy_from_slice(&index.to_be_bytes());
-    nonce[23] = input.flag("final")?.into();
-    let length = input.number("ciphertext_length")?.to_be_bytes();
-    let aad = [&input.array::<16>("blob")?[..], &length].concat();
-    let sealed = input.bytes("chunk")?;
-    let (ciphertext, tag) = sealed.split_last_chunk::<16>().ok_or(Fault::Layer(Layer::Open))?;
-    let mut plaintext = ciphertext.to_vec();
-    XChaCha20Poly1305::new(key.expose_bytes().into())
-        .decrypt_inout_detached(
-            &XNonce::from(nonce),
-            &aad,
-            plaintext.as_mut_slice().into(),
-            &Tag::from(*tag),
-        )
-        .map_err(|_| Fault::Layer(Layer::Open))?;
-    Ok(json!({"plaintext": hex(plaintext)}))
+    let chunks = Chunks::new(
+        &AttachmentKey::from_slice(&input.bytes("key")?)?,
+        input.array("nonce_prefix")?,
+        &BlobId::from_bytes(input.array("blob")?),
+        input.number("ciphertext_length")?,
+    );
+    let plaintext = chunks.open(
+        input.small("index")?,
+        input.flag("final")?,
+        &input.bytes("chunk")?,
+    )?;
+    Ok(json!({"plaintext": hex(&*plaintext)}))
 }

@@ -28,7 +28,7 @@ async def run(alice, bob, carol):
 
 
 async def not_served(alice):
-    """Accounts are the business of `waxwire-proxy init`; attachments are not there yet."""
+    """Accounts are the business of `waxwire-proxy init`."""
     base_url = AGENTS["alice"]["base_url"]
     kind = type(alice.client)
     register = dict(email="a@example.org", handle="dave", base_url=base_url)
@@ -45,14 +45,11 @@ async def not_served(alice):
         alice.rotate_key_verify("alice", "pending", "123456"),
         alice.remove_avatar("alice"),
         alice.remove_group_avatar("grp_" + "0" * 32),
-        alice.create_upload({"filename": "a", "content_type": "text/plain", "size": 1, "sha256": "0" * 64}),
-        alice.get_attachment_download_url("att_0"),
     ):
         await refused(NotFoundError, "NOT_FOUND", call, 404)
     await refused(AgentChatError, "METHOD_NOT_ALLOWED", alice.delete_agent("alice"), 405)
     for call in (alice.set_avatar("alice", b"png"), alice.set_group_avatar("grp_" + "0" * 32, b"png")):
         await refused(ValidationError, "VALIDATION_ERROR", call, 400)
-    await refused(ValidationError, "VALIDATION_ERROR", alice.send_message(to="bob", attachment_id="att_0"), 400)
 
 
 async def foreign_token():

@@ -5,6 +5,7 @@ import sys
 
 from agentchatme import AgentChatClient, AsyncAgentChatClient
 
+import files
 import groups
 import messages
 import outages
@@ -17,7 +18,7 @@ KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
 
 async def main(kind):
     async with stage.agents(kind, "alice", "bob", "carol") as agents:
-        for part in (messages, groups, people, presence, outages):
+        for part in (messages, files, groups, people, presence, outages):
             stage.say(f"-- {part.__name__}")
             await part.run(*agents)
     left = stage.methods(kind) - stage.Called.names

@@ -24,7 +24,7 @@ export async function run(alice, bob, carol) {
   await aSuspension(carol)
 }
 
-// Accounts are the business of `waxwire-proxy init`; webhooks and attachments are not there yet.
+// Accounts are the business of `waxwire-proxy init`; webhooks are not there yet.
 async function notServed(alice) {
   const options = { baseUrl: AGENTS.alice.base_url }
   for (const [name, args] of [
@@ -36,14 +36,11 @@ async function notServed(alice) {
     called.add(name)
     await refused(UnauthorizedError, 'UNAUTHORIZED', AgentChatClient[name](...args), 401)
   }
-  const upload = { filename: 'a', content_type: 'text/plain', size: 1, sha256: '0'.repeat(64) }
   for (const call of [
     () => alice.rotateKey('alice'),
     () => alice.rotateKeyVerify('alice', 'pending', '123456'),
     () => alice.removeAvatar('alice'),
     () => alice.removeGroupAvatar(NO_GROUP),
-    () => alice.createUpload(upload),
-    () => alice.getAttachmentDownloadUrl('att_0'),
     () => alice.createWebhook({ url: 'http://127.0.0.1:9/hook', events: ['message.new'] }),
     () => alice.listWebhooks(),
     () => alice.getWebhook('whk_0'),

@@ -1,6 +1,7 @@
 // Every call of the SDK for TypeScript, between real crypto proxies.
 
 import { AgentChatClient } from 'agentchatme'
+import * as files from './files.mjs'
 import * as groups from './groups.mjs'
 import * as messages from './messages.mjs'
 import * as outages from './outages.mjs'
@@ -12,7 +13,7 @@ import * as stage from './stage.mjs'
 const PRIVATE = ['get', 'del', 'post', 'patch', 'put', 'toRequestOpts']
 
 const agents = ['alice', 'bob', 'carol'].map((handle) => stage.remembering(stage.rest(handle)))
-for (const [name, part] of Object.entries({ messages, groups, people, presence, outages })) {
+for (const [name, part] of Object.entries({ messages, files, groups, people, presence, outages })) {
   stage.say(`-- ${name}`)
   await part.run(...agents)
 }

@@ -188,7 +188,7 @@ pub(super) fn request(to: Destination, client_msg_id: &str) -> Box<SendRequest> 
         metadata: None,
         reply_to: None,
         expires_at: None,
-        broadcast: false,
+        attachment: None,
     })
 }
 
