@@ -1,7 +1,7 @@
 //! What the agent sees, as values: messages, conversations, peers, refusals. No JSON here; `api`
 //! gives them their shape on the wire.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use waxwire_shared::{
     fingerprint::{Address, Fingerprint},
@@ -447,6 +447,21 @@ pub struct SendRequest {
     pub expires_at: Option<UnixMs>,
     /// The own attachment that it cites.
     pub attachment: Option<AttachmentId>,
+    /// One of many readers' copies: the same `client_msg_id` is used for each of them.
+    pub broadcast: bool,
+}
+
+impl SendRequest {
+    /// What a repeat of the request is known by.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Cow<'_, str> {
+        match &self.to {
+            Destination::Peer(address) if self.broadcast => {
+                Cow::Owned(format!("{} {}", self.client_msg_id, address.handle))
+            }
+            _ => Cow::Borrowed(&self.client_msg_id),
+        }
+    }
 }
 
 /// A message that was sent now or earlier under the same `client_msg_id`.

@@ -97,6 +97,8 @@ impl Sidecar {
         let state = files.join(handle);
         let proxy = |verb: &str| {
             let mut command = Command::new(programs.join("waxwire-proxy"));
+            // The load is one text over and over.
+            command.env("WAXWIRE_PROXY_DUPLICATES", "0");
             command.arg(verb).args(["--log", "warn", "--state"]).arg(&state);
             command.arg("--key-file").arg(files.join(format!("{handle}.key")));
             command

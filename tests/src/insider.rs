@@ -24,8 +24,8 @@ use waxwire_shared::{
     sign::{SignedBytes, Verified},
     suite::Suite,
     wire::{
-        Bundle, Change, Commit, Document as _, Envelope, GroupHeader, InviteRef, Leaf, LeafContent,
-        LeafProof, Leaves, Member, VERSION,
+        Bundle, Change, Commit, Context, Core, Document as _, Envelope, GroupHeader, InviteRef, Leaf,
+        LeafContent, LeafProof, Leaves, Member, VERSION,
     },
 };
 
@@ -128,6 +128,26 @@ impl Insider {
             rest = tail;
         }
         Ok(objects)
+    }
+
+    /// Direct messages in its mail, opened with its key and verified: context and core of each.
+    ///
+    /// # Errors
+    /// One does not open or verify.
+    pub async fn mail(&self) -> anyhow::Result<Vec<(Context, Core)>> {
+        let mut mail = Vec::new();
+        for bytes in self.objects(Queue::Mail, 0).await? {
+            let envelope = Envelope::split(&bytes)?;
+            let (_, signed) = message::open_direct(&self.secret, envelope.ciphertext)?;
+            let verified = UnverifiedMessage::from_message(signed)?.verify()?;
+            let (_, context, body) = verified.into_parts();
+            ensure!(context.header == envelope.header, "sealed for another header");
+            let waxwire_shared::message::Body::Content(core) = body else {
+                anyhow::bail!("not a message");
+            };
+            mail.push((context, core));
+        }
+        Ok(mail)
     }
 
     /// The log of a group that invites this agent or has it as a member.

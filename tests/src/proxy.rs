@@ -157,6 +157,8 @@ impl<R: Route> Proxy<R> {
     /// The program is not built.
     pub fn run_command(&self, listen: &str) -> anyhow::Result<Command> {
         let mut command = Binary::Proxy.command(&self.folder)?;
+        // Tests of something else may repeat themselves.
+        command.env("WAXWIRE_PROXY_DUPLICATES", "0");
         command
             .args(["run", "--listen", listen, "--state"])
             .arg(self.state());

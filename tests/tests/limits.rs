@@ -232,3 +232,28 @@ fn full_mailbox_takes_new_keys_and_group_messages() {
         eventually("bob has everything", LIMIT, async || has_all(&bob[0]).await).await
     });
 }
+
+#[test]
+fn content_that_is_sent_over_and_over_is_refused_by_the_own_proxy() {
+    scenario(async |world| {
+        let relay = world.relay().await?;
+        let mut alice = world.new_proxy(&relay, "alice").await?;
+        alice.arguments(["--duplicates", "3"]);
+        alice.init().await?;
+        alice.start().await?;
+        let _bob = world.proxy(&relay, "bob").await?;
+        let agent = alice.agent()?;
+        agent.until_ready().await?;
+        let text = unique("the same again, and again, and again, and again, and again")?;
+        for number in 0..3 {
+            agent.send_text("bob", &format!("same-{number}"), &text).await?;
+        }
+        let refused = agent.try_text("bob", "same-3", &text).await?;
+        refused.refused(429, "RATE_LIMITED")?;
+        ensure!(refused.header("retry-after").is_some(), "no Retry-After");
+        agent
+            .send_text("bob", "other", &unique("something else")?)
+            .await
+            .map(drop)
+    });
+}

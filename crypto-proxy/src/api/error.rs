@@ -51,6 +51,10 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    pub(super) const fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// An error without details.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self {

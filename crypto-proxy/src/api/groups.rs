@@ -284,7 +284,8 @@ fn invited(fields: &Fields<'_>) -> Result<Vec<Address>, ApiError> {
     Ok(addresses)
 }
 
-fn add(addresses: &mut Vec<Address>, new: Address, path: &[&str]) -> Result<(), ApiError> {
+/// Adds an agent to a list in which each stands once.
+pub(super) fn add(addresses: &mut Vec<Address>, new: Address, path: &[&str]) -> Result<(), ApiError> {
     let Some(known) = addresses.iter_mut().find(|known| known.handle == new.handle) else {
         addresses.push(new);
         return Ok(());

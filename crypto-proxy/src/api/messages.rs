@@ -73,7 +73,9 @@ pub(super) struct SendBody {
     ),
 )]
 pub(super) async fn send(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
-    let request = parse_send(&body.fields()?)?;
+    let fields = body.fields()?;
+    let to = destination(&fields)?;
+    let request = parse_send(&fields, to)?;
     match state.ask(Command::Send(Box::new(request))).await? {
         Reply::Sent(sent) => {
             let status = if sent.repeated {
@@ -98,9 +100,9 @@ fn backlog_warning(sent: &Sent) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{handle}={waiting}")).ok()
 }
 
-fn parse_send(fields: &Fields<'_>) -> Result<SendRequest, ApiError> {
+/// A message to `to`.
+pub(super) fn parse_send(fields: &Fields<'_>, to: Destination) -> Result<SendRequest, ApiError> {
     let client_msg_id = client_msg_id(fields)?;
-    let to = destination(fields)?;
     let (content, attachment) = content(fields)?;
     let message_type = message_type(fields, attachment.is_some())?;
     let metadata = match fields.raw("metadata")? {
@@ -128,6 +130,7 @@ fn parse_send(fields: &Fields<'_>) -> Result<SendRequest, ApiError> {
         reply_to,
         expires_at,
         attachment,
+        broadcast: false,
     })
 }
 

@@ -8,6 +8,7 @@
 mod agents;
 mod alerts;
 mod backend;
+mod broadcasts;
 mod contacts;
 mod conversations;
 mod directory;

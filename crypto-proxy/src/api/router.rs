@@ -8,9 +8,9 @@ use utoipa_axum::{
 };
 
 use super::{
-    ApiState, agents, alerts, contacts, conversations, directory, downloads, error::ApiError, group_security,
-    groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics, mutes,
-    observe::observe, openapi, presence, requests, sync, uploads,
+    ApiState, agents, alerts, broadcasts, contacts, conversations, directory, downloads, error::ApiError,
+    group_security, groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics,
+    mutes, observe::observe, openapi, presence, requests, sync, uploads,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -57,6 +57,7 @@ fn routes<R: Routes>(all: R) -> R {
     all.routes(routes!(messages::send))
         .routes(routes!(history::history, messages::delete))
         .routes(routes!(messages::mark_read))
+        .routes(routes!(broadcasts::send))
         .routes(routes!(sync::sync))
         .routes(routes!(sync::ack))
         .routes(routes!(live::open))

@@ -88,6 +88,15 @@ pub(super) struct RunArgs {
     #[arg(long, env = "WAXWIRE_PROXY_BUNDLE_AGE", default_value_t = 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(..=24 * 3_600))]
     bundle_age: u32,
+    /// How often in a minute the agent may send the same content of 64 bytes or more; 0 is as often as it
+    /// likes.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_DUPLICATES",
+        default_value_t = 60,
+        value_name = "COUNT"
+    )]
+    duplicates: u32,
     /// Largest attachment, in bytes.
     #[arg(long, env = "WAXWIRE_PROXY_ATTACHMENT_MAX", default_value_t = limits::ATTACHMENT, value_name = "BYTES")]
     attachment_max: u64,
@@ -147,6 +156,7 @@ impl RunArgs {
             key_rotation: u64::from(self.key_rotation) * 1_000,
             key_retention: u64::from(self.key_retention) * 1_000,
             bundle_age: u64::from(self.bundle_age) * 1_000,
+            duplicates: u64::from(self.duplicates),
             ..Settings::default()
         }
     }

@@ -91,6 +91,8 @@ pub struct Settings {
     pub send_deadline: u64,
     /// How old a cached bundle may be before a send looks it up again.
     pub bundle_age: u64,
+    /// How often the same content may be sent in a minute; 0 is as often as the agent likes.
+    pub duplicates: u64,
     /// How long a message waits for numbers that are missing before it.
     pub gap_wait: u64,
     /// How long receipts are collected.
@@ -114,6 +116,7 @@ impl Default for Settings {
             answer_within: 10_000,
             send_deadline: 600_000,
             bundle_age: 24 * 3_600 * 1_000,
+            duplicates: 60,
             gap_wait: 2_000,
             receipt_delay: 250,
             key_rotation: 7 * 24 * 3_600 * 1_000,

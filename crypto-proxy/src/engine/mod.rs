@@ -22,6 +22,7 @@ mod account;
 mod answers;
 mod attachments;
 mod counters;
+mod duplicates;
 mod event;
 mod groups;
 mod inbox;
@@ -130,6 +131,7 @@ struct Volatile {
     /// Whether lines from before the start have their time.
     lines_known: bool,
     declaring: relations::Declaring,
+    duplicates: duplicates::Duplicates,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }

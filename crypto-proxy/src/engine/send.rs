@@ -41,7 +41,7 @@ impl Engine {
     pub(super) fn send(&mut self, sending: Sending, now: UnixMs) -> Result<(), StateError> {
         let Sending { id, request, .. } = &sending;
         let id = *id;
-        let earlier = self.store.sent_id(&request.client_msg_id)?;
+        let earlier = self.store.sent_id(&request.idempotency_key())?;
         if let Some(earlier) = earlier
             && self.answer_earlier(id, &earlier, now)?
         {
@@ -51,6 +51,9 @@ impl Engine {
             return self.refuse(id, Refusal::Suspended);
         }
         if let Err(refusal) = self.check_cited(request, now)? {
+            return self.refuse(id, refusal);
+        }
+        if let Err(refusal) = self.check_duplicate(request, now) {
             return self.refuse(id, refusal);
         }
         if let Some(answered) = &request.reply_to
@@ -226,7 +229,12 @@ impl Engine {
         self.pin_by_use(&mut peer, request)?;
         let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
         let conversation = self.store.direct_conversation(&protocol_id, peer.peer_id, now)?;
-        let mut core = self.core(request, Kind::Direct, &conversation, now)?;
+        let kind = if request.broadcast {
+            Kind::Broadcast
+        } else {
+            Kind::Direct
+        };
+        let mut core = self.core(request, kind, &conversation, now)?;
         core.ack = self.take_ack(&peer, &conversation)?;
         let core_bytes = core.encode();
         let header = DirectHeader {
@@ -236,7 +244,7 @@ impl Engine {
             key_number: key.number,
             mid: kdf::mid(&self.account.send_id_key, &protocol_id, &request.client_msg_id, 0),
         };
-        let Some(sealed) = self.seal(&peer, &key, &header, Kind::Direct, &core_bytes) else {
+        let Some(sealed) = self.seal(&peer, &key, &header, kind, &core_bytes) else {
             return self.refuse(id, Refusal::Invalid("the message does not fit into an envelope"));
         };
         let new = NewMessage {
@@ -254,7 +262,7 @@ impl Engine {
         self.store
             .put_out_number(conversation.conversation_id, core.n, &sha256(&core_bytes))?;
         self.store.put_sent_id(
-            &request.client_msg_id,
+            &request.idempotency_key(),
             &SentId {
                 message_row,
                 abandoned,
@@ -268,6 +276,7 @@ impl Engine {
         if !self.volatile.link_up && !self.is_fresh(&peer, now) {
             self.store.park_outbox(token)?;
         }
+        self.count_content(request, now);
         fault::point("send.before_commit");
         let waiter = Waiter {
             request: id,

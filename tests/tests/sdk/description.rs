@@ -17,7 +17,7 @@ use waxwire_tests::{
 /// The seed of `make test`: it asks for the same every time, as far as its time goes.
 const SEED: u64 = 4;
 /// Seconds of fuzzing, and in a soak test.
-const SECONDS: u32 = 45;
+const SECONDS: u32 = 60;
 const SOAK_SECONDS: u32 = 600;
 /// What starting, the last request and the report may take beside.
 const BESIDE: Duration = Duration::from_secs(75);

@@ -91,6 +91,7 @@ impl Engine {
             &sha256(&sealed.envelope),
             deadline,
         )?;
+        self.count_content(request, now);
         fault::point("send.before_commit");
         self.volatile.waiters.entry(token).or_default().push(Waiter {
             request: wanted.request,

@@ -189,6 +189,7 @@ pub(super) fn request(to: Destination, client_msg_id: &str) -> Box<SendRequest> 
         reply_to: None,
         expires_at: None,
         attachment: None,
+        broadcast: false,
     })
 }
 

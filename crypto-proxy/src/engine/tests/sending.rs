@@ -11,10 +11,10 @@ use waxwire_shared::{
 
 use super::{
     groups::{ALICE, BOB},
-    net::{Fault, Net, request},
+    net::{Fault, Net, Node, request},
 };
 use crate::{
-    engine::{Command, Reply, SendOutcome},
+    engine::{Command, Reply, SendOutcome, Settings},
     model::{Destination, LocalConversation, MessageId, Refusal, Status},
 };
 
@@ -423,4 +423,40 @@ fn members_who_are_far_behind_are_named_by_their_handles() {
         panic!("not sent");
     };
     assert_eq!(sent.skipped, ["bob".parse().unwrap()]);
+}
+
+/// The same content in a loop is stopped here: the relay cannot see that it is the same.
+#[test]
+fn content_that_is_sent_over_and_over_is_refused_for_a_while() {
+    let settings = Settings {
+        duplicates: 3,
+        ..Settings::default()
+    };
+    let bob = Node::new("bob", 2, Settings::default());
+    let mut net = Net::new(vec![Node::new("alice", 1, settings), bob]);
+    let text = format!("{{\"text\":\"{}\"}}", "again ".repeat(20));
+    let mut say = |net: &mut Net, id: &str, content: &str| {
+        let mut message = request(Destination::Peer("bob".parse().unwrap()), id);
+        content.clone_into(&mut message.content);
+        let id = net.command(0, Command::Send(message));
+        net.run();
+        net.answer(0, id).cloned().unwrap()
+    };
+    for id in ["m1", "m2", "m3"] {
+        assert!(say(&mut net, id, &text).is_ok());
+    }
+    net.pass(10_000);
+    let refused = say(&mut net, "m4", &text);
+    assert!(
+        matches!(refused, Err(Refusal::RateLimited { retry_after: 50 })),
+        "{refused:?}"
+    );
+    // What is known is answered, what is short or other passes.
+    assert!(say(&mut net, "m1", &text).is_ok());
+    assert!(say(&mut net, "m5", &text.replace("again", "other")).is_ok());
+    for id in ["s1", "s2", "s3", "s4"] {
+        assert!(say(&mut net, id, "{\"text\":\"ok\"}").is_ok());
+    }
+    net.pass(50_000);
+    assert!(say(&mut net, "m4", &text).is_ok());
 }
