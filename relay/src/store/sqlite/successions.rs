@@ -42,9 +42,7 @@ fn succeed(
         .execute(params![old.0, now])?;
     accounts::note_auth_event(tx, old)?;
     let new = accounts::insert_agent(tx, asked)?;
-    connection
-        .prepare_cached(sql::INHERIT)?
-        .execute([old.0, new.0])?;
+    connection.prepare_cached(sql::INHERIT)?.execute([old.0, new.0])?;
     for statement in sql::INHERIT_RELATIONS {
         connection.prepare_cached(statement)?.execute([old.0, new.0])?;
     }
