@@ -149,15 +149,22 @@ impl Engine {
                 Some(token) => self.store.outbox(token)?,
                 None => None,
             };
-            if resend {
-                let request = self.request_again(peer, message_row)?;
-                let waiters = match &waiting {
-                    Some(row) => self.withdraw_row(row, now)?,
-                    None => Vec::new(),
-                };
-                again.extend(request.map(|request| Again { request, waiters }));
-            } else if let Some(row) = &waiting {
-                self.refused(row, refusal.clone(), now)?;
+            let request = if resend {
+                self.request_again(peer, message_row)?
+            } else {
+                None
+            };
+            match (request, &waiting) {
+                (Some(request), Some(row)) => {
+                    let waiters = self.withdraw_row(row, now)?;
+                    again.push(Again { request, waiters });
+                }
+                (Some(request), None) => again.push(Again {
+                    request,
+                    waiters: Vec::new(),
+                }),
+                (None, Some(row)) => self.refused(row, refusal.clone(), now)?,
+                (None, None) => {}
             }
             // Who could still read its mail has read it before it went on.
             if resend || proof != Some(Proof::ByOld) {
