@@ -355,6 +355,10 @@ pub struct Peer {
     pub safety_number: String,
     /// How it is trusted.
     pub trust: Trust,
+    /// In state changed, what the relay shows instead, and whether that is proven to follow.
+    pub changed: Option<(Fingerprint, bool)>,
+    /// What the handle had before, oldest first.
+    pub former: Vec<Fingerprint>,
     /// Number of the encryption key in use.
     pub key_number: u64,
     /// When the bundle expires.

@@ -8,6 +8,7 @@
 //! - [`wire`]: every binary format, as tables of field numbers
 //! - [`sign`], [`message`]: `Unverified` bytes become a `Verified` value in one function
 //! - [`identity`], [`fingerprint`], [`merkle`]: public keys, how people compare them, tree hashes
+//! - [`succession`]: whether an identity follows another
 //! - [`roster`]: when a group commit is valid
 //! - [`api`]: bodies, frames and problem documents of the relay's interface
 
@@ -22,5 +23,6 @@ pub mod merkle;
 pub mod message;
 pub mod roster;
 pub mod sign;
+pub mod succession;
 pub mod suite;
 pub mod wire;

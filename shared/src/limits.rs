@@ -63,6 +63,8 @@ pub const TRANSIENT: usize = 4 * 1024;
 pub const PRESENCES: usize = 100;
 /// Largest signed bundle.
 pub const BUNDLE: usize = 8 * 1024;
+/// Most successions that are looked at between a pinned identity and the one that is shown.
+pub const SUCCESSIONS: usize = 16;
 /// Most encryption keys in a bundle.
 pub const BUNDLE_KEYS: usize = 8;
 /// Largest encryption public key.

@@ -277,6 +277,19 @@ pub(super) struct IdentityBody {
     key_number: u64,
     /// When that key expires.
     not_after: String,
+    /// In state `changed`: the other identity that the relay shows.
+    changed: Option<ChangedBody>,
+    /// Fingerprints that this handle had before, oldest first.
+    former: Vec<String>,
+}
+
+/// Another identity that the relay shows under a handle.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChangedIdentity)]
+struct ChangedBody {
+    fingerprint: String,
+    /// Whether the pinned identity, or its recovery key, signed that this one follows it.
+    proven: bool,
 }
 
 impl From<Peer> for IdentityBody {
@@ -288,6 +301,11 @@ impl From<Peer> for IdentityBody {
             state: shape::trust(peer.trust),
             key_number: peer.key_number,
             not_after: timestamp::display(peer.not_after),
+            changed: peer.changed.map(|(fingerprint, proven)| ChangedBody {
+                fingerprint: fingerprint.to_string(),
+                proven,
+            }),
+            former: peer.former.iter().map(Fingerprint::to_string).collect(),
         }
     }
 }
@@ -336,8 +354,11 @@ async fn ask_profile(state: &ApiState, handle: Handle) -> Result<Profile, ApiErr
 pub(super) struct TrustBody {
     /// `verified`, `pinned` or `blocked`.
     state: String,
-    /// The fingerprint on which is decided; it has to be the current one.
+    /// The fingerprint on which is decided: the one in use, or the one that the relay shows instead.
     fingerprint: String,
+    /// If this takes another identity for the peer's: whether messages that the former one has not confirmed
+    /// are sent again to it. Otherwise they end as failed.
+    resend_pending: Option<bool>,
 }
 
 /// Decide on a peer's identity.
@@ -374,8 +395,14 @@ pub(super) async fn set_trust(
     if address.fingerprint.is_some_and(|other| other != fingerprint) {
         return Err(ApiError::invalid(path, "not the fingerprint of the path"));
     }
+    let resend_pending = fields.flag("resend_pending")?.unwrap_or(false);
     match state
-        .ask(Command::SetTrust(address.handle, decision, fingerprint))
+        .ask(Command::SetTrust(
+            address.handle,
+            decision,
+            fingerprint,
+            resend_pending,
+        ))
         .await?
     {
         Reply::Peer(peer) => Ok(Json((*peer).into())),

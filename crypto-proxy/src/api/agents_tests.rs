@@ -161,6 +161,8 @@ async fn identity_is_what_people_compare() {
         "state": "pinned",
         "key_number": 7,
         "not_after": "2026-11-22T17:39:08.007Z",
+        "changed": null,
+        "former": [],
     });
     assert_eq!(api.get("/v1/agents/bob/identity").await.json(), expected);
     let mismatch = Refusal::FingerprintMismatch {
@@ -194,12 +196,29 @@ async fn trust_reaches_the_engine() {
         let answer = api.json("PUT", "/v1/agents/@bob/trust", body).await;
         assert_eq!((answer.status, &answer.json()["handle"]), (200, &json!("bob")));
         match api.backend.command() {
-            Command::SetTrust(handle, set, key) => {
-                assert_eq!((handle.as_str(), set, key), ("bob", decision, fingerprint(2)));
+            Command::SetTrust(handle, set, key, resend) => {
+                assert_eq!(
+                    (handle.as_str(), set, key, resend),
+                    ("bob", decision, fingerprint(2), false)
+                );
             }
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn trust_says_whether_what_is_pending_is_sent_again() {
+    let api = Api::new();
+    let body =
+        json!({ "state": "pinned", "fingerprint": fingerprint(2).to_string(), "resend_pending": true });
+    let answer = api.json("PUT", "/v1/agents/bob/trust", body.to_string()).await;
+    assert_eq!(answer.status, 200);
+    assert!(matches!(api.backend.command(), Command::SetTrust(_, _, _, true)));
+    let body = json!({ "state": "pinned", "fingerprint": fingerprint(2).to_string(), "resend_pending": 1 });
+    api.json("PUT", "/v1/agents/bob/trust", body.to_string())
+        .await
+        .assert_invalid(&["resend_pending"]);
 }
 
 #[tokio::test]

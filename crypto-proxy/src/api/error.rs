@@ -207,9 +207,11 @@ impl From<Refusal> for ApiError {
                 handle,
                 pinned,
                 shown,
+                proven,
             } => conflict("IDENTITY_CHANGED", handle)
                 .detail("pinned", pinned.to_string().into())
-                .detail("shown", shown.to_string().into()),
+                .detail("shown", shown.to_string().into())
+                .detail("proven", (*proven).into()),
             Refusal::FingerprintMismatch { handle, actual } => {
                 conflict("FINGERPRINT_MISMATCH", handle).detail("actual", actual.to_string().into())
             }
@@ -308,6 +310,7 @@ mod tests {
                     handle: handle.clone(),
                     pinned,
                     shown,
+                    proven: false,
                 },
                 409,
                 "IDENTITY_CHANGED",
@@ -460,9 +463,12 @@ mod tests {
             details(Refusal::IdentityChanged {
                 handle: handle.clone(),
                 pinned,
-                shown
+                shown,
+                proven: true,
             }),
-            json!({ "handle": "bob", "pinned": pinned.to_string(), "shown": shown.to_string() })
+            json!({
+                "handle": "bob", "pinned": pinned.to_string(), "shown": shown.to_string(), "proven": true,
+            })
         );
         assert_eq!(
             details(Refusal::RelayUnreachable { queued: true }),

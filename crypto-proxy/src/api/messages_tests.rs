@@ -371,6 +371,7 @@ async fn refusals_of_the_engine_have_their_codes() {
                 handle: "bob".parse().unwrap(),
                 pinned: fingerprint(1),
                 shown: fingerprint(2),
+                proven: false,
             },
             409,
             "IDENTITY_CHANGED",

@@ -110,6 +110,8 @@ pub(super) fn peer() -> Peer {
         fingerprint: fingerprint(2),
         safety_number: "12345 ".repeat(12).trim_end().to_owned(),
         trust: Trust::Pinned,
+        changed: None,
+        former: Vec::new(),
         key_number: 7,
         not_after: NOW,
         first_seen: NOW,

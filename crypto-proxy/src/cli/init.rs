@@ -80,7 +80,12 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
     let relay = meet(&client, &url).await?;
     let recovery = RecoverySecret::generate(&mut OsRng);
     let before = Before::look(&args.state.state);
-    let mut store = make_keys(args, &relay, &recovery)?;
+    let setup = Setup {
+        relay: &args.relay,
+        handle: &args.handle,
+        state: &args.state,
+    };
+    let mut store = make_keys(&setup, &relay, &recovery)?;
     make_state(&args.state.state, store.keys())?;
     let Some(registered) = register(&client, &relay, store.keys(), args.invite.clone()).await? else {
         drop(store);
@@ -97,7 +102,15 @@ async fn init(args: &InitArgs) -> anyhow::Result<()> {
     keys.bundle = Some(sha256(&registered.bundle));
     keys.status = Status::Active;
     store.save(&mut OsRng)?;
-    report(args, store.keys(), &relay, &recovery, &token)
+    report(store.keys(), &relay, &token);
+    tell_recovery(&recovery, args.recovery_file.as_deref())
+}
+
+/// Which agent is set up, and where.
+pub(super) struct Setup<'a> {
+    pub(super) relay: &'a str,
+    pub(super) handle: &'a Handle,
+    pub(super) state: &'a StateArgs,
 }
 
 /// Asks the relay who it is and compares with the fingerprint in the URL.
@@ -125,14 +138,18 @@ pub(super) fn nonce() -> Nonce32 {
     Nonce32::from_bytes(bytes)
 }
 
-/// New keys, or those of an `init` for the same handle and relay that did not come to its end.
-fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) -> anyhow::Result<KeyStore> {
-    let folder = &args.state.state;
-    let (unlock, origin) = args.state.unlock_sources().find(folder)?;
+/// New keys, or those of a setup for the same handle and relay that did not come to its end.
+pub(super) fn make_keys(
+    setup: &Setup<'_>,
+    relay: &VerifiedRelay,
+    recovery: &RecoverySecret,
+) -> anyhow::Result<KeyStore> {
+    let folder = &setup.state.state;
+    let (unlock, origin) = setup.state.unlock_sources().find(folder)?;
     if folder.join(STORE_FILE).exists() {
         let mut store = KeyStore::open(folder, &unlock)?;
         let keys = store.keys_mut();
-        let same = keys.handle == args.handle && keys.relay.identity == relay.identity;
+        let same = keys.handle == *setup.handle && keys.relay.identity == relay.identity;
         if keys.status != Status::New || !same {
             return Err(KeyStoreError::AlreadyExists {
                 path: folder.join(STORE_FILE),
@@ -150,13 +167,13 @@ fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) 
             folder.display()
         );
     }
-    let url = args.relay.split('#').next().unwrap_or_default().to_owned();
+    let url = setup.relay.split('#').next().unwrap_or_default().to_owned();
     let pin = RelayPin {
         identity: relay.identity.clone(),
         url,
     };
     let now = clock::unix();
-    let keys = Keys::generate(&mut OsRng, args.handle.clone(), pin, recovery.hash(), now);
+    let keys = Keys::generate(&mut OsRng, setup.handle.clone(), pin, recovery.hash(), now);
     Ok(KeyStore::create(
         folder,
         &unlock,
@@ -167,7 +184,7 @@ fn make_keys(args: &InitArgs, relay: &VerifiedRelay, recovery: &RecoverySecret) 
 }
 
 /// The empty state database.
-fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
+pub(super) fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
     if folder.join(crate::state::FILE).exists() {
         return Ok(());
     }
@@ -280,19 +297,18 @@ pub(super) fn make_token(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
-fn report(
-    args: &InitArgs,
-    keys: &Keys,
-    relay: &VerifiedRelay,
-    recovery: &RecoverySecret,
-    token: &Path,
-) -> anyhow::Result<()> {
+pub(super) fn report(keys: &Keys, relay: &VerifiedRelay, token: &Path) {
     println!("handle       {}", keys.handle);
     println!("fingerprint  {}", Fingerprint::of(keys.identity.public()));
     println!("relay        {} {}", keys.relay.url, relay.fingerprint());
     println!("token        {}", token.display());
+}
+
+/// Shows the recovery key once, or writes it to a new file.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn tell_recovery(recovery: &RecoverySecret, file: Option<&Path>) -> anyhow::Result<()> {
     let text = recovery.expose_text();
-    match &args.recovery_file {
+    match file {
         None => {
             println!("recovery key {}", text.as_str());
             println!("Keep the recovery key apart from this machine; it is shown only now.");

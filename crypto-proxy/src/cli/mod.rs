@@ -8,13 +8,16 @@ mod group;
 mod init;
 mod live;
 mod logging;
+mod new_identity;
 mod pages;
 mod passphrase;
 mod people;
 mod print;
+mod recover;
 mod restore;
 mod run;
 mod secrets;
+mod succession;
 mod take_over;
 mod trust;
 mod undo;
@@ -48,6 +51,10 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Make the agent in this state folder the live instance, after another one was.
     TakeOver(take_over::TakeOverArgs),
+    /// Make a new identity for a handle whose keys are lost, by its recovery key.
+    Recover(recover::RecoverArgs),
+    /// Go on with a new identity; the old one signs for it and is destroyed. The proxy must not be running.
+    NewIdentity(new_identity::NewIdentityArgs),
     /// Seal the key store under another passphrase or key file.
     Passphrase(passphrase::PassphraseArgs),
     /// Tell whether the running proxy can do its work; exit status 1 if not.
@@ -108,6 +115,8 @@ pub fn run() -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::TakeOver(args) => take_over::run(&args),
+        Command::Recover(args) => recover::run(&args),
+        Command::NewIdentity(args) => new_identity::run(&args),
         Command::Passphrase(args) => passphrase::run(&args),
         Command::Status(args) => people::status(&args),
         Command::Send(args) => people::send(&args),

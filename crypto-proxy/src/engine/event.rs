@@ -68,8 +68,8 @@ pub enum Command {
     HideConversation(LocalConversation),
     /// Look a peer up, at the relay if need be.
     LookUp(Address),
-    /// Decide on a peer.
-    SetTrust(Handle, TrustDecision, Fingerprint),
+    /// Decide on a peer, and whether what a former identity of it has not confirmed is sealed again to this one.
+    SetTrust(Handle, TrustDecision, Fingerprint, bool),
     /// Let a stranger in: what waits becomes visible.
     AcceptRequest(Handle),
     /// Drop what a stranger sent.

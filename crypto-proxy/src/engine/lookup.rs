@@ -83,7 +83,7 @@ impl Engine {
         let fresh = peer.filter(|peer| now.saturating_sub(peer.fetched_at) <= self.settings.bundle_age);
         match fresh {
             Some(peer) => {
-                let answer = self.answer_peer(&peer, &address);
+                let answer = self.answer_peer(&peer, &address)?;
                 self.reply(id, answer.map(|peer| Reply::Peer(Box::new(peer))));
                 Ok(())
             }
@@ -91,33 +91,40 @@ impl Engine {
         }
     }
 
-    fn answer_peer(&self, peer: &PeerRow, address: &Address) -> Result<Peer, Refusal> {
-        let shown = self.peer_view(peer);
-        match address.fingerprint {
+    fn answer_peer(&self, peer: &PeerRow, address: &Address) -> Result<Result<Peer, Refusal>, StateError> {
+        let shown = self.peer_view(peer)?;
+        Ok(match address.fingerprint {
             Some(given) if given != shown.fingerprint => Err(Refusal::FingerprintMismatch {
                 handle: peer.handle.clone(),
                 actual: shown.fingerprint,
             }),
             _ => Ok(shown),
-        }
+        })
     }
 
     /// A peer as the agent sees it.
-    pub(super) fn peer_view(&self, peer: &PeerRow) -> Peer {
+    pub(super) fn peer_view(&self, peer: &PeerRow) -> Result<Peer, StateError> {
         let bundle = stored_bundle(peer);
         let key_number = bundle
             .as_ref()
             .and_then(Bundle::best_key)
             .map_or(0, |key| key.number);
-        Peer {
+        let former = self.store.former(peer.peer_id)?;
+        let changed = peer.changed.as_ref();
+        Ok(Peer {
             handle: peer.handle.clone(),
             fingerprint: Fingerprint::of(&peer.identity),
             safety_number: safety_number(self.account.identity.public(), &peer.identity),
             trust: peer.trust(),
+            changed: changed.map(|shown| (Fingerprint::of(&shown.identity), shown.proof.is_some())),
+            former: former
+                .iter()
+                .map(|(identity, _)| Fingerprint::of(identity))
+                .collect(),
             key_number,
             not_after: bundle.map_or(0, |bundle| bundle.not_after),
             first_seen: peer.first_seen,
-        }
+        })
     }
 
     /// The relay's answer to [`RelayCall::Bundle`].
@@ -150,8 +157,13 @@ impl Engine {
         self.release_postponed(handle, verdict.as_ref().err(), now)?;
         let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
         for asking in waiting {
+            // Who asks how a peer is known learns that it has changed.
+            let looks = matches!(asking.command, Command::LookUp(_));
             match &verdict {
                 Ok(()) => self.command(asking.request, asking.command, now)?,
+                Err(Refusal::IdentityChanged { .. }) if looks => {
+                    self.command(asking.request, asking.command, now)?;
+                }
                 Err(refusal) => self.reply(asking.request, Err(refusal.clone())),
             }
         }
@@ -263,7 +275,7 @@ impl Engine {
             }
             Command::LookUp(address) => match self.store.peer(&address.handle)? {
                 Some(peer) => self
-                    .answer_peer(&peer, &address)
+                    .answer_peer(&peer, &address)?
                     .map(|peer| Reply::Peer(Box::new(peer))),
                 None => Err(UNREACHED),
             },
@@ -292,7 +304,7 @@ impl Engine {
         };
         match self.store.peer(handle)? {
             Some(peer) if peer.identity == *verified.signer() => self.renew(peer, &verified, now),
-            Some(peer) if peer.pin != Pin::New => self.identity_changed(peer, &verified, now).map(Err),
+            Some(peer) if peer.pin != Pin::New => self.identity_changed(peer, &verified, answer, now),
             earlier => {
                 let first_seen = earlier.map_or(now, |peer| peer.first_seen);
                 self.store
@@ -372,33 +384,6 @@ impl Engine {
         self.store.put_peer(&peer)?;
         Ok(expiry(&handle, bundle, now))
     }
-
-    /// Another identity than the pinned one, without proof: nothing is sent to it.
-    fn identity_changed(
-        &mut self,
-        mut peer: PeerRow,
-        verified: &Verified<Bundle>,
-        now: UnixMs,
-    ) -> Result<Refusal, StateError> {
-        let shown = verified.signer();
-        let refusal = Refusal::IdentityChanged {
-            handle: peer.handle.clone(),
-            pinned: Fingerprint::of(&peer.identity),
-            shown: Fingerprint::of(shown),
-        };
-        peer.changed = Some(shown.clone());
-        peer.fetched_at = now;
-        self.store.put_peer(&peer)?;
-        let reason = "the relay shows another identity for a pinned peer";
-        self.alert(
-            "identity_changed",
-            Severity::Critical,
-            Some(&peer.handle),
-            reason,
-            now,
-        )?;
-        Ok(refusal)
-    }
 }
 
 fn new_peer(handle: &Handle, verified: &Verified<Bundle>, first_seen: UnixMs, now: UnixMs) -> PeerRow {
@@ -425,7 +410,7 @@ fn newest_key(peer: &PeerRow) -> u64 {
 }
 
 /// A bundle that is remembered may still have expired for senders.
-fn expiry(handle: &Handle, bundle: &Bundle, now: UnixMs) -> Result<(), Refusal> {
+pub(super) fn expiry(handle: &Handle, bundle: &Bundle, now: UnixMs) -> Result<(), Refusal> {
     if bundle.not_after > now {
         Ok(())
     } else {

@@ -8,6 +8,7 @@
 //! - `send`: an agent's message becomes an envelope in the outbox
 //! - `outbox`: envelopes go to the link, outcomes come back
 //! - `lookup`, `trust`: bundles, pins, decisions
+//! - `succession`: peers that have another identity
 //! - `postponed`: what was sealed while the relay could not be asked
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
@@ -37,6 +38,7 @@ mod receive;
 mod relations;
 mod repair;
 mod send;
+mod succession;
 mod suspension;
 mod timers;
 mod transient;
@@ -120,6 +122,8 @@ struct Volatile {
     lookups: HashMap<Handle, Lookup>,
     /// Newer keys that messages of peers name.
     claims: HashMap<Handle, lookup::Claim>,
+    /// When peers were last looked up because somebody else claimed their handle.
+    succeeded: HashMap<i64, UnixMs>,
     receipts: receipts::ReceiptTimes,
     own_keys: own_keys::OwnKeys,
     tasks: HashMap<GroupId, Task>,
@@ -398,8 +402,8 @@ impl Engine {
                 return self.send(sending, now);
             }
             Command::LookUp(address) => return self.look_up(id, address, now),
-            Command::SetTrust(handle, decision, fingerprint) => {
-                return self.set_trust(id, handle, decision, fingerprint, now);
+            Command::SetTrust(handle, decision, fingerprint, resend) => {
+                return self.set_trust(id, (handle, decision, fingerprint), resend, now);
             }
             Command::Group(command) if self.is_shut_out(&command) => Err(Refusal::Suspended),
             Command::Group(command) => return self.group_command(id, command, now),

@@ -113,6 +113,13 @@ impl Engine {
             {
                 self.group_refuses_epoch(&row, now)
             }
+            SendOutcome::Refused(problem)
+                if problem.problem_type() == Some(ProblemType::Gone)
+                    && row.group_row.is_none()
+                    && self.look_who_follows(&row, now)? =>
+            {
+                Ok(())
+            }
             SendOutcome::Refused(problem) => match verdict(&problem, &self.recipient(&row)?) {
                 Verdict::Final(refusal) => {
                     let reason = problem.problem_type().map_or("other", ProblemType::name);
@@ -321,6 +328,17 @@ impl Engine {
         self.alert("send_given_up", Severity::Warning, handle.as_ref(), reason, now)
     }
 
+    /// Takes a message out of the outbox because it is said otherwise; gives who waits for it.
+    pub(super) fn withdraw_row(&mut self, row: &OutboxRow, now: UnixMs) -> Result<Vec<Waiter>, StateError> {
+        self.volatile.in_flight.remove(&row.token);
+        self.store.remove_outbox(row.token)?;
+        if let Some(message_row) = row.message_row {
+            let message = self.store.message_by_row(message_row)?;
+            self.erase(&message, None, now)?;
+        }
+        Ok(self.waiters(row.token))
+    }
+
     fn erase(
         &mut self,
         message: &MessageRow,
@@ -380,6 +398,7 @@ fn verdict(problem: &Problem, recipient: &Option<Handle>) -> Verdict {
         (403, Some(ProblemType::Suspended)) => Refusal::Suspended,
         (403, _) => Refusal::Forbidden,
         (404, _) => Refusal::AgentNotFound,
+        (410, _) if recipient.is_some() => Refusal::AgentNotFound,
         (410, _) => Refusal::GroupNotFound,
         (429, Some(ProblemType::Backlogged)) => match recipient {
             Some(handle) => Refusal::RecipientBacklogged {

@@ -30,6 +30,10 @@ impl Engine {
         let Some(peer) = self.store.peer(handle)? else {
             return Ok(());
         };
+        if matches!(refusal, Some(Refusal::IdentityChanged { .. })) {
+            // Frozen: somebody has to decide.
+            return Ok(());
+        }
         let refusal =
             refusal.filter(|refusal| !matches!(refusal, Refusal::RateLimited { .. } | Refusal::Forbidden));
         for row in self.store.postponed(peer.peer_id)? {

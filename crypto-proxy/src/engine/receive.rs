@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Core, DirectHeader, Document as _, Envelope, Header, Lane, MessageBytes},
 };
 
-use super::{Count, EncryptionKey, Engine, lookup::LOOKUP_AGAIN_MS};
+use super::{Count, EncryptionKey, Engine};
 use crate::{
     crypto::message::{self, OpenMessageError},
     json,
@@ -184,17 +184,23 @@ impl Engine {
         bytes: &[u8],
         now: UnixMs,
     ) -> Result<(), StateError> {
-        if now.saturating_sub(peer.fetched_at) > LOOKUP_AGAIN_MS {
+        let asks = self.may_ask_who_follows(peer, now);
+        if asks {
             self.ask_for_sender(&peer.handle);
         }
         let held = self
             .store
             .hold_envelope(&peer.handle, HeldReason::IdentityChanged, bytes, now)?;
         self.count(Count::Receive(if held { "held" } else { "dropped" }));
-        let reason = if held {
-            "a message is signed by another identity than the known one of its handle; it is held"
-        } else {
-            "a message is signed by another identity than the known one of its handle; it was dropped"
+        let reason = match (held, asks) {
+            // What the relay shows decides, and is told.
+            (true, true) => return Ok(()),
+            (true, false) => {
+                "a message is signed by another identity than the known one of its handle; it is held"
+            }
+            (false, _) => {
+                "a message is signed by another identity than the known one of its handle; it was dropped"
+            }
         };
         self.alert("unknown_key", Severity::Critical, Some(&peer.handle), reason, now)
     }

@@ -12,7 +12,7 @@ use waxwire_shared::{
     },
 };
 
-use super::{Command, Engine, Reply, RequestId, TrustPolicy, Waiter};
+use super::{Command, Engine, Reply, RequestId, TrustPolicy, Waiter, succession::changed_refusal};
 use crate::{
     crypto::{kdf, message, secret::EncryptionPublic},
     fault,
@@ -74,7 +74,18 @@ impl Engine {
         match self.known_bundle(peer, &address, now) {
             Ok(Some((peer, bundle))) if self.is_usable(&sending, &peer, now) => {
                 let abandoned = earlier.and_then(|earlier| earlier.abandoned);
-                self.queue(&sending, peer, &bundle, abandoned, now)
+                match self.queue(request, peer, &bundle, abandoned, now)? {
+                    Ok(token) => {
+                        let waiter = Waiter {
+                            request: id,
+                            until: sending.until,
+                            repeated: false,
+                        };
+                        self.volatile.waiters.entry(token).or_default().push(waiter);
+                        Ok(())
+                    }
+                    Err(refusal) => self.refuse(id, refusal),
+                }
             }
             Ok(_) if sending.unanswered => self.refuse(id, Refusal::RelayUnreachable { queued: false }),
             Ok(_) => self.wait_for_bundle(id, address.handle, Command::Send(sending.request), now),
@@ -108,6 +119,11 @@ impl Engine {
             (Status::Failed, _) => return Ok(false),
             (Status::Queued, Some(token)) if self.volatile.suspended => {
                 self.give_up(token, &Refusal::Suspended, now)?;
+                return Ok(false);
+            }
+            (Status::Queued, Some(token)) if self.is_frozen(&message)? => {
+                // Whoever asks is told why, and may ask again.
+                self.give_up_frozen(token, now)?;
                 return Ok(false);
             }
             (Status::Queued, Some(token)) => {
@@ -184,12 +200,8 @@ impl Engine {
             return Err(Refusal::Blocked);
         }
         let pinned = Fingerprint::of(&peer.identity);
-        if let Some(changed) = &peer.changed {
-            return Err(Refusal::IdentityChanged {
-                handle,
-                pinned,
-                shown: Fingerprint::of(changed),
-            });
+        if let Some(refusal) = changed_refusal(peer) {
+            return Err(refusal);
         }
         match address.fingerprint {
             Some(given) if given != pinned => Err(Refusal::FingerprintMismatch {
@@ -210,21 +222,17 @@ impl Engine {
     }
 
     /// Flow 1, steps 4 and 5 in one transaction: number, core, context, signature, envelope.
-    fn queue(
+    pub(super) fn queue(
         &mut self,
-        sending: &Sending,
+        request: &SendRequest,
         mut peer: PeerRow,
         bundle: &Bundle,
         abandoned: Option<Hash>,
         now: UnixMs,
-    ) -> Result<(), StateError> {
-        let Sending {
-            id, request, until, ..
-        } = sending;
-        let id = *id;
+    ) -> Result<Result<SendToken, Refusal>, StateError> {
         let key = match recipient_key(&peer, bundle) {
             Ok(key) => key,
-            Err(refusal) => return self.refuse(id, refusal),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         self.pin_by_use(&mut peer, request)?;
         let protocol_id = ConversationId::direct(self.account.identity.public(), &peer.identity);
@@ -245,7 +253,7 @@ impl Engine {
             mid: kdf::mid(&self.account.send_id_key, &protocol_id, &request.client_msg_id, 0),
         };
         let Some(sealed) = self.seal(&peer, &key, &header, kind, &core_bytes) else {
-            return self.refuse(id, Refusal::Invalid("the message does not fit into an envelope"));
+            return Ok(Err(Refusal::Invalid("the message does not fit into an envelope")));
         };
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
@@ -278,13 +286,7 @@ impl Engine {
         }
         self.count_content(request, now);
         fault::point("send.before_commit");
-        let waiter = Waiter {
-            request: id,
-            until: *until,
-            repeated: false,
-        };
-        self.volatile.waiters.entry(token).or_default().push(waiter);
-        Ok(())
+        Ok(Ok(token))
     }
 
     /// Writing to a peer pins what was only looked up, and lets the peer in.

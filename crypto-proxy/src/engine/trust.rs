@@ -1,10 +1,6 @@
 //! The agent decides on peers (docs/protocol.md, 4; flow 11 step 3).
 
-use waxwire_shared::{
-    fingerprint::Fingerprint,
-    ids::{ConversationId, Handle},
-    suite::Suite,
-};
+use waxwire_shared::{fingerprint::Fingerprint, ids::Handle};
 
 use super::{Command, Engine, Reply, RequestId, send::stored_bundle};
 use crate::{
@@ -13,24 +9,24 @@ use crate::{
 };
 
 impl Engine {
-    /// Pins, verifies or blocks the identity with this fingerprint: the one in use, or the unproven
-    /// one that the relay shows instead.
+    /// Pins, verifies or blocks the identity with this fingerprint: the one in use, or the one that the relay
+    /// shows instead. What the former one has not confirmed is sealed again only if `resend` says so.
     pub(super) fn set_trust(
         &mut self,
         id: RequestId,
-        handle: Handle,
-        decision: TrustDecision,
-        fingerprint: Fingerprint,
+        (handle, decision, fingerprint): (Handle, TrustDecision, Fingerprint),
+        resend: bool,
         now: UnixMs,
     ) -> Result<(), StateError> {
         if handle == self.account.handle {
             return self.refuse(id, Refusal::Invalid("this is the agent itself"));
         }
         let Some(mut peer) = self.store.peer(&handle)? else {
-            let command = Command::SetTrust(handle.clone(), decision, fingerprint);
+            let command = Command::SetTrust(handle.clone(), decision, fingerprint, resend);
             return self.wait_for_bundle(id, handle, command, now);
         };
-        let shown = Fingerprint::of(peer.changed.as_ref().unwrap_or(&peer.identity));
+        let changed = peer.changed.as_ref().map(|shown| &shown.identity);
+        let shown = Fingerprint::of(changed.unwrap_or(&peer.identity));
         if fingerprint != Fingerprint::of(&peer.identity) {
             if fingerprint != shown {
                 return self.refuse(
@@ -41,7 +37,8 @@ impl Engine {
                     },
                 );
             }
-            self.follow(&mut peer)?;
+            let resend = resend && decision != TrustDecision::Blocked;
+            self.follow(&mut peer, resend, now)?;
         }
         let pin = match decision {
             TrustDecision::Verified => Some(Pin::Verified),
@@ -62,21 +59,9 @@ impl Engine {
             }
             None => self.block_here(&mut peer, now)?,
         }
-        let view = self.peer_view(&peer);
+        let view = self.peer_view(&peer)?;
         self.reply(id, Ok(Reply::Peer(Box::new(view))));
         self.release_held(&handle, now)
-    }
-
-    /// The unproven identity becomes the pinned one. Its bundle is looked up at the next use.
-    fn follow(&self, peer: &mut PeerRow) -> Result<(), StateError> {
-        let Some(identity) = peer.changed.take() else {
-            return Ok(());
-        };
-        let protocol_id = ConversationId::direct(self.account.identity.public(), &identity);
-        peer.identity = identity;
-        peer.bundle = Vec::new();
-        (peer.number, peer.best_suite, peer.fetched_at) = (0, Suite(0), 0);
-        self.store.move_conversation(peer.peer_id, &protocol_id)
     }
 
     /// A stranger is let in: what waits becomes visible in order.

@@ -5,12 +5,15 @@ use http::{Method, StatusCode};
 use waxwire_shared::{
     api::{
         frames::{Cursor, Queue, RelayFrame, Seen},
+        problem::ProblemType,
         profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
             ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, LeaseAnswer,
-            PresenceAnswer, PresenceRequest, RegisterRequest, Registered, RelayInfo,
+            PresenceAnswer, PresenceRequest, QueuesAnswer, RegisterRequest, Registered, RelayInfo,
+            SuccessionRequest,
         },
     },
+    identity::IdentityKey,
     ids::{GroupId, Handle, Nonce32},
 };
 
@@ -43,6 +46,47 @@ impl Client {
     /// [`CallError`].
     pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
         self.call(Call::post("/v1/agents", request)?).await
+    }
+
+    /// `GET /v1/agents/{handle}/succession`: the latest signed bundle of the agent whose recovery key this is,
+    /// not verified; `None` if no agent has it under the handle.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn holder(
+        &self,
+        handle: &Handle,
+        recovery: &IdentityKey,
+    ) -> Result<Option<BundleAnswer>, CallError> {
+        let key = hex::encode(recovery.to_prefixed());
+        let path = format!("/v1/agents/{handle}/succession?recovery={key}");
+        match self.call(Call::get(path)).await {
+            Err(CallError::Problem(problem)) if problem.problem_type() == Some(ProblemType::NotFound) => {
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
+    /// `POST /v1/agents/{handle}/succession`: the handle goes to another identity.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn succeed(
+        &self,
+        handle: &Handle,
+        request: &SuccessionRequest,
+    ) -> Result<Registered, CallError> {
+        let path = format!("/v1/agents/{handle}/succession");
+        self.call(Call::post(&path, request)?).await
+    }
+
+    /// `GET /v1/queues`: how far this agent's queues are taken.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn queues(&self) -> Result<QueuesAnswer, CallError> {
+        self.call(Call::get("/v1/queues".to_owned())).await
     }
 
     /// `POST /v1/agents/api-key`: replaces the API key.

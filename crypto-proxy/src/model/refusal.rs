@@ -91,6 +91,8 @@ pub enum Refusal {
         pinned: Fingerprint,
         /// What the relay shows.
         shown: Fingerprint,
+        /// Whether the pinned identity, or its recovery key, signed that the other one follows it.
+        proven: bool,
     },
     /// A given fingerprint is not that of the peer.
     #[error("the fingerprint of {handle} is another")]

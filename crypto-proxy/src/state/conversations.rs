@@ -140,20 +140,6 @@ impl Store {
         Ok(from_sql(seq))
     }
 
-    /// Gives a direct conversation the id that follows from the peer's new identity. The local id
-    /// stays; numbering begins anew.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn move_conversation(&self, peer_id: i64, protocol_id: &ConversationId) -> Result<(), StateError> {
-        let mut statement = self.db.prepare_cached(
-            "UPDATE conversation SET protocol_id = ?2, era = era + 1, out_n = 0, out_hash = NULL \
-             WHERE peer_id = ?1 AND kind = 1 AND protocol_id != ?2",
-        )?;
-        statement.execute(params![peer_id, protocol_id.as_bytes()])?;
-        Ok(())
-    }
-
     /// Hides a conversation until something becomes visible in it.
     ///
     /// # Errors

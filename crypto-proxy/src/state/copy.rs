@@ -39,6 +39,7 @@ const TABLES: &[(&str, Part)] = &[
         Part::Some("SELECT * FROM meta WHERE key NOT IN ('own_bundle_offered', 'own_session', 'leased_at')"),
     ),
     ("peer", Part::All),
+    ("peer_former", Part::All),
     ("peer_block", Part::All),
     ("peer_profile", Part::All),
     ("contact", Part::All),

@@ -1,7 +1,7 @@
 //! Peers: pins, bundles, trust.
 
 use rusqlite::{OptionalExtension as _, Row, params};
-use waxwire_shared::{identity::IdentityKey, ids::Handle, suite::Suite};
+use waxwire_shared::{identity::IdentityKey, ids::Handle, succession::Proof, suite::Suite};
 
 use super::{StateError, Store, from_sql, to_sql};
 use crate::model::{Trust, UnixMs};
@@ -55,6 +55,33 @@ impl Pin {
     }
 }
 
+/// Another identity than the pinned one, which the relay shows under the handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The identity.
+    pub identity: IdentityKey,
+    /// Its signed bundle, verified.
+    pub bundle: Vec<u8>,
+    /// By what it is proven to follow the pinned one.
+    pub proof: Option<Proof>,
+}
+
+pub(super) const fn proof_number(proof: Option<Proof>) -> i64 {
+    match proof {
+        None => 0,
+        Some(Proof::ByOld) => 1,
+        Some(Proof::ByRecovery) => 2,
+    }
+}
+
+const fn proof_from_number(number: i64) -> Option<Proof> {
+    match number {
+        1 => Some(Proof::ByOld),
+        2 => Some(Proof::ByRecovery),
+        _ => None,
+    }
+}
+
 /// What is known of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerRow {
@@ -66,8 +93,8 @@ pub struct PeerRow {
     pub identity: IdentityKey,
     /// How it is trusted.
     pub pin: Pin,
-    /// The unproven identity that the relay shows instead.
-    pub changed: Option<IdentityKey>,
+    /// What the relay shows instead.
+    pub changed: Option<Shown>,
     /// No longer a stranger.
     pub accepted: bool,
     /// Latest signed bundle of `identity`.
@@ -91,7 +118,7 @@ impl PeerRow {
 }
 
 const SELECT: &str = "SELECT peer_id, handle, identity, trust, changed, accepted, bundle, number, \
-                      best_suite, fetched_at, first_seen FROM peer";
+                      best_suite, fetched_at, first_seen, changed_bundle, changed_proof FROM peer";
 
 fn peer_row(row: &Row<'_>) -> Result<PeerRow, StateError> {
     let peer_id = row.get(0)?;
@@ -101,9 +128,14 @@ fn peer_row(row: &Row<'_>) -> Result<PeerRow, StateError> {
     };
     let handle: String = row.get(1)?;
     let changed: Option<Vec<u8>> = row.get(4)?;
-    let changed = changed
-        .map(|bytes| IdentityKey::from_prefixed(&bytes).ok_or_else(damaged))
-        .transpose()?;
+    let changed = match changed {
+        Some(bytes) => Some(Shown {
+            identity: IdentityKey::from_prefixed(&bytes).ok_or_else(damaged)?,
+            bundle: row.get::<_, Option<Vec<u8>>>(11)?.unwrap_or_default(),
+            proof: proof_from_number(row.get(12)?),
+        }),
+        None => None,
+    };
     Ok(PeerRow {
         peer_id,
         handle: handle.parse().map_err(|_| damaged())?,
@@ -151,21 +183,26 @@ impl Store {
     pub fn put_peer(&self, peer: &PeerRow) -> Result<i64, StateError> {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO peer(handle, identity, trust, changed, accepted, bundle, number, best_suite, \
-             fetched_at, first_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             fetched_at, first_seen, changed_bundle, changed_proof) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
              ON CONFLICT(handle) DO UPDATE SET identity = ?2, trust = ?3, changed = ?4, accepted = ?5, \
-             bundle = ?6, number = ?7, best_suite = ?8, fetched_at = ?9",
+             bundle = ?6, number = ?7, best_suite = ?8, fetched_at = ?9, changed_bundle = ?11, \
+             changed_proof = ?12",
         )?;
+        let changed = peer.changed.as_ref();
         statement.execute(params![
             peer.handle.as_str(),
             peer.identity.to_prefixed(),
             peer.pin.number(),
-            peer.changed.as_ref().map(IdentityKey::to_prefixed),
+            changed.map(|shown| shown.identity.to_prefixed()),
             peer.accepted,
             peer.bundle,
             to_sql(peer.number),
             peer.best_suite.0,
             to_sql(peer.fetched_at),
             to_sql(peer.first_seen),
+            changed.map(|shown| shown.bundle.as_slice()),
+            proof_number(changed.and_then(|shown| shown.proof)),
         ])?;
         let mut statement = self
             .db

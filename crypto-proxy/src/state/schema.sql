@@ -13,7 +13,9 @@ CREATE TABLE peer(
   handle     TEXT    NOT NULL UNIQUE,
   identity   BLOB    NOT NULL,            -- algorithm u16 || key
   trust      INTEGER NOT NULL,            -- 0 new, 1 tofu, 2 by fingerprint, 3 verified, 4 blocked
-  changed    BLOB,                        -- the unproven identity that the relay shows instead
+  changed    BLOB,                        -- another identity that the relay shows instead
+  changed_bundle BLOB,                    -- its signed bundle
+  changed_proof INTEGER NOT NULL DEFAULT 0, -- 0 it proves nothing, 1 the pinned one signed, 2 its recovery key
   accepted   INTEGER NOT NULL DEFAULT 0,  -- no longer a stranger
   bundle     BLOB    NOT NULL,            -- signed bytes
   number     INTEGER NOT NULL,            -- highest bundle number ever seen of this identity
@@ -21,6 +23,15 @@ CREATE TABLE peer(
   fetched_at INTEGER NOT NULL,
   first_seen INTEGER NOT NULL
 );
+
+-- Identities that a handle had before.
+CREATE TABLE peer_former(
+  peer_id  INTEGER NOT NULL REFERENCES peer,
+  identity BLOB    NOT NULL,
+  proof    INTEGER NOT NULL,            -- by what the next one followed, as peer.changed_proof
+  until    INTEGER NOT NULL,
+  PRIMARY KEY(peer_id, identity)
+) WITHOUT ROWID;
 
 -- Blocked peers, with the trust that returns when the block is lifted.
 CREATE TABLE peer_block(

@@ -35,7 +35,7 @@ CREATE TABLE user_account (
 CREATE TABLE agent (
     agent_no      INTEGER PRIMARY KEY,
     agent_id      BLOB    NOT NULL UNIQUE CHECK (length(agent_id) = 16),
-    handle        TEXT    NOT NULL UNIQUE,
+    handle        TEXT    UNIQUE,
     identity      BLOB    NOT NULL UNIQUE,
     api_key_hash  BLOB    UNIQUE CHECK (length(api_key_hash) = 32),
     mail_queue    INTEGER NOT NULL REFERENCES queue (queue_no),
@@ -51,6 +51,17 @@ CREATE TABLE agent (
     revoked_at    INTEGER
 ) STRICT;
 CREATE INDEX agent_by_org ON agent (org_id);
+
+-- By what the handle came to another identity. The agent that had it before has none from then on.
+CREATE TABLE succession (
+    succession_no INTEGER PRIMARY KEY,
+    handle        TEXT    NOT NULL,
+    old_no        INTEGER NOT NULL UNIQUE REFERENCES agent (agent_no),
+    new_no        INTEGER NOT NULL REFERENCES agent (agent_no),
+    bytes         BLOB    NOT NULL,
+    at            INTEGER NOT NULL
+) STRICT;
+CREATE INDEX succession_by_handle ON succession (handle, succession_no);
 
 CREATE TABLE auth_event (
     event_no INTEGER PRIMARY KEY AUTOINCREMENT,

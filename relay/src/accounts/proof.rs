@@ -7,16 +7,19 @@
 use waxwire_shared::{
     hash::sha256,
     identity::{IdentityKey, Signature, VerifyError},
-    ids::{AgentId, Handle, Nonce32},
+    ids::{AgentId, Handle, Hash, Nonce32},
     labels::Label,
     limits,
     sign::{SignedBytes, SignedError, Verified},
-    wire::{Bundle, BundleRule, Challenge, ChallengePurpose, DecodeError, Document as _, Lease, VERSION},
+    wire::{
+        Bundle, BundleRule, Challenge, ChallengePurpose, DecodeError, Document as _, Lease, SuccessionBytes,
+        VERSION,
+    },
 };
 
 use crate::{
     identity::RelayIdentity,
-    store::{BundleBytes, NewLease, UsedChallenge},
+    store::{BundleBytes, NewLease, NewSuccession, UsedChallenge},
 };
 
 /// How long a challenge may be answered, in milliseconds.
@@ -165,6 +168,47 @@ pub fn check_bundle(
     }
     let number = bundle.number;
     Ok(BundleBytes { number, bytes })
+}
+
+/// What a bundle that was verified before it was stored says of the recovery key.
+#[must_use]
+pub fn recovery_hash(bundle: &[u8]) -> Option<Hash> {
+    let signed = SignedBytes::decode(bundle).ok()?;
+    Some(Bundle::decode(&signed.body).ok()?.recovery)
+}
+
+/// Why a succession is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SuccessionError {
+    /// Malformed or not authentic.
+    #[error("malformed succession or wrong signature")]
+    Signed(#[from] SignedError),
+    /// Relay, handle or new identity are not those of the request.
+    #[error("the succession is for another relay, handle or identity")]
+    Foreign,
+}
+
+/// Checks a succession as far as it needs nothing that is stored: every signature that is there holds.
+/// Whether `old` holds the handle, and whether the recovery key is its, is for the store to say.
+///
+/// # Errors
+/// [`SuccessionError`].
+pub fn check_succession(
+    relay: &RelayIdentity,
+    handle: &Handle,
+    new: &IdentityKey,
+    bytes: Vec<u8>,
+) -> Result<NewSuccession, SuccessionError> {
+    let signed = SuccessionBytes::decode(&bytes).map_err(SignedError::from)?;
+    let body = signed.verify_signatures()?;
+    if body.relay != *relay.id() || body.handle != *handle || body.new != *new {
+        return Err(SuccessionError::Foreign);
+    }
+    Ok(NewSuccession {
+        old: AgentId::of(relay.id(), &body.old),
+        recovery: signed.recovery.as_ref().map(Bundle::recovery_hash),
+        bytes,
+    })
 }
 
 /// Why a lease is refused.

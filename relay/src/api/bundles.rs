@@ -48,11 +48,13 @@ pub(super) async fn put(
     let answer = BundleAnswer {
         agent_id: account.id,
         bundle: Base64Bytes(body.to_vec()),
+        successions: Vec::new(),
     };
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// Answers the latest bundle of any agent, to any agent that is not blocked by it. A handle that cannot
+/// Answers the latest bundle of any agent and how its identity came to the handle, to any agent that is not
+/// blocked by it. A handle that cannot
 /// be one is unknown.
 pub(super) async fn get(
     State(relay): State<Arc<Relay>>,
@@ -66,9 +68,16 @@ pub(super) async fn get(
         Sight::Blocked => return Err(ApiError::new(ProblemType::Blocked)),
         Sight::Unknown => return Err(unknown()),
     };
+    // Read after the bundle: they prove at least the identity in it.
+    let successions = relay
+        .delivery
+        .store
+        .successions(&handle, limits::SUCCESSIONS)
+        .await?;
     let answer = BundleAnswer {
         agent_id,
         bundle: Base64Bytes(bytes),
+        successions: successions.into_iter().map(Base64Bytes).collect(),
     };
     Ok(json(StatusCode::OK, &answer))
 }

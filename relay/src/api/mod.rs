@@ -36,6 +36,9 @@ mod relations;
 mod relations_tests;
 mod relay_info;
 mod service;
+mod successions;
+#[cfg(test)]
+mod successions_tests;
 
 use std::sync::Arc;
 
@@ -64,6 +67,10 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/agents/{handle}", get(directory::profile))
         .route("/v1/agents/me/lease", put(leases::put).get(leases::get))
         .route("/v1/agents/{handle}/bundle", get(bundles::get))
+        .route(
+            "/v1/agents/{handle}/succession",
+            get(successions::get).post(successions::post),
+        )
         .route("/v1/directory", get(directory::search))
         .route(
             "/v1/contacts/{handle}",

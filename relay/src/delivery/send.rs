@@ -52,6 +52,9 @@ pub enum SendRefusal {
     /// The group has ended.
     #[error("the group has ended")]
     Gone,
+    /// The recipient's handle went to another identity.
+    #[error("the recipient has another identity now")]
+    Succeeded,
     /// Sealed under an epoch that is not open.
     #[error("the epoch is not open")]
     EpochClosed {
@@ -94,6 +97,8 @@ impl SendRefusal {
             Self::NotFound => Problem::new(ProblemType::NotFound),
             Self::Blocked => Problem::new(ProblemType::Blocked),
             Self::Gone => Problem::new(ProblemType::Gone).with_detail("the group has ended"),
+            Self::Succeeded => Problem::new(ProblemType::Gone)
+                .with_detail("the recipient has another identity now: look its handle up"),
             Self::EpochClosed { current } => Problem::new(ProblemType::EpochClosed).with_detail(format!(
                 "the current epoch is {current}; it is closed after a leave until a rekey"
             )),
@@ -197,6 +202,7 @@ pub fn settle(hash: Hash, result: SendResult) -> Result<Accepted, SendRefusal> {
         Ok(SendOutcome::NotFound) => Err(SendRefusal::NotFound),
         Ok(SendOutcome::Blocked) => Err(SendRefusal::Blocked),
         Ok(SendOutcome::Gone) => Err(SendRefusal::Gone),
+        Ok(SendOutcome::Succeeded) => Err(SendRefusal::Succeeded),
         Ok(SendOutcome::EpochClosed { current }) => Err(SendRefusal::EpochClosed { current }),
         Ok(SendOutcome::Backlogged { waiting, cap }) => Err(SendRefusal::Backlogged { waiting, cap }),
         Ok(SendOutcome::TooOften(due)) => Err(SendRefusal::TooOften(due)),

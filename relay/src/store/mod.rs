@@ -153,6 +153,38 @@ impl Store {
         on_each!(self, s => s.register(registration).await)
     }
 
+    /// Gives the handle of a registration to its identity, which follows the one that holds it. Profile,
+    /// contacts and blocks go with it; queues and memberships do not.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn succeed(
+        &self,
+        registration: Registration,
+        succession: NewSuccession,
+    ) -> Result<SuccessionOutcome, WriteError> {
+        on_each!(self, s => s.succeed(registration, succession).await)
+    }
+
+    /// Who holds a handle, and its latest bundle.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn holder(
+        &self,
+        handle: &Handle,
+    ) -> Result<Option<(waxwire_shared::ids::AgentId, Vec<u8>)>, ReadError> {
+        on_each!(self, s => s.holder(handle).await)
+    }
+
+    /// The latest successions of a handle, oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn successions(&self, handle: &Handle, limit: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        on_each!(self, s => s.successions(handle, limit).await)
+    }
+
     /// Replaces the API key of the agent with this handle and id.
     ///
     /// # Errors

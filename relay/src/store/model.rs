@@ -177,6 +177,46 @@ pub enum RegisterOutcome {
     Suspended,
 }
 
+/// A succession whose signatures have been verified.
+#[derive(Debug, Clone)]
+pub struct NewSuccession {
+    /// Who has to hold the handle for it to count.
+    pub old: AgentId,
+    /// Hash of the recovery key that signed, if one did: the newest bundle of `old` has to carry it.
+    pub recovery: Option<Hash>,
+    /// Verbatim.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a succession.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuccessionOutcome {
+    /// The handle went to the new identity.
+    Done {
+        /// Who had it.
+        old: AgentNo,
+        /// Who has it.
+        new: AgentNo,
+    },
+    /// The new identity holds the handle already; its API key was replaced.
+    Repeated(AgentNo),
+    /// Nobody holds the handle.
+    Unknown,
+    /// The handle is held by neither of the two, or the newest bundle of the old identity names
+    /// another recovery key.
+    Refused,
+    /// The new identity has or had a handle.
+    IdentityTaken,
+    /// The challenge was used before.
+    ChallengeUsed,
+    /// A bundle that is not older is held.
+    StaleBundle,
+    /// The old identity, which signed, has mail that it did not acknowledge.
+    NotDrained,
+    /// The agent is suspended.
+    Suspended,
+}
+
 /// What became of a request for a new API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOutcome {
@@ -290,6 +330,8 @@ pub enum SendOutcome {
     Blocked,
     /// The group has ended.
     Gone,
+    /// The recipient's handle went to another identity.
+    Succeeded,
     /// The epoch is not the group's current one, or that is closed.
     EpochClosed {
         /// The current one.

@@ -29,6 +29,10 @@ pub enum ProblemType {
     ChallengeRefused,
     /// The object is not newer than what the relay holds.
     Stale,
+    /// The succession does not follow the identity that holds the handle, or not by its recovery key.
+    SuccessionRefused,
+    /// The old identity has mail that it did not acknowledge.
+    NotDrained,
     /// The epoch of the header is closed or not the current one.
     EpochClosed,
     /// The commit does not follow the log's head.
@@ -45,7 +49,7 @@ pub enum ProblemType {
     Backlogged,
     /// The recipient has blocked the sender.
     Blocked,
-    /// The group has been disbanded.
+    /// The group has been disbanded, or the recipient's handle went to another identity.
     Gone,
     /// The relay failed; only a request id is told.
     Internal,
@@ -67,6 +71,8 @@ impl ProblemType {
         Self::HandleTaken,
         Self::ChallengeRefused,
         Self::Stale,
+        Self::SuccessionRefused,
+        Self::NotDrained,
         Self::EpochClosed,
         Self::HeadConflict,
         Self::WrongOffset,
@@ -94,6 +100,16 @@ impl ProblemType {
             Self::HandleTaken => ("handle-taken", 409, "the handle is taken"),
             Self::ChallengeRefused => ("challenge-refused", 409, "the challenge is not accepted"),
             Self::Stale => ("stale", 409, "not newer than what the relay holds"),
+            Self::SuccessionRefused => (
+                "succession-refused",
+                409,
+                "the succession does not follow the identity that holds the handle",
+            ),
+            Self::NotDrained => (
+                "not-drained",
+                409,
+                "the old identity has mail that it did not take",
+            ),
             Self::EpochClosed => ("epoch-closed", 409, "the epoch is closed"),
             Self::HeadConflict => ("head-conflict", 409, "the log has moved on"),
             Self::WrongOffset => ("wrong-offset", 409, "the part does not begin where the blob ends"),

@@ -106,6 +106,21 @@ pub struct RegisterRequest {
     pub invite: Option<String>,
 }
 
+/// `POST /v1/agents/{handle}/succession`: the handle goes to an identity that follows the one that holds
+/// it. Repeating it for the same new identity is allowed and gives a new API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuccessionRequest {
+    /// A challenge for a registration of the new identity, as the relay signed it.
+    pub challenge: Base64Bytes,
+    /// The new identity's signature over the challenge's body.
+    pub proof: Base64Bytes,
+    /// The new identity's first signed bundle.
+    pub bundle: Base64Bytes,
+    /// A [`crate::wire::SuccessionBytes`].
+    pub succession: Base64Bytes,
+}
+
 /// `POST /v1/agents/api-key`: replaces the API key of a registered identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +157,10 @@ pub struct BundleAnswer {
     pub agent_id: AgentId,
     /// The agent's latest signed bundle.
     pub bundle: Base64Bytes,
+    /// How the handle came to the identity: the latest [`crate::wire::SuccessionBytes`], oldest first, at
+    /// most [`limits::SUCCESSIONS`](crate::limits::SUCCESSIONS).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub successions: Vec<Base64Bytes>,
 }
 
 /// `PUT /v1/blocks/{handle}`.

@@ -199,6 +199,19 @@ impl SuccessionBytes {
     /// [`SignedError::Verify`] unless the new identity and the old one or the recovery key signed, or
     /// if any signature given does not verify.
     pub fn verify(&self, recovery: &Hash) -> Result<Succession, SignedError> {
+        let other = |key| Bundle::recovery_hash(key) != *recovery;
+        if self.recovery.as_ref().is_some_and(other) {
+            return Err(VerifyError::Signature.into());
+        }
+        self.verify_signatures()
+    }
+
+    /// Decodes the body and verifies every signature that is there. Whose the recovery key is, if one
+    /// signed, stays open.
+    ///
+    /// # Errors
+    /// As [`Self::verify`], but for another recovery key.
+    pub fn verify_signatures(&self) -> Result<Succession, SignedError> {
         let succession = Succession::decode(&self.body)?;
         let body: &[&[u8]] = &[&self.body];
         let mut proven = false;
@@ -210,9 +223,6 @@ impl SuccessionBytes {
             proven = true;
         }
         if let (Some(key), Some(by_recovery)) = (&self.recovery, &self.by_recovery) {
-            if Bundle::recovery_hash(key) != *recovery {
-                return Err(VerifyError::Signature.into());
-            }
             key.verify(Label::SigSuccessionRecovery, body, by_recovery)?;
             proven = true;
         }

@@ -73,7 +73,12 @@ fn changed_identity_stops_sends_until_decided() {
     assert!(net.nodes[0].alerted("identity_changed"));
     assert_eq!(net.stored.len(), stored);
     let fingerprint = Fingerprint::of(other.public());
-    let decision = Command::SetTrust("bob".parse().unwrap(), TrustDecision::Verified, fingerprint);
+    let decision = Command::SetTrust(
+        "bob".parse().unwrap(),
+        TrustDecision::Verified,
+        fingerprint,
+        false,
+    );
     let id = net.command(0, decision);
     match net.answer(0, id) {
         Some(Ok(Reply::Peer(peer))) => assert_eq!(peer.trust, Trust::Verified),
@@ -154,7 +159,7 @@ fn verified_policy_needs_the_word_of_the_operator() {
         net.answer(0, id),
         Some(Err(Refusal::FingerprintRequired))
     ));
-    let decide = |decision| Command::SetTrust("bob".parse().unwrap(), decision, fingerprint);
+    let decide = |decision| Command::SetTrust("bob".parse().unwrap(), decision, fingerprint, false);
     for index in 0..2 {
         let id = net.send(0, &format!("bob#{fingerprint}"), "m1");
         assert!(
@@ -258,7 +263,12 @@ fn blocked_peer_is_neither_written_to_nor_heard() {
     let fingerprint = Fingerprint::of(net.nodes[0].keys().0.public());
     net.command(
         1,
-        Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, fingerprint),
+        Command::SetTrust(
+            "alice".parse().unwrap(),
+            TrustDecision::Blocked,
+            fingerprint,
+            false,
+        ),
     );
     net.send(0, "bob", "m2");
     net.run();

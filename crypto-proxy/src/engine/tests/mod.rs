@@ -20,5 +20,6 @@ mod relations;
 mod repair;
 mod rollback;
 mod sending;
+mod succession;
 mod suspension;
 mod typing;

@@ -225,6 +225,8 @@ pub(super) struct Net {
     /// Everything stored: recipient, lane, envelope; a test may reorder or rewrite it before `run`.
     pub(super) stored: Vec<(AgentId, Lane, Vec<u8>)>,
     pub(super) bundles: HashMap<Handle, Vec<u8>>,
+    /// What it shows with every bundle.
+    pub(super) successions: Vec<Vec<u8>>,
     /// Envelopes to be passed on with the next `run`, and all that ever were.
     pub(super) passing: Vec<Vec<u8>>,
     pub(super) passed: Vec<Vec<u8>>,
@@ -263,6 +265,7 @@ impl Net {
             passing: Vec::new(),
             passed: Vec::new(),
             bundles,
+            successions: Vec::new(),
             relay_down: false,
             away: 0,
             mids: HashMap::new(),
@@ -695,6 +698,7 @@ impl Net {
         Ok(BundleAnswer {
             agent_id,
             bundle: Base64Bytes(bundle.clone()),
+            successions: self.successions.iter().cloned().map(Base64Bytes).collect(),
         })
     }
 

@@ -220,7 +220,7 @@ fn strangers_and_blocked_peers_get_no_receipts() {
     let mut net = acquainted();
     net.take(BOB, "m0");
     let alice = Fingerprint::of(net.nodes[ALICE].keys().0.public());
-    let block = Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, alice);
+    let block = Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, alice, false);
     net.command(BOB, block);
     net.wait_for_receipts();
     assert_eq!(net.control_to(ALICE), 0);

@@ -77,7 +77,7 @@ fn unblock_restores_the_trust_of_before() {
     net.send(ALICE, "bob", "m1");
     net.run();
     let fingerprint = Fingerprint::of(net.nodes[ALICE].keys().0.public());
-    let trust = |decision| Command::SetTrust("alice".parse().unwrap(), decision, fingerprint);
+    let trust = |decision| Command::SetTrust("alice".parse().unwrap(), decision, fingerprint, false);
     net.command(BOB, trust(TrustDecision::Verified));
     block(&mut net, BOB, "alice");
     block(&mut net, BOB, "alice");

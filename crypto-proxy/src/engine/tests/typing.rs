@@ -264,7 +264,7 @@ fn strangers_and_blocked_peers_are_neither_told_nor_believed() {
     net.types(ALICE, conversation, true);
     assert_eq!(net.told(BOB), [start()]);
     let alice = waxwire_shared::fingerprint::Fingerprint::of(net.nodes[ALICE].keys().0.public());
-    let block = Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, alice);
+    let block = Command::SetTrust("alice".parse().unwrap(), TrustDecision::Blocked, alice, false);
     net.command(BOB, block);
     net.pass(3_000);
     net.types(ALICE, conversation, true);

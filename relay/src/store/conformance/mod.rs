@@ -10,6 +10,7 @@ pub(super) mod presence;
 pub(super) mod relations;
 pub(super) mod retention;
 pub(super) mod sends;
+pub(super) mod successions;
 
 use std::{
     collections::HashMap,
@@ -281,6 +282,10 @@ macro_rules! conformance {
             accounts: newest_lease_is_kept
             accounts: agents_are_listed_in_order
             accounts: relay_secret_is_made_once
+            successions: handle_goes_to_the_new_identity_with_what_others_hold_of_it
+            successions: succession_is_idempotent_for_the_same_new_identity
+            successions: succession_follows_who_holds_the_handle
+            successions: planned_change_waits_until_the_mail_is_taken
             groups: log_takes_commits_in_order_and_one_at_a_position
             groups: racing_commits_have_one_winner
             groups: append_is_idempotent_by_hash_wherever_the_commit_stands

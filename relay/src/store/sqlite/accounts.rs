@@ -21,8 +21,8 @@ const CONTROL: i64 = 2;
 /// An agent as an act finds it.
 pub(super) struct Found {
     pub(super) no: AgentNo,
-    id: AgentId,
-    suspended: bool,
+    pub(super) id: AgentId,
+    pub(super) suspended: bool,
     has_key: bool,
 }
 
@@ -52,14 +52,14 @@ pub(super) fn exists(
     Ok(row.is_some())
 }
 
-fn note_auth_event(tx: &Transaction<'_>, agent: AgentNo) -> rusqlite::Result<()> {
+pub(super) fn note_auth_event(tx: &Transaction<'_>, agent: AgentNo) -> rusqlite::Result<()> {
     tx.connection
         .prepare_cached(sql::INSERT_AUTH_EVENT)?
         .execute(params![agent.0, tx.now_ms.cast_signed()])
         .map(drop)
 }
 
-fn use_challenge(tx: &Transaction<'_>, challenge: &UsedChallenge) -> rusqlite::Result<()> {
+pub(super) fn use_challenge(tx: &Transaction<'_>, challenge: &UsedChallenge) -> rusqlite::Result<()> {
     tx.connection
         .prepare_cached(sql::USE_CHALLENGE)?
         .execute(params![
@@ -69,7 +69,7 @@ fn use_challenge(tx: &Transaction<'_>, challenge: &UsedChallenge) -> rusqlite::R
         .map(drop)
 }
 
-fn is_used(tx: &Transaction<'_>, challenge: &UsedChallenge) -> rusqlite::Result<bool> {
+pub(super) fn is_used(tx: &Transaction<'_>, challenge: &UsedChallenge) -> rusqlite::Result<bool> {
     exists(tx.connection, sql::CHALLENGE_USED, [challenge.hash.as_bytes()])
 }
 
@@ -91,7 +91,7 @@ fn register(tx: &mut Transaction<'_>, asked: &Registration) -> rusqlite::Result<
     }
 }
 
-fn register_again(
+pub(super) fn register_again(
     tx: &Transaction<'_>,
     asked: &Registration,
     found: &Found,
@@ -124,6 +124,18 @@ fn register_new(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<
             Some(code)
         }
     };
+    let agent = insert_agent(tx, asked)?;
+    if let Some(code) = invite {
+        connection
+            .prepare_cached(sql::USE_INVITE)?
+            .execute(params![code.as_bytes(), now, agent.0])?;
+    }
+    Ok(RegisterOutcome::Created(agent))
+}
+
+/// An agent with its queues and first bundle; its challenge is used up.
+pub(super) fn insert_agent(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<AgentNo> {
+    let connection = tx.connection;
     let mut insert_queue = connection.prepare_cached(sql::INSERT_QUEUE)?;
     let mail = insert_queue.insert([MAIL])?;
     let control = insert_queue.insert([CONTROL])?;
@@ -134,7 +146,7 @@ fn register_new(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<
         asked.api_key_hash.as_bytes(),
         mail,
         control,
-        now
+        tx.now_ms.cast_signed()
     ])?;
     connection.prepare_cached(sql::INSERT_BUNDLE)?.execute(params![
         agent,
@@ -142,12 +154,7 @@ fn register_new(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<
         asked.bundle.bytes
     ])?;
     use_challenge(tx, &asked.challenge)?;
-    if let Some(code) = invite {
-        connection
-            .prepare_cached(sql::USE_INVITE)?
-            .execute(params![code.as_bytes(), now, agent])?;
-    }
-    Ok(RegisterOutcome::Created(AgentNo(agent)))
+    Ok(AgentNo(agent))
 }
 
 fn publish(tx: &Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> rusqlite::Result<BundleOutcome> {

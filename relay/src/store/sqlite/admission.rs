@@ -147,6 +147,7 @@ fn reach(
     Ok(
         match memory.blocks(connection)?.refusal(sender, recipient.agent) {
             Some(refused) => Err(refused),
+            None if recipient.succeeded => Err(SendOutcome::Succeeded),
             None => Ok(Place {
                 queue_no: recipient.queue(lane),
                 queue: lane.into(),

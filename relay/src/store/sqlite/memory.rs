@@ -21,6 +21,8 @@ pub(super) struct Recipient {
     pub(super) agent: AgentNo,
     pub(super) mail: QueueNo,
     pub(super) control: QueueNo,
+    /// Its handle went to another identity: it takes nothing more.
+    pub(super) succeeded: bool,
     limits: SendLimits,
 }
 
@@ -101,6 +103,12 @@ impl Memory {
         self.laggards.clear();
     }
 
+    /// A handle went from this agent to another.
+    pub(super) fn succeed(&mut self, old: &AgentId) {
+        self.recipients.remove(old);
+        self.blocks = None;
+    }
+
     /// Somebody else has changed agents, organisations or tiers.
     pub(super) fn forget_agents(&mut self) {
         self.recipients.clear();
@@ -130,6 +138,7 @@ impl Memory {
                     mail: QueueNo(row.get(1)?),
                     control: QueueNo(row.get(2)?),
                     limits: self.tiers.get(row.get_ref(3)?.as_str()?),
+                    succeeded: row.get(4)?,
                 })
             })
             .optional()?;

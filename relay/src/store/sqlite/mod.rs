@@ -17,6 +17,7 @@ mod reads;
 mod relations;
 mod retention;
 mod sql;
+mod successions;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -50,6 +50,30 @@ pub(super) const REVOKE_KEY: &str =
     "UPDATE agent SET api_key_hash = NULL, revoked_at = ?2 WHERE agent_no = ?1";
 pub(super) const SET_SUSPENDED: &str = "UPDATE agent SET suspended_at = ?2 WHERE agent_no = ?1";
 
+pub(super) const FREE_HANDLE: &str =
+    "UPDATE agent SET handle = NULL, api_key_hash = NULL, revoked_at = ?2, listed = 0 WHERE agent_no = ?1";
+pub(super) const MAIL_OF: &str = "SELECT mail_queue FROM agent WHERE agent_no = ?1";
+pub(super) const INHERIT: &str = "UPDATE agent
+    SET (display_name, description, listed, org_id, owner_user_id) =
+    (SELECT display_name, description, listed, org_id, owner_user_id FROM agent AS old
+        WHERE old.agent_no = ?1)
+    WHERE agent_no = ?2";
+/// Contacts and blocks of and with the old agent become those of the new one, which has none yet.
+pub(super) const INHERIT_RELATIONS: [&str; 4] = [
+    "UPDATE contact SET agent_no = ?2 WHERE agent_no = ?1",
+    "UPDATE contact SET contact_no = ?2 WHERE contact_no = ?1",
+    "UPDATE block SET agent_no = ?2 WHERE agent_no = ?1",
+    "UPDATE block SET blocked_no = ?2 WHERE blocked_no = ?1",
+];
+pub(super) const INSERT_SUCCESSION: &str =
+    "INSERT INTO succession (handle, old_no, new_no, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(super) const HOLDER: &str = "SELECT agent_id, bytes FROM agent
+    JOIN bundle ON bundle.agent_no = agent.agent_no
+    WHERE handle = ?1 ORDER BY number DESC LIMIT 1";
+/// The latest, newest first.
+pub(super) const SUCCESSIONS: &str =
+    "SELECT bytes FROM succession WHERE handle = ?1 ORDER BY succession_no DESC LIMIT ?2";
+
 pub(super) const PUT_LAST_SEEN: &str =
     "UPDATE agent SET last_seen_at = ?2 WHERE agent_no = ?1 AND coalesce(last_seen_at, 0) < ?2";
 /// Neither of the two has blocked the other.
@@ -222,7 +246,8 @@ pub(super) const GROUP_GATE: &str = "SELECT message_queue, epoch, closed, ended_
         WHERE member.group_no = grp.group_no AND agent_no = ?2 AND departed IS NULL)";
 
 pub(super) const RECIPIENT: &str =
-    "SELECT agent_no, mail_queue, control_queue, tier FROM agent JOIN org USING (org_id) WHERE agent_id = ?1";
+    "SELECT agent_no, mail_queue, control_queue, tier, handle IS NULL FROM agent JOIN org USING (org_id)
+    WHERE agent_id = ?1";
 pub(super) const SENDER: &str = "SELECT org_id, tier FROM agent JOIN org USING (org_id) WHERE agent_no = ?1";
 /// How far each member of the group with this queue has acknowledged.
 pub(super) const MEMBERS_ACKS: &str = "SELECT agent_id, acked FROM grp
@@ -242,7 +267,7 @@ pub(super) const ACCOUNT_BY_KEY: &str =
     FROM agent WHERE api_key_hash = ?1";
 pub(super) const AGENT: &str =
     "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
-    FROM agent WHERE agent_no = ?1";
+    FROM agent WHERE agent_no = ?1 AND handle IS NOT NULL";
 pub(super) const AGENTS: &str =
     "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
     FROM agent WHERE handle > ?1 ORDER BY handle LIMIT ?2";
