@@ -22,3 +22,4 @@ mod rollback;
 mod sending;
 mod suspension;
 mod typing;
+mod webhooks;
