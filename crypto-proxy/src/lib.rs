@@ -19,6 +19,7 @@
 //! - [`metrics`]: what link and engine counted, for `GET /metrics`
 //! - [`model`]: what the agent sees, as values
 //! - [`cli`]: the program's commands
+//! - [`webhooks`]: calls receivers on this host when something happens
 //! - [`vectors`]: test vectors, replayed
 
 pub mod api;
@@ -42,3 +43,4 @@ pub mod rng;
 pub mod shell;
 pub mod state;
 pub mod vectors;
+pub mod webhooks;

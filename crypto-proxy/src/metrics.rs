@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     engine::{Count, Counters},
     link::{LinkFault, LinkStatus},
-    model::Severity,
+    model::{HookDepths, Severity},
 };
 
 /// What is shown beside the local API's own counters.
@@ -17,6 +17,8 @@ pub struct Observed<'a> {
     pub engine: &'a Counters,
     /// Envelopes that wait for the relay's answer; `None` if it cannot be read.
     pub outbox: Option<u64>,
+    /// What waits for webhooks; `None` if it cannot be read.
+    pub hooks: Option<HookDepths>,
 }
 
 impl Observed<'_> {
@@ -29,6 +31,16 @@ impl Observed<'_> {
         if let Some(depth) = self.outbox {
             text.head("outbox_depth", "gauge", "Envelopes that wait for the relay.");
             text.line("outbox_depth", "", depth);
+        }
+        if let Some(hooks) = self.hooks {
+            text.head("webhook_depth", "gauge", "What webhooks are still to be told.");
+            text.line("webhook_depth", "", hooks.waiting);
+            text.head(
+                "webhook_dead_letters",
+                "gauge",
+                "What webhooks could not be told.",
+            );
+            text.line("webhook_dead_letters", "", hooks.dead);
         }
         text.head(
             "bundle_expires_seconds",
@@ -79,9 +91,10 @@ const SEND_REFUSALS: &str = "send_refusals_total";
 const RECEIVES: &str = "receives_total";
 const RECEIVE_REFUSALS: &str = "receive_refusals_total";
 const TRANSIENTS: &str = "transients_total";
+const WEBHOOKS: &str = "webhook_events_total";
 const ALERTS: &str = "alerts_total";
 
-const FAMILIES: [(&str, &str); 6] = [
+const FAMILIES: [(&str, &str); 7] = [
     (SENDS, "Envelopes offered to the relay, by outcome."),
     (SEND_REFUSALS, "Envelopes that the relay refused, by reason."),
     (RECEIVES, "Objects that the relay delivered, by outcome."),
@@ -89,6 +102,10 @@ const FAMILIES: [(&str, &str); 6] = [
     (
         TRANSIENTS,
         "Control messages that nobody stores, sent or received, by outcome.",
+    ),
+    (
+        WEBHOOKS,
+        "Events for webhooks and attempts to tell them, by outcome.",
     ),
     (ALERTS, "Alerts, by severity and kind."),
 ];
@@ -100,6 +117,7 @@ fn labels(count: Count) -> (&'static str, String) {
         Count::Receive(outcome) => (RECEIVES, format!("{{outcome=\"{outcome}\"}}")),
         Count::ReceiveRefused(reason) => (RECEIVE_REFUSALS, format!("{{reason=\"{reason}\"}}")),
         Count::Transient(outcome) => (TRANSIENTS, format!("{{outcome=\"{outcome}\"}}")),
+        Count::Webhook(outcome) => (WEBHOOKS, format!("{{outcome=\"{outcome}\"}}")),
         Count::Alert(severity, kind) => {
             let severity = match severity {
                 Severity::Info => "info",
@@ -146,6 +164,7 @@ mod tests {
                 link,
                 engine: &engine,
                 outbox: Some(7),
+                hooks: Some(HookDepths { waiting: 4, dead: 2 }),
             }
             .render()
         };
@@ -157,6 +176,8 @@ mod tests {
             "waxwire_proxy_link_malformed_total 1",
             "waxwire_proxy_clock_skew_milliseconds -250",
             "waxwire_proxy_outbox_depth 7",
+            "waxwire_proxy_webhook_depth 4",
+            "waxwire_proxy_webhook_dead_letters 2",
         ] {
             assert!(down.lines().any(|found| found == line), "{line}\n{down}");
         }

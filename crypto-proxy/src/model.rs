@@ -13,12 +13,14 @@ mod contacts;
 mod groups;
 mod presence;
 mod refusal;
+mod webhooks;
 
 pub use attachments::*;
 pub use contacts::*;
 pub use groups::*;
 pub use presence::*;
 pub use refusal::Refusal;
+pub use webhooks::*;
 
 /// Unix time in milliseconds.
 pub type UnixMs = u64;

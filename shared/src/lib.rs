@@ -9,6 +9,7 @@
 //! - [`sign`], [`message`]: `Unverified` bytes become a `Verified` value in one function
 //! - [`identity`], [`fingerprint`], [`merkle`]: public keys, how people compare them, tree hashes
 //! - [`succession`]: whether an identity follows another
+//! - [`reach`]: where an IP address leads
 //! - [`roster`]: when a group commit is valid
 //! - [`api`]: bodies, frames and problem documents of the relay's interface
 
@@ -21,6 +22,7 @@ pub mod labels;
 pub mod limits;
 pub mod merkle;
 pub mod message;
+pub mod reach;
 pub mod roster;
 pub mod sign;
 pub mod succession;

@@ -9,9 +9,9 @@ use waxwire_shared::{ids::Handle, wire::AttachmentRef};
 use crate::{
     engine::{Command, Notice, Reply},
     model::{
-        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup,
-        GroupSecurity, Invitation, LocalConversation, Message, MessageId, Mute, MuteTarget, OwnProfile,
-        Refusal, UnixMs, Upload,
+        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeadLetterPage, DeliveryId,
+        GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Message, MessageId, Mute,
+        MuteTarget, OwnProfile, Refusal, UnixMs, Upload, Webhook, WebhookId,
     },
     shell::EngineHandle,
     state::{
@@ -105,6 +105,17 @@ pub(crate) trait Backend: Send + Sync {
     fn attachment(&self, id: &AttachmentId) -> Result<Option<AttachmentRef>, Unreadable>;
     /// See [`Reader::stuck_since`].
     fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable>;
+    /// See [`Reader::webhooks`].
+    fn webhooks(&self) -> Result<Vec<Webhook>, Unreadable>;
+    /// See [`Reader::next_hook_call`].
+    fn next_hook_call(&self, id: &WebhookId) -> Result<Option<HookCall>, Unreadable>;
+    /// See [`Reader::dead_letters`].
+    fn dead_letters(
+        &self,
+        id: &WebhookId,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Option<DeadLetterPage>, Unreadable>;
 }
 
 /// The running engine and its state.
@@ -230,5 +241,21 @@ impl Backend for Live {
 
     fn stuck_since(&self, since: UnixMs) -> Result<Stuck, Unreadable> {
         Ok(self.reader.stuck_since(since)?)
+    }
+    fn webhooks(&self) -> Result<Vec<Webhook>, Unreadable> {
+        Ok(self.reader.webhooks()?)
+    }
+
+    fn next_hook_call(&self, id: &WebhookId) -> Result<Option<HookCall>, Unreadable> {
+        Ok(self.reader.next_hook_call(id)?)
+    }
+
+    fn dead_letters(
+        &self,
+        id: &WebhookId,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Option<DeadLetterPage>, Unreadable> {
+        Ok(self.reader.dead_letters(id, limit, offset)?)
     }
 }

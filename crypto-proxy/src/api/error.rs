@@ -182,6 +182,11 @@ impl From<Refusal> for ApiError {
             Refusal::AttachmentNotFound => with(StatusCode::NOT_FOUND, "ATTACHMENT_NOT_FOUND"),
             Refusal::AttachmentIncomplete => with(StatusCode::CONFLICT, "ATTACHMENT_INCOMPLETE"),
             Refusal::NotMuted => with(StatusCode::NOT_FOUND, "NOT_MUTED"),
+            Refusal::WebhookNotFound => with(StatusCode::NOT_FOUND, "WEBHOOK_NOT_FOUND"),
+            Refusal::DeadLetterNotFound => with(StatusCode::NOT_FOUND, "DEAD_LETTER_NOT_FOUND"),
+            Refusal::TooManyWebhooks(max) => {
+                with(StatusCode::CONFLICT, "TOO_MANY_WEBHOOKS").detail("max", (*max).into())
+            }
             Refusal::GroupNotFound => with(StatusCode::NOT_FOUND, "GROUP_NOT_FOUND"),
             Refusal::GroupDeleted(end) => with(StatusCode::GONE, "GROUP_DELETED")
                 .detail("group_id", end.id.to_string().into())
@@ -293,6 +298,9 @@ mod tests {
             (Refusal::AttachmentNotFound, 404, "ATTACHMENT_NOT_FOUND"),
             (Refusal::AttachmentIncomplete, 409, "ATTACHMENT_INCOMPLETE"),
             (Refusal::NotMuted, 404, "NOT_MUTED"),
+            (Refusal::WebhookNotFound, 404, "WEBHOOK_NOT_FOUND"),
+            (Refusal::DeadLetterNotFound, 404, "DEAD_LETTER_NOT_FOUND"),
+            (Refusal::TooManyWebhooks(5), 409, "TOO_MANY_WEBHOOKS"),
             (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
             (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
             (Refusal::InviteNotFound, 404, "INVITE_NOT_FOUND"),
@@ -389,6 +397,9 @@ mod tests {
                 | Refusal::AttachmentNotFound
                 | Refusal::AttachmentIncomplete
                 | Refusal::NotMuted
+                | Refusal::WebhookNotFound
+                | Refusal::DeadLetterNotFound
+                | Refusal::TooManyWebhooks(_)
                 | Refusal::GroupNotFound
                 | Refusal::GroupDeleted(_)
                 | Refusal::InviteNotFound

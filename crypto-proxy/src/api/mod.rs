@@ -19,6 +19,7 @@ mod groups;
 mod guard;
 mod health;
 mod history;
+mod hook_desk;
 mod inbox;
 mod invites;
 mod listen;
@@ -40,6 +41,7 @@ mod sync;
 mod timestamp;
 mod token;
 mod uploads;
+mod webhooks;
 mod written;
 
 #[cfg(test)]
@@ -57,8 +59,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::hook_desk::hook_timestamp;
 use self::{
     backend::{Backend, Live, Unreadable},
     downloads::Downloads,
@@ -70,6 +74,7 @@ pub use self::{
     error::ErrorBody,
     guard::Hosts,
     health::{Checks, NONCE, PROOF, Readiness},
+    hook_desk::hook_form,
     listen::{BindError, ListenAddr, ListenAddrError, Listener},
     router::router,
     server::serve,
@@ -82,6 +87,7 @@ use crate::{
     model::{Me, UnixMs},
     shell::EngineHandle,
     state::Reader,
+    webhooks::Allowed,
 };
 
 /// More lines for `GET /metrics`, in Prometheus text, made when they are asked for, on a thread that
@@ -98,6 +104,8 @@ struct Shared {
     metrics: Metrics,
     live: LiveFace,
     downloads: Downloads,
+    /// Told when the agent has changed something about webhooks.
+    webhooks_changed: Notify,
     /// When this API was made, in front of the running number of a request id.
     started: UnixMs,
     request_number: AtomicU64,
@@ -124,6 +132,8 @@ pub struct ApiConfig {
     pub attachments: Arc<Attachments>,
     /// Most sockets at one time, and most streams of events; 0 is no limit.
     pub max_sockets: usize,
+    /// Which hosts webhooks may call.
+    pub webhook_hosts: Arc<Allowed>,
     /// Cancelled when the proxy begins to stop: whoever waits in a long poll is answered, sockets are
     /// closed.
     pub stopping: CancellationToken,
@@ -157,6 +167,7 @@ impl ApiState {
             backend,
             live: LiveFace::new(config.max_sockets),
             downloads: Downloads::default(),
+            webhooks_changed: Notify::new(),
             config,
             metrics: Metrics::default(),
             started: clock::unix(),

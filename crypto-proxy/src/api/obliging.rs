@@ -4,10 +4,10 @@ use waxwire_shared::ids::Handle;
 
 use super::samples::{NOW, contact, group, message, peer};
 use crate::{
-    engine::{Command, ContactCommand, GroupCommand, Reply},
+    engine::{Command, ContactCommand, GroupCommand, Reply, WebhookCommand},
     model::{
-        AddOutcome, Added, InviteId, Listed, ListedPage, Mute, Peer, PeerPresence, PresenceStatus, Refusal,
-        Sent,
+        AddOutcome, Added, HookSecret, InviteId, Listed, ListedPage, Mute, Peer, PeerPresence,
+        PresenceStatus, Refusal, Sent, Webhook, WebhookId,
     },
 };
 
@@ -51,6 +51,16 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
             custom_message: text.clone(),
             last_seen: None,
         }]),
+        Command::Webhook(WebhookCommand::Add(new)) => Reply::Webhook(Box::new(Webhook {
+            id: WebhookId([6; 16]),
+            url: new.url.clone(),
+            events: new.events.clone(),
+            secret: new
+                .secret
+                .clone()
+                .unwrap_or_else(|| HookSecret::new("whsec_made".to_owned())),
+            created_at: NOW,
+        })),
         Command::Presences(handles) => {
             let presence = |handle: &Handle| PeerPresence {
                 handle: handle.clone(),

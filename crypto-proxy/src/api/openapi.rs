@@ -62,6 +62,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "mutes", description = "What is not pushed"),
         (name = "requests", description = "Strangers who wait to be let in"),
         (name = "inbox", description = "For those who poll"),
+        (name = "webhooks", description = "Whom to call on this host when something happens"),
         (name = "operation", description = "Health, metrics, alerts, this document"),
     ),
     components(schemas(ErrorBody)),

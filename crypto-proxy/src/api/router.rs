@@ -10,7 +10,7 @@ use utoipa_axum::{
 use super::{
     ApiState, agents, alerts, broadcasts, contacts, conversations, directory, downloads, error::ApiError,
     group_security, groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics,
-    mutes, observe::observe, openapi, presence, requests, sync, uploads,
+    mutes, observe::observe, openapi, presence, requests, sync, uploads, webhooks,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -103,6 +103,10 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(requests::reject))
         .routes(routes!(inbox::list))
         .routes(routes!(inbox::unread_count))
+        .routes(routes!(webhooks::add, webhooks::list))
+        .routes(routes!(webhooks::show, webhooks::remove))
+        .routes(routes!(webhooks::dead_letters))
+        .routes(routes!(webhooks::redeliver))
         .routes(routes!(alerts::list))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

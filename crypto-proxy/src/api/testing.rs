@@ -32,11 +32,12 @@ use crate::{
     engine::{Command, ContactCommand, GroupCommand, InboxMode, Notice, Reply},
     link::{Client, RelayUrl},
     model::{
-        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeliveryId, GroupLookup,
-        GroupSecurity, Invitation, LocalConversation, Me, Message, MessageId, Mute, MuteTarget, OwnProfile,
-        Refusal, SendRequest, UnixMs, Upload,
+        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeadLetter, DeadLetterPage,
+        DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Me, Message,
+        MessageId, Mute, MuteTarget, OwnProfile, Refusal, SendRequest, UnixMs, Upload, Webhook, WebhookId,
     },
     state::{Beginning, HistoryRange, InboxFilter, InboxPage, Since, Stretch, Stuck, VisibleRow},
+    webhooks::Allowed,
 };
 
 pub(super) const TOKEN: &str = "wx_0123456789abcdefghijABCDEFGHIJ-_0123456789a";
@@ -60,6 +61,8 @@ pub(super) struct Fake {
     /// Uploads by the hashes of their tickets.
     pub(super) uploads: Mutex<Vec<([u8; 32], Upload)>>,
     pub(super) stuck: Mutex<Stuck>,
+    pub(super) webhooks: Mutex<Vec<Webhook>>,
+    pub(super) dead: Mutex<Vec<DeadLetter>>,
     pub(super) filters: Mutex<Vec<InboxFilter>>,
     pub(super) ranges: Mutex<Vec<(HistoryRange, usize)>>,
     pub(super) notices: broadcast::Sender<Notice>,
@@ -85,6 +88,8 @@ impl Fake {
             alerts: Mutex::default(),
             uploads: Mutex::default(),
             stuck: Mutex::default(),
+            webhooks: Mutex::default(),
+            dead: Mutex::default(),
             filters: Mutex::default(),
             ranges: Mutex::default(),
             notices: broadcast::channel(4).0,
@@ -409,6 +414,28 @@ impl Backend for Fake {
     fn stuck_since(&self, _since: UnixMs) -> Result<Stuck, Unreadable> {
         self.read(&self.stuck).map(|stuck| *stuck)
     }
+
+    fn webhooks(&self) -> Result<Vec<Webhook>, Unreadable> {
+        Ok(self.read(&self.webhooks)?.clone())
+    }
+
+    fn next_hook_call(&self, _: &WebhookId) -> Result<Option<HookCall>, Unreadable> {
+        Ok(None)
+    }
+
+    fn dead_letters(
+        &self,
+        id: &WebhookId,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Option<DeadLetterPage>, Unreadable> {
+        let known = self.read(&self.webhooks)?.iter().any(|webhook| webhook.id == *id);
+        let dead = self.read(&self.dead)?;
+        Ok(known.then(|| DeadLetterPage {
+            letters: dead.iter().skip(offset).take(limit).cloned().collect(),
+            total: dead.len() as u64,
+        }))
+    }
 }
 
 /// The API in front of a [`Fake`].
@@ -457,6 +484,7 @@ impl Api {
             metrics: Some(Arc::new(|| "waxwire_proxy_extra 1\n".to_owned())),
             attachments: Arc::new(attachments(folder.path())),
             max_sockets: 2,
+            webhook_hosts: Arc::new(Allowed::new(vec!["hooks.example:8443".parse().unwrap()])),
             stopping: stopping.clone(),
         };
         let state = ApiState::with_backend(Arc::<Fake>::clone(&backend), config);

@@ -22,6 +22,7 @@ mod take_over;
 mod trust;
 mod undo;
 mod vectors;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -67,6 +68,8 @@ enum Command {
     Group(group::GroupArgs),
     /// Show the keys of peers and decide on them.
     Trust(trust::TrustArgs),
+    /// Receivers on this host that are called when something happens.
+    Webhook(webhook::WebhookArgs),
     /// Replay test vectors.
     Vectors(vectors::VectorsArgs),
     #[command(flatten)]
@@ -123,6 +126,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Inbox(args) => people::inbox(&args),
         Command::Group(args) => group::run(&args),
         Command::Trust(args) => trust::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Pages(command) => pages::run(command, Cli::command()),
     }

@@ -1,4 +1,5 @@
-//! The commands that speak to a running proxy: `status`, `send`, `inbox`, `group`, `trust`.
+//! The commands that speak to a running proxy: `status`, `send`, `inbox`, `group`, `trust`,
+//! `webhook`.
 
 use anyhow::ensure;
 use clap::Args;

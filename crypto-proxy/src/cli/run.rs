@@ -32,7 +32,8 @@ use crate::{
         secret::{IdentitySecret, SendIdKey},
     },
     engine::{
-        Account, Counters, EncryptionKey, Engine, InboxMode, Settings, ShowPresence, TrustPolicy, UPLOAD_MS,
+        Account, Counters, EncryptionKey, Engine, HookForm, InboxMode, Settings, ShowPresence, TrustPolicy,
+        UPLOAD_MS,
     },
     harden,
     keeper::Keeper,
@@ -43,6 +44,7 @@ use crate::{
     rng::OsRng,
     shell,
     state::{Reader, Store},
+    webhooks::{self, Allowed, AllowedHost, Caller, SystemResolver},
 };
 
 #[derive(Debug, Args)]
@@ -75,6 +77,14 @@ pub(super) struct RunArgs {
         value_name = "COUNT"
     )]
     max_sockets: usize,
+    /// A host besides this one that webhooks may call, or one port of it; may be given more than once.
+    #[arg(
+        long,
+        env = "WAXWIRE_PROXY_WEBHOOK_ALLOW",
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
+    webhook_allow: Vec<AllowedHost>,
     /// Seconds of running time until the encryption key is replaced.
     #[arg(long, env = "WAXWIRE_PROXY_KEY_ROTATION", default_value_t = 7 * 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -157,6 +167,7 @@ impl RunArgs {
             key_retention: u64::from(self.key_retention) * 1_000,
             bundle_age: u64::from(self.bundle_age) * 1_000,
             duplicates: u64::from(self.duplicates),
+            hook_form: HookForm(api::hook_form),
             ..Settings::default()
         }
     }
@@ -227,6 +238,8 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         link_cancel.clone(),
     ));
     let (status, counted) = (link_status.clone(), Arc::clone(&counters));
+    let webhook_hosts = Arc::new(Allowed::new(args.webhook_allow.clone()));
+    let caller = Caller::new(Arc::clone(&webhook_hosts), SystemResolver);
     let config = ApiConfig {
         me,
         inbox_mode: args.settings().inbox_mode,
@@ -237,10 +250,12 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         metrics: Some(own_metrics(link_status, counters, reader.clone())),
         attachments: Arc::new(attachments),
         max_sockets: args.max_sockets,
+        webhook_hosts,
         stopping: api_cancel.clone(),
     };
     let state = ApiState::new(running.handle.clone(), reader, config);
     let router = api::router(state.clone());
+    let hooks = tokio::spawn(webhooks::run(state.clone(), caller, api_cancel.clone()));
     // Before anybody is told that the proxy is there: whoever stops it at once is heard, too.
     let stopped = stop_signal()?;
     let _address = AddressFile::write(folder, &listener.to_string())?;
@@ -252,6 +267,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     api_cancel.cancel();
     api.await.context("the local API ended abnormally")?;
     state.sockets_closed().await;
+    hooks.await.context("the senders of webhooks ended abnormally")?;
     drop(state);
     link_cancel.cancel();
     link.await.context("the link ended abnormally")?;
@@ -288,6 +304,7 @@ fn own_metrics(
             link: &link,
             engine: &counters,
             outbox: reader.outbox_depth().ok(),
+            hooks: reader.hook_depths().ok(),
         };
         observed.render()
     })

@@ -5,6 +5,7 @@ use waxwire_shared::{
     suite::Suite,
 };
 
+use super::Notice;
 use crate::{
     crypto::secret::{EncryptionSecret, IdentitySecret, SendIdKey},
     model::{InboxMode, UnixMs},
@@ -77,7 +78,7 @@ pub enum TrustPolicy {
 }
 
 /// How the engine is set up; times in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Who may write without being let in, unless the agent has set it.
     pub inbox_mode: InboxMode,
@@ -105,7 +106,15 @@ pub struct Settings {
     pub pay_within: u64,
     /// Longest random delay before this agent sends again what somebody misses.
     pub answer_delay: u64,
+    /// Most that waits for one webhook.
+    pub hook_queue: u64,
+    /// What webhooks are told of a notice that is no message, as compact JSON: the form is the local API's.
+    pub hook_form: HookForm,
 }
+
+/// See [`Settings::hook_form`].
+#[derive(Debug, Clone, Copy)]
+pub struct HookForm(pub fn(&Notice) -> Option<String>);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -123,6 +132,8 @@ impl Default for Settings {
             key_retention: 48 * 3_600 * 1_000,
             pay_within: 30_000,
             answer_delay: 2_000,
+            hook_queue: 10_000,
+            hook_form: HookForm(|_| None),
         }
     }
 }

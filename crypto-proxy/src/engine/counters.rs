@@ -22,6 +22,8 @@ pub enum Count {
     ReceiveRefused(&'static str),
     /// What became of a control message that nobody stores.
     Transient(&'static str),
+    /// What became of a call of a webhook, or of an event for one.
+    Webhook(&'static str),
     /// An alert, whether it made a row or not.
     Alert(Severity, &'static str),
 }

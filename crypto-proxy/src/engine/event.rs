@@ -15,10 +15,10 @@ use waxwire_shared::{
 
 use super::{Anew, AttachmentCommand, Conflict, EncryptionKey};
 use crate::model::{
-    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, Invitation, InviteId, ListedPage,
-    LocalConversation, MessageId, Mute, MuteTarget, NewGroup, OwnProfileChange, Peer, PeerPresence,
-    PresenceStatus, Profile, ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs,
-    Upload,
+    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId,
+    ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook, OwnProfileChange, Peer,
+    PeerPresence, PresenceStatus, Profile, ProfileChange, Refusal, SendRequest, SendToken, Sent,
+    TrustDecision, UnixMs, Upload, Webhook, WebhookId,
 };
 
 /// Names a request of the agent until it is answered.
@@ -87,6 +87,33 @@ pub enum Command {
     Contact(ContactCommand),
     /// Anything about own attachments.
     Attachment(AttachmentCommand),
+    /// Anything about webhooks.
+    Webhook(WebhookCommand),
+}
+
+/// What an agent can ask about webhooks, and what became of calls.
+#[derive(Debug, Clone)]
+pub enum WebhookCommand {
+    /// Register one; answered by [`Reply::Webhook`].
+    Add(Box<NewWebhook>),
+    /// Remove one with everything that waits for it.
+    Remove(WebhookId),
+    /// Try a dead letter again, behind everything that waits.
+    Redeliver(WebhookId, HookDeliveryId),
+    /// A call was answered with success, or its message is not there any more.
+    Told {
+        /// Which.
+        delivery: HookDeliveryId,
+        /// Whether the message that it was about is settled with it.
+        settles: bool,
+    },
+    /// A call was not answered with success.
+    Failed {
+        /// Which.
+        delivery: HookDeliveryId,
+        /// Why; nothing of what the receiver said.
+        reason: String,
+    },
 }
 
 /// What an agent can ask about others, and about what others may know of it. What is so already is no
@@ -186,6 +213,8 @@ pub enum Reply {
     Upload(Box<Upload>),
     /// To [`ContactCommand::Search`].
     Directory(ListedPage),
+    /// To [`WebhookCommand::Add`].
+    Webhook(Box<Webhook>),
     /// To the others.
     Done,
 }

@@ -17,6 +17,7 @@
 //! - `transient`, `typing`, `presence`: what nobody stores
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
+//! - `webhooks`: what is queued for them, and what becomes of it
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
@@ -44,6 +45,7 @@ mod timers;
 mod transient;
 mod trust;
 mod typing;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -59,12 +61,13 @@ use waxwire_shared::{
     ids::{GroupId, Handle},
 };
 
-pub use account::{Account, EncryptionKey, Settings, ShowPresence, TrustPolicy};
+pub use account::{Account, EncryptionKey, HookForm, Settings, ShowPresence, TrustPolicy};
 pub use attachments::{AttachmentCommand, UPLOAD_MS};
 pub use counters::{Count, Counters};
 pub use event::{
     AppendOutcome, Command, ContactCommand, Declaration, Effect, Event, GroupCommand, KeyChange, LinkEvent,
     LogPage, LookupError, Notice, Now, Offer, ReadNotice, RelayCall, Reply, RequestId, SendOutcome,
+    WebhookCommand,
 };
 pub use instance::{Anew, Conflict};
 pub use own_keys::{BundleDraft, sign_bundle};
@@ -136,6 +139,7 @@ struct Volatile {
     lines_known: bool,
     declaring: relations::Declaring,
     duplicates: duplicates::Duplicates,
+    hooks: webhooks::Hooks,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }
@@ -326,6 +330,7 @@ impl Engine {
         }
         self.beat(now.unix)?;
         self.pump()?;
+        self.queue_for_webhooks(now.unix)?;
         self.store.commit()
     }
 
@@ -409,6 +414,7 @@ impl Engine {
             Command::Group(command) => return self.group_command(id, command, now),
             Command::Contact(command) => return self.contact_command(id, command, now),
             Command::Attachment(command) => self.attachment_command(command, now)?,
+            Command::Webhook(command) => self.webhook_command(command, now)?,
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,

@@ -166,7 +166,8 @@ impl Dialer {
     }
 }
 
-fn tls_config() -> Result<ClientConfig, TlsError> {
+/// Trusts what this machine trusts.
+pub(crate) fn tls_config() -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     let (usable, _unusable) = roots.add_parsable_certificates(native.certs);

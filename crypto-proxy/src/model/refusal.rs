@@ -28,6 +28,15 @@ pub enum Refusal {
     /// What is named is not muted.
     #[error("not muted")]
     NotMuted,
+    /// No such webhook.
+    #[error("no such webhook")]
+    WebhookNotFound,
+    /// Nothing of this name is among the dead letters of the webhook.
+    #[error("no such dead letter")]
+    DeadLetterNotFound,
+    /// The agent has as many webhooks as it may have.
+    #[error("an agent may have at most {0} webhooks")]
+    TooManyWebhooks(usize),
     /// No such group, or none that this agent is a member of.
     #[error("no such group")]
     GroupNotFound,

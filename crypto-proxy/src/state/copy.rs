@@ -96,6 +96,9 @@ const TABLES: &[(&str, Part)] = &[
     ("grant_due", Part::All),
     // Whoever misses something asks again.
     ("answer", Part::Nothing),
+    // The messages among it wait in the inbox; receivers are told what comes from then on.
+    ("webhook", Part::All),
+    ("webhook_event", Part::Nothing),
 ];
 
 /// What [`export`] gives.

@@ -34,6 +34,7 @@ mod repair;
 mod seal;
 mod uploads;
 mod views;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since, Stuck};
 pub use repair::{MissingOf, Owed, OwnEnvelope};
 pub use seal::ColumnKeys;
 pub use views::StoredEvent;
+pub use webhooks::{NewHookEvent, Subscriber};
 
 /// Schema versions, oldest first; the database's `user_version` says how many were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("attachments.sql")];

@@ -102,6 +102,14 @@ impl Store {
         Ok(removed == 1)
     }
 
+    /// Whether something is muted.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn is_muted(&self, target: &MuteTarget, now: UnixMs) -> Result<bool, StateError> {
+        Ok(find(&self.db, target, now)?.is_some())
+    }
+
     /// Mutes that are over.
     fn forget_mutes(&self, now: UnixMs) -> Result<(), StateError> {
         self.db

@@ -397,3 +397,30 @@ CREATE TABLE answer(
   PRIMARY KEY(peer_id, message_row)
 ) WITHOUT ROWID;
 CREATE INDEX answer_by_time ON answer(due_at);
+
+-- Receivers on this host that the agent has registered.
+CREATE TABLE webhook(
+  webhook_row INTEGER PRIMARY KEY,
+  webhook_id  BLOB    NOT NULL UNIQUE,      -- 16 bytes
+  events      INTEGER NOT NULL,             -- a bit for each event
+  created_at  INTEGER NOT NULL,
+  sealed      BLOB    NOT NULL              -- URL and secret
+);
+
+-- What they are still to be told, and what they could not be told.
+CREATE TABLE webhook_event(
+  event_row   INTEGER PRIMARY KEY,
+  webhook_row INTEGER NOT NULL REFERENCES webhook,
+  delivery_id BLOB    NOT NULL UNIQUE,      -- 16 bytes, the same at every attempt
+  turn        INTEGER NOT NULL,             -- the order of what waits
+  event       INTEGER NOT NULL,             -- number of its bit
+  message_row INTEGER,                      -- the message, which is kept once
+  created_at  INTEGER NOT NULL,
+  attempts    INTEGER NOT NULL DEFAULT 0,
+  due_at      INTEGER NOT NULL,
+  dead_at     INTEGER,                      -- when it was given up
+  reason      TEXT,                         -- why the last attempt failed
+  sealed      BLOB                          -- what happened, where it is no message
+);
+CREATE INDEX webhook_event_by_turn ON webhook_event(webhook_row, turn) WHERE dead_at IS NULL;
+CREATE INDEX webhook_event_dead ON webhook_event(webhook_row, dead_at, event_row) WHERE dead_at IS NOT NULL;

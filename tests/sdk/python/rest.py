@@ -12,13 +12,14 @@ import outages
 import people
 import presence
 import stage
+import webhooks
 
 KINDS = {"sync": AgentChatClient, "async": AsyncAgentChatClient}
 
 
 async def main(kind):
     async with stage.agents(kind, "alice", "bob", "carol") as agents:
-        for part in (messages, files, groups, people, presence, outages):
+        for part in (messages, files, groups, people, presence, webhooks, outages):
             stage.say(f"-- {part.__name__}")
             await part.run(*agents)
     left = stage.methods(kind) - stage.Called.names

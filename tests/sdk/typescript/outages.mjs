@@ -24,7 +24,7 @@ export async function run(alice, bob, carol) {
   await aSuspension(carol)
 }
 
-// Accounts are the business of `waxwire-proxy init`; webhooks are not there yet.
+// Accounts are the business of `waxwire-proxy init`.
 async function notServed(alice) {
   const options = { baseUrl: AGENTS.alice.base_url }
   for (const [name, args] of [
@@ -41,10 +41,6 @@ async function notServed(alice) {
     () => alice.rotateKeyVerify('alice', 'pending', '123456'),
     () => alice.removeAvatar('alice'),
     () => alice.removeGroupAvatar(NO_GROUP),
-    () => alice.createWebhook({ url: 'http://127.0.0.1:9/hook', events: ['message.new'] }),
-    () => alice.listWebhooks(),
-    () => alice.getWebhook('whk_0'),
-    () => alice.deleteWebhook('whk_0'),
   ]) {
     await refused(NotFoundError, 'NOT_FOUND', call(), 404)
   }

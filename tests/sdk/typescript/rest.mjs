@@ -8,12 +8,13 @@ import * as outages from './outages.mjs'
 import * as people from './people.mjs'
 import * as presence from './presence.mjs'
 import * as stage from './stage.mjs'
+import * as webhooks from './webhooks.mjs'
 
 // What the declaration of the class calls private.
 const PRIVATE = ['get', 'del', 'post', 'patch', 'put', 'toRequestOpts']
 
 const agents = ['alice', 'bob', 'carol'].map((handle) => stage.remembering(stage.rest(handle)))
-for (const [name, part] of Object.entries({ messages, files, groups, people, presence, outages })) {
+for (const [name, part] of Object.entries({ messages, files, groups, people, presence, webhooks, outages })) {
   stage.say(`-- ${name}`)
   await part.run(...agents)
 }

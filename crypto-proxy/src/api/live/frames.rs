@@ -89,6 +89,12 @@ pub(super) fn session_expired(reason: &'static str) -> Utf8Bytes {
 
 /// `message.new`, for messages of others and the echo of own ones.
 pub(super) fn message(message: &Message, me: &str) -> Utf8Bytes {
+    let body = message_payload(message, me);
+    format!("{{\"type\":\"message.new\",\"payload\":{body},\"message\":{body}}}").into()
+}
+
+/// The payload of `message.new`.
+pub(crate) fn message_payload(message: &Message, me: &str) -> String {
     let body = if message.own {
         MessageBody::new(message)
     } else {
@@ -103,8 +109,20 @@ pub(super) fn message(message: &Message, me: &str) -> Utf8Bytes {
         message.conversation.to_string()
     };
     body.truncate(body.len().saturating_sub(1));
-    let body = format!("{body},\"from\":\"{}\",\"to\":\"{to}\"}}", message.sender);
-    format!("{{\"type\":\"message.new\",\"payload\":{body},\"message\":{body}}}").into()
+    format!("{body},\"from\":\"{}\",\"to\":\"{to}\"}}", message.sender)
+}
+
+/// The payload of what webhooks can be told besides messages.
+pub(crate) fn other_payload(notice: &Notice) -> Option<String> {
+    let payload = match notice {
+        Notice::Message(_) | Notice::Alert(_) | Notice::RateLimit(_) | Notice::Typing { .. } => return None,
+        Notice::Invited(invitation) => serde_json::to_string(&InvitationBody::from(invitation.as_ref())),
+        Notice::Read(read) => serde_json::to_string(&Read::from(read.as_ref())),
+        Notice::Presence(presence) => serde_json::to_string(&PresenceBody::from(presence.as_ref())),
+        Notice::GroupEnded(end) => serde_json::to_string(&Deleted::from(end.as_ref())),
+    };
+    // Structures of texts and numbers always have a JSON form.
+    payload.ok()
 }
 
 /// What is told of a notice that is no message; nothing of some.

@@ -23,3 +23,4 @@ mod sending;
 mod succession;
 mod suspension;
 mod typing;
+mod webhooks;

@@ -33,7 +33,7 @@ impl Net {
         store.view(row).unwrap()
     }
 
-    fn status(&self, index: usize, client_msg_id: &str) -> Status {
+    pub(super) fn status(&self, index: usize, client_msg_id: &str) -> Status {
         self.seen(index, client_msg_id).status
     }
 
