@@ -8,7 +8,7 @@ use waxwire_shared::{
     sign::Verified,
     succession::{self, Known, Proof},
     suite::Suite,
-    wire::Bundle,
+    wire::{Bundle, Kind},
 };
 
 use super::{
@@ -203,6 +203,7 @@ impl Engine {
             reply_to: core.reply_to.map(Into::into),
             expires_at: core.expires,
             attachment: None,
+            broadcast: core.kind == Kind::Broadcast,
         }))
     }
 
