@@ -399,6 +399,7 @@ async fn openapi_tells_every_route_and_status() {
         ("delete", "/v1/requests/{handle}"),
         ("get", "/v1/inbox"),
         ("get", "/v1/inbox/unread-count"),
+        ("post", "/v1/broadcasts"),
         ("post", "/v1/webhooks"),
         ("get", "/v1/webhooks"),
         ("get", "/v1/webhooks/{id}"),
