@@ -92,13 +92,16 @@ pub(super) async fn receive(
                 Taken::Part(offset) => return Ok(offset),
             }
         }
-        (Piece::Part { start, end }, UploadStage::Open) => match take(state, upload, start, end, body).await?
-        {
-            Taken::Sealed(upload) => *upload,
-            Taken::Part(offset) => return Ok(offset),
-        },
+        (Piece::Part { start, end }, UploadStage::Open) => {
+            let upload = go_on(state, upload).await?;
+            match take(state, upload, start, end, body).await? {
+                Taken::Sealed(upload) => *upload,
+                Taken::Part(offset) => return Ok(offset),
+            }
+        }
         (Piece::Part { .. }, _) => return Err(elsewhere(length)),
         (Piece::Nothing, _) => {
+            let upload = go_on(state, upload).await?;
             let spool = state.attachments().spool(&upload).await?;
             return Ok(Offset {
                 bytes: spool.offset(),
@@ -177,14 +180,27 @@ async fn read_into(spool: &mut Spool, end: u64, mut body: Body) -> Result<(), Ap
 /// Another key, unless nothing was ever sealed under this one.
 async fn begin_again(state: &ApiState, upload: Upload) -> Result<Upload, ApiError> {
     let attachments = state.attachments();
-    if upload.stage == UploadStage::Open && !attachments.has_begun(&upload) {
+    if upload.stage == UploadStage::Open && !attachments.has_begun(&upload) && attachments.is_fresh(&upload) {
         return Ok(upload);
     }
     let fresh = ask(state, AttachmentCommand::BeginAgain(upload.id)).await?;
     attachments.discard(&upload.id);
+    attachments.note_fresh(&fresh);
     if upload.stage == UploadStage::Sealed {
         attachments.withdraw(&upload.reference).await;
     }
+    Ok(fresh)
+}
+
+/// The same upload under a key that this run has made.
+async fn go_on(state: &ApiState, upload: Upload) -> Result<Upload, ApiError> {
+    let attachments = state.attachments();
+    if attachments.is_fresh(&upload) {
+        return Ok(upload);
+    }
+    let fresh = ask(state, AttachmentCommand::BeginAgain(upload.id)).await?;
+    attachments.reseal(&upload, &fresh).await?;
+    attachments.note_fresh(&fresh);
     Ok(fresh)
 }
 

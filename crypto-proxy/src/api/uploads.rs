@@ -105,6 +105,7 @@ pub(super) async fn create(
     let (ticket, hash) = new_ticket("wut_");
     let new = parse(&body.fields()?, max, hash)?;
     let upload = ask(&state, AttachmentCommand::Begin(new)).await?;
+    state.attachments().note_fresh(&upload);
     let since = clock::unix().saturating_sub(UPLOAD_MS);
     let open = state.read(move |backend| backend.open_uploads(since)).await?;
     state.attachments().forget_others(&open);

@@ -25,12 +25,13 @@ use std::{
 };
 
 use tokio::time::Instant;
+use waxwire_shared::ids::BlobId;
 
 use self::space::{Space, What};
 pub use self::{fetch::Fetched, spool::Spool};
 use crate::{
     link::{CallError, Client},
-    model::AttachmentId,
+    model::{AttachmentId, Upload},
 };
 
 /// The folder inside the state folder.
@@ -104,6 +105,8 @@ pub struct Attachments {
     space: Space,
     max: u64,
     busy: Arc<Mutex<HashSet<AttachmentId>>>,
+    /// Uploads under keys that were made in this run.
+    fresh: Mutex<HashSet<(AttachmentId, BlobId)>>,
     fetches: AtomicU64,
 }
 
@@ -145,6 +148,7 @@ impl Attachments {
             space: Space::new(bounds.space),
             max: bounds.attachment,
             busy: Arc::default(),
+            fresh: Mutex::default(),
             fetches: AtomicU64::default(),
         };
         all.tidy(uploads)?;
@@ -189,6 +193,18 @@ impl Attachments {
         })
     }
 
+    /// Notes that the key of an upload was made just now.
+    pub fn note_fresh(&self, upload: &Upload) {
+        lock(&self.fresh).insert((upload.id, upload.reference.blob));
+    }
+
+    /// Whether this run may seal under the key of an upload. Another may have sealed other bytes under it: before
+    /// the state was set back, or in a copy of it.
+    #[must_use]
+    pub fn is_fresh(&self, upload: &Upload) -> bool {
+        lock(&self.fresh).contains(&(upload.id, upload.reference.blob))
+    }
+
     /// Deletes what was sealed of an upload.
     pub fn discard(&self, id: &AttachmentId) {
         match fs::remove_file(self.spool_file(id)) {
@@ -197,6 +213,7 @@ impl Attachments {
             }
             _ => self.space.release(&What::Spool(*id)),
         }
+        lock(&self.fresh).retain(|(known, _)| known != id);
     }
 
     fn spool_file(&self, id: &AttachmentId) -> PathBuf {

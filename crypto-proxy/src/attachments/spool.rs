@@ -1,9 +1,10 @@
 //! An upload, sealed into a file of the state folder as it comes from the agent.
 //!
 //! Nothing of it goes to the relay before all of it is sealed: a chunk that broke off and is sealed again, perhaps
-//! with other bytes, has been nowhere but here. Whoever begins anew takes another key.
+//! with other bytes, has been nowhere but here. Whoever begins anew takes another key, and so does another run of the proxy:
+//! the state may have been set back or copied meanwhile.
 
-use std::io;
+use std::{io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -71,32 +72,61 @@ impl Attachments {
         };
         self.space
             .take(What::Spool(upload.id), reference.ciphertext_length)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.spool_file(&upload.id))
-            .await?;
-        let mut spool = Spool {
+        let file = open(&self.spool_file(&upload.id), false).await?;
+        let mut spool = Spool::new(file, chunks, padded, upload);
+        spool.recover().await?;
+        Ok(spool)
+    }
+
+    /// Seals what an earlier run has sealed anew, under the key that the upload has now.
+    ///
+    /// # Errors
+    /// [`AttachmentError`]; nothing is left of it then.
+    pub async fn reseal(&self, old: &Upload, fresh: &Upload) -> Result<(), AttachmentError> {
+        let mut from = self.spool(old).await?;
+        let place = self.spool_file(&old.id);
+        let next = place.with_extension("new");
+        let chunks = Chunks::of(&fresh.reference).map_err(|_| AttachmentError::Unopenable)?;
+        let mut to = Spool::new(open(&next, true).await?, chunks, from.padded, fresh);
+        from.file.seek(io::SeekFrom::Start(0)).await?;
+        let mut sealed = vec![0; SEALED];
+        for index in 0..from.index {
+            from.file.read_exact(&mut sealed).await?;
+            let chunk = from.chunks.open(index, false, &sealed);
+            to.write(&chunk.map_err(|_| AttachmentError::Unopenable)?).await?;
+        }
+        to.pause().await?;
+        Ok(tokio::fs::rename(next, place).await?)
+    }
+}
+
+async fn open(path: &Path, empty: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(empty)
+        .mode(0o600);
+    options.open(path).await
+}
+
+impl Spool {
+    fn new(file: File, chunks: Chunks, padded: u64, upload: &Upload) -> Self {
+        Self {
             file,
             chunks,
             rest: Zeroizing::new(Vec::with_capacity(PLAIN)),
             index: 0,
             taken: 0,
-            length: reference.length,
+            length: upload.reference.length,
             padded,
             plaintext: Sha256::new(),
             ciphertext: Sha256::new(),
             sha256: upload.sha256,
-        };
-        spool.recover().await?;
-        Ok(spool)
+        }
     }
-}
 
-impl Spool {
     /// How many bytes were taken: where the agent goes on.
     #[must_use]
     pub const fn offset(&self) -> u64 {

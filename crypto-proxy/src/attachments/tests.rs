@@ -113,6 +113,21 @@ async fn spool_goes_on_where_its_last_whole_chunk_ends() {
     let (plaintext, found) = unseal(&all, &upload);
     assert_eq!((hash, &plaintext[..LENGTH]), (found, &content[..]));
 
+    // Under another key, what was sealed is the same to whoever has that key, and to nobody else.
+    sealed.truncate(2 * SEALED);
+    std::fs::write(&file, &sealed).unwrap();
+    let mut fresh = upload.clone();
+    (fresh.reference.key, fresh.reference.blob) = (Nonce32::from_bytes([8; 32]), BlobId::from_bytes([9; 16]));
+    assert!(!all.is_fresh(&upload));
+    all.reseal(&upload, &fresh).await.unwrap();
+    assert_ne!(std::fs::read(&file).unwrap()[..SEALED], sealed[..SEALED]);
+    let mut spool = all.spool(&fresh).await.unwrap();
+    assert_eq!(spool.offset(), 131_072);
+    spool.write(&content[131_072..]).await.unwrap();
+    let hash = spool.finish().await.unwrap();
+    let (plaintext, found) = unseal(&all, &fresh);
+    assert_eq!((hash, &plaintext[..LENGTH]), (found, &content[..]));
+
     // What was altered on the disk is not built upon.
     sealed[SEALED + 5] ^= 1;
     std::fs::write(&file, &sealed).unwrap();

@@ -75,6 +75,9 @@ fn changed_blobs_are_refused_before_the_first_byte() {
     });
 }
 
+/// Changes an answer.
+type Lie = fn(&mut Answer);
+
 fn parts(asked: &Asked) -> bool {
     asked.method == Method::GET && asked.path.starts_with("/v1/blobs/")
 }
@@ -87,7 +90,7 @@ fn lying_answers_are_refused_before_the_first_byte() {
         let bob = pair.bob.agent()?;
         let bytes = content(world, SMALL)?;
         let message = shared(&pair, "a.csv", &bytes).await?;
-        let lies: [(&str, fn(&mut Answer)); 5] = [
+        let lies: [(&str, Lie); 5] = [
             ("cut", |answer| answer.body = answer.body.slice(1..)),
             ("extended", |answer| {
                 answer.body = [&answer.body[..], &[0; 16]].concat().into();
