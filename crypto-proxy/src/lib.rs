@@ -12,6 +12,7 @@
 //! - [`engine`]: the one place where a message is decided upon
 //! - [`state`]: sealed SQLite: inbox, outbox, history, pins
 //! - [`backup`]: sealed copies of keys and state, for another host
+//! - [`hook`]: where the relay wakes this proxy
 //! - [`link`]: the connection to the relay
 //! - [`attachments`]: the bytes of attachments, sealed, between agent and relay
 //! - [`api`]: the localhost face
@@ -33,6 +34,7 @@ pub mod engine;
 pub mod fault;
 pub mod group;
 pub mod harden;
+pub mod hook;
 pub mod json;
 pub mod keeper;
 pub mod keystore;

@@ -44,6 +44,9 @@ pub enum AdminError {
     /// No such agent.
     #[error("no agent has the handle {0}")]
     Unknown(Handle),
+    /// Nothing of this agent was given up.
+    #[error("no wake-up of {0} was given up")]
+    NoDeadLetter(Handle),
     /// No such organisation.
     #[error("there is no organisation {0}: admin org makes one")]
     UnknownOrg(String),
@@ -137,6 +140,15 @@ async fn run_on(
             Some(false) => Err(AdminError::UnknownOrg(org.0)),
             Some(true) => Ok(format!("{handle}: in {}", org.0)),
         },
+        AdminCommand::DeadLetters { redeliver: None } => dead_letters(store).await,
+        AdminCommand::DeadLetters {
+            redeliver: Some(handle),
+        } => {
+            if !store.redeliver_wakeup(handle.clone()).await? {
+                return Err(AdminError::NoDeadLetter(handle));
+            }
+            Ok(format!("{handle}: called again"))
+        }
         AdminCommand::Invite { count, days } => {
             let expires_at = clock.now_ms().saturating_add(u64::from(days) * DAY_MS);
             let mut codes = Vec::with_capacity(count.into());
@@ -192,6 +204,26 @@ async fn list_orgs(store: &Store) -> Result<String, AdminError> {
         let _ = write!(text, "\n{}\t{}\t{}", org.name, org.tier, org.agents);
     }
     Ok(text)
+}
+
+async fn dead_letters(store: &Store) -> Result<String, AdminError> {
+    let mut text = String::from("handle\tattempts\towed since (Unix ms)\tgiven up (Unix ms)\treason");
+    let mut after = String::new();
+    loop {
+        let dead = store.dead_wakeups(&after, PAGE).await?;
+        let Some(last) = dead.last() else {
+            return Ok(text);
+        };
+        after = last.handle.to_string();
+        for dead in &dead {
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                "\n{}\t{}\t{}\t{}\t{}",
+                dead.handle, dead.attempts, dead.since, dead.dead_at, dead.reason
+            );
+        }
+    }
 }
 
 const fn state(agent: &AgentRecord) -> &'static str {

@@ -1,4 +1,4 @@
-//! Tasks that run beside the requests: following changes of credentials, presence, and retention.
+//! Tasks that run beside the requests: following changes of credentials, presence, retention, wake-ups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::Closing,
+    hooks::{self, Caller, SystemResolver},
     logging,
     relay::Relay,
     store::{AuthEvent, ReadError, Retention, RetentionCursor},
@@ -32,6 +33,8 @@ pub fn start(relay: &Arc<Relay>) {
     tokio::spawn(follow_auth_events(Arc::clone(relay)));
     tokio::spawn(Arc::clone(&relay.delivery).follow_presence());
     tokio::spawn(retain(Arc::clone(relay)));
+    let caller = Caller::new(Arc::clone(&relay.hook_rules), SystemResolver);
+    tokio::spawn(hooks::follow(Arc::clone(&relay.delivery), caller));
 }
 
 /// Whether the relay still serves after `pause`.

@@ -8,6 +8,7 @@ use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
     config::Listen,
+    hooks::HookAllow,
     limits::DEFAULT_TIER,
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
@@ -101,6 +102,12 @@ pub enum AdminCommand {
         /// The organisation
         org: OrgName,
     },
+    /// Lists the agents whose hooks were called in vain, or has one called again
+    DeadLetters {
+        /// The agent whose hook to call again
+        #[arg(long, value_name = "HANDLE")]
+        redeliver: Option<Handle>,
+    },
     /// Prints new invite codes, each good for one registration
     Invite {
         /// How many
@@ -175,6 +182,15 @@ pub struct ServeArgs {
     /// Where to serve Prometheus metrics: HOST:PORT or unix:PATH; without it nowhere
     #[arg(long, value_name = "ADDRESS", env = "WAXWIRE_RELAY_METRICS_LISTEN")]
     pub metrics_listen: Option<Listen>,
+    /// A host, one port of it, or a network (ADDRESS/BITS) whose hooks may be called although they are not
+    /// public, and without TLS; may be given more than once
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]|NETWORK",
+        env = "WAXWIRE_RELAY_HOOK_ALLOW",
+        value_delimiter = ','
+    )]
+    pub hook_allow: Vec<HookAllow>,
     /// What to log: a level, or target=level pairs [default: info]
     #[arg(long, value_name = "FILTER", env = "WAXWIRE_LOG")]
     pub log: Option<LogFilter>,

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::ServeArgs,
+    hooks::HookAllow,
     limits::{DEFAULT_TIER, SendLimits, Tiers},
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
@@ -208,6 +209,7 @@ struct File {
     registration: Option<Registration>,
     master_key_file: Option<PathBuf>,
     metrics_listen: Option<Listen>,
+    hook_allow: Option<Vec<HookAllow>>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
@@ -328,6 +330,8 @@ pub struct Config {
     pub master_key: Option<MasterKey>,
     /// Where to serve metrics.
     pub metrics_listen: Option<Listen>,
+    /// Whose hooks may be called besides public ones over TLS.
+    pub hook_allow: Vec<HookAllow>,
     /// What to log.
     pub log: LogFilter,
     /// How to log.
@@ -399,6 +403,11 @@ impl Config {
             registration,
             master_key,
             metrics_listen: args.metrics_listen.or(file.metrics_listen),
+            hook_allow: if args.hook_allow.is_empty() {
+                file.hook_allow.unwrap_or_default()
+            } else {
+                args.hook_allow
+            },
             log,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             limits: file.limits,

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod groups;
+pub mod hooks;
 pub mod identity;
 pub mod limits;
 pub mod logging;

@@ -136,6 +136,20 @@ const PASSED: [&str; 7] = [
     "failed",
 ];
 
+/// What becomes of a call of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waking {
+    /// It was heard.
+    Woken,
+    /// It is made again.
+    Failed,
+    /// It was the last attempt.
+    GivenUp,
+}
+
+/// The same as labels.
+const WAKINGS: [&str; 3] = ["woken", "failed", "given_up"];
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -165,6 +179,8 @@ pub struct Metrics {
     appends: [Counter; APPENDS.len()],
     /// Envelopes that are stored nowhere by what became of them, in the order of [`PASSED`].
     passed: [Counter; PASSED.len()],
+    /// Calls of hooks by what became of them, in the order of [`WAKINGS`].
+    wakings: [Counter; WAKINGS.len()],
     /// Deliveries of group messages and commits, pushed or read.
     pub group_deliveries: Counter,
     /// Deliveries pushed from memory.
@@ -199,6 +215,7 @@ impl Default for Metrics {
             repeated: Counter::default(),
             appends: Default::default(),
             passed: Default::default(),
+            wakings: Default::default(),
             group_deliveries: Counter::default(),
             pushed: Counter::default(),
             read: Counter::default(),
@@ -233,6 +250,11 @@ impl Metrics {
     /// Counts an envelope that is stored nowhere.
     pub fn count_passed(&self, what: Passed) {
         self.passed[what as usize].add(1);
+    }
+
+    /// Counts a call of a hook.
+    pub fn count_waking(&self, what: Waking) {
+        self.wakings[what as usize].add(1);
     }
 
     /// How many of them there were of a kind.
@@ -284,6 +306,10 @@ impl Metrics {
                 &format!("transients_total{{outcome=\"{outcome}\"}}"),
                 counter.get(),
             );
+        }
+        page.head("wakeups_total", "counter", "Calls of hooks, by outcome.");
+        for (outcome, counter) in WAKINGS.iter().zip(&self.wakings) {
+            page.line(&format!("wakeups_total{{outcome=\"{outcome}\"}}"), counter.get());
         }
         for (name, help, counter) in [
             ("stored_total", "Sends answered stored.", &self.stored),

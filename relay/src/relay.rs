@@ -14,6 +14,7 @@ use crate::{
     config::{Limits, MasterKey},
     delivery::Delivery,
     groups::Groups,
+    hooks::HookRules,
     identity::RelayIdentity,
     limits::Rates,
     rng::Random,
@@ -38,6 +39,8 @@ pub struct Relay {
     pub master_key: Option<MasterKey>,
     /// Limits.
     pub limits: Limits,
+    /// Which hooks may be called.
+    pub hook_rules: Arc<HookRules>,
     /// Searches of agents.
     pub directory_rates: Rates,
     /// Nonces, API keys, invite codes.

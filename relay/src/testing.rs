@@ -51,6 +51,7 @@ use crate::{
     clock::Clock,
     config::{Config, Limits, Listen, MasterKey},
     delivery::Timing,
+    hooks::HookAllow,
     limits::{SendLimits, Tiers},
     logging::{LogFilter, LogFormat},
     relay::Relay,
@@ -108,6 +109,7 @@ pub(crate) struct Setup {
     pub(crate) timing: Timing,
     pub(crate) folder: Arc<TempDir>,
     pub(crate) seed: u64,
+    pub(crate) hook_allow: Vec<HookAllow>,
 }
 
 impl Default for Setup {
@@ -124,6 +126,7 @@ impl Default for Setup {
             timing: Timing::default(),
             folder: Arc::new(TempDir::new().unwrap()),
             seed: 1,
+            hook_allow: Vec::new(),
         }
     }
 }
@@ -157,6 +160,7 @@ impl TestRelay {
             registration: setup.registration,
             master_key: Some(MasterKey::new(MASTER_KEY).unwrap()),
             metrics_listen: None,
+            hook_allow: setup.hook_allow,
             log: LogFilter::default(),
             log_format: LogFormat::Text,
             limits: setup.limits,

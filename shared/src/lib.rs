@@ -9,13 +9,14 @@
 //! - [`sign`], [`message`]: `Unverified` bytes become a `Verified` value in one function
 //! - [`identity`], [`fingerprint`], [`merkle`]: public keys, how people compare them, tree hashes
 //! - [`succession`]: whether an identity follows another
-//! - [`reach`]: where an IP address leads
+//! - [`hook`], [`target`], [`reach`]: webhooks: how calls are signed, where a URL and an address lead
 //! - [`roster`]: when a group commit is valid
 //! - [`api`]: bodies, frames and problem documents of the relay's interface
 
 pub mod api;
 pub mod fingerprint;
 pub mod hash;
+pub mod hook;
 pub mod identity;
 pub mod ids;
 pub mod labels;
@@ -27,4 +28,5 @@ pub mod roster;
 pub mod sign;
 pub mod succession;
 pub mod suite;
+pub mod target;
 pub mod wire;

@@ -57,7 +57,15 @@ impl Call {
     /// # Errors
     /// It is not signed by this secret, now.
     pub fn verify(&self, secret: &str) -> anyhow::Result<()> {
-        let header = self.header("x-agentchat-signature");
+        self.verify_in("x-agentchat-signature", secret)
+    }
+
+    /// The same of a signature in another header.
+    ///
+    /// # Errors
+    /// It is not signed by this secret, now.
+    pub fn verify_in(&self, name: &str, secret: &str) -> anyhow::Result<()> {
+        let header = self.header(name);
         let (mut time, mut digest) = ("", "");
         for part in header.split(',') {
             match part.split_once('=') {

@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use waxwire_shared::{hook::SECRET_LENGTHS, target::Target};
 
 use super::{
     ApiState,
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     engine::{Command, Reply, WebhookCommand},
     model::{DeadLetter, HookDeliveryId, HookEvent, HookSecret, NewWebhook, Refusal, Webhook, WebhookId},
-    webhooks::Target,
 };
 
 /// Dead letters of a page.
@@ -209,7 +209,7 @@ fn secret(fields: &Fields<'_>) -> Result<Option<HookSecret>, ApiError> {
     let Some(text) = fields.string("secret")? else {
         return Ok(None);
     };
-    if !HookSecret::LENGTHS.contains(&text.len()) || text.chars().any(char::is_control) {
+    if !SECRET_LENGTHS.contains(&text.len()) || text.chars().any(char::is_control) {
         let message = "16 to 256 bytes without control characters";
         return Err(ApiError::invalid(&["secret"], message));
     }

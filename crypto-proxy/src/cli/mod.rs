@@ -5,6 +5,7 @@ mod address;
 mod backup;
 mod client;
 mod group;
+mod hook;
 mod init;
 mod live;
 mod logging;

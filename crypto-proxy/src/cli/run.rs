@@ -21,6 +21,7 @@ use waxwire_shared::{
 use super::{
     StateArgs,
     address::AddressFile,
+    hook::{HookArgs, Surroundings},
     init::{TOKEN_FILE, column_keys},
 };
 use crate::{
@@ -85,6 +86,8 @@ pub(super) struct RunArgs {
         value_delimiter = ','
     )]
     webhook_allow: Vec<AllowedHost>,
+    #[command(flatten)]
+    hook: HookArgs,
     /// Seconds of running time until the encryption key is replaced.
     #[arg(long, env = "WAXWIRE_PROXY_KEY_ROTATION", default_value_t = 7 * 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -217,14 +220,14 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let counters = engine.counters();
     let keeper = Keeper::new(key_store);
     let (commands, link_commands) = mpsc::unbounded_channel();
-    let running = shell::start(engine, clock, commands, keeper.clone())?;
+    let running = shell::start(engine, clock, commands.clone(), keeper.clone())?;
     let listener = Listener::bind(&args.listen).await?;
 
     // The API stops first: what it still has to answer needs the link.
     let (api_cancel, link_cancel) = (CancellationToken::new(), CancellationToken::new());
     let (status, link_status) = watch::channel(LinkStatus::default());
     let config = LinkConfig {
-        client,
+        client: Arc::clone(&client),
         cursors,
         lease,
         credentials: Arc::new(keeper),
@@ -237,6 +240,14 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
         status,
         link_cancel.clone(),
     ));
+    let hook = Surroundings {
+        folder,
+        client,
+        link: commands,
+        status: link_status.clone(),
+        cancel: api_cancel.clone(),
+    };
+    let hook = args.hook.start(hook).await?;
     let (status, counted) = (link_status.clone(), Arc::clone(&counters));
     let webhook_hosts = Arc::new(Allowed::new(args.webhook_allow.clone()));
     let caller = Caller::new(Arc::clone(&webhook_hosts), SystemResolver);
@@ -268,6 +279,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     api.await.context("the local API ended abnormally")?;
     state.sockets_closed().await;
     hooks.await.context("the senders of webhooks ended abnormally")?;
+    hook.wait().await;
     drop(state);
     link_cancel.cancel();
     link.await.context("the link ended abnormally")?;

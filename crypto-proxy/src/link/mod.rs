@@ -72,6 +72,8 @@ pub enum LinkCommand {
     Reset,
     /// Keep sockets under this signed lease from now on.
     Lease(Vec<u8>),
+    /// The relay has something: try at once in place of waiting.
+    Wake,
     /// Keep no socket until there is another lease.
     StandDown(LinkFault),
 }

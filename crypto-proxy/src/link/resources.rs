@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use waxwire_shared::{
     api::{
         frames::{Cursor, Queue, RelayFrame, Seen},
+        hooks::HookRequest,
         problem::ProblemType,
         profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
@@ -20,6 +21,8 @@ use waxwire_shared::{
 use super::http::{ANSWER, Call, CallError, Client, Connection, RELAY_INFO, parse};
 use crate::engine::{Declaration, LogPage};
 
+/// Where this proxy is to be woken.
+const HOOK: &str = "/v1/agents/me/hook";
 /// Commits that are asked for at once.
 const COMMITS: usize = 1_000;
 
@@ -123,6 +126,28 @@ impl Client {
     ) -> Result<(), CallError> {
         let answer = self.ask(connection, &lease_call(lease.clone()), ANSWER).await?;
         is_taken(&parse(answer.status, &answer.body)?, &lease)
+    }
+
+    /// `PUT /v1/agents/me/hook`: where to wake this proxy.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn put_hook(&self, url: &str, secret: &str) -> Result<(), CallError> {
+        let request = HookRequest {
+            url: url.to_owned(),
+            secret: secret.to_owned(),
+        };
+        let call = Call::json(Method::PUT, HOOK, &request)?;
+        self.octets(call).await.map(drop)
+    }
+
+    /// `DELETE /v1/agents/me/hook`: it is not to be woken.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn delete_hook(&self) -> Result<(), CallError> {
+        let call = Call::bare(Method::DELETE, HOOK.to_owned());
+        self.octets(call).await.map(drop)
     }
 
     /// `GET /v1/agents/{handle}/bundle`: the latest signed bundle of an agent, not verified.

@@ -363,8 +363,8 @@ impl<E: Reports> Room<'_, E> {
                         return Meanwhile::Reset;
                     }
                 }
-                Some(LinkCommand::Reset) if heed_reset => return Meanwhile::Reset,
-                Some(LinkCommand::Reset) => {}
+                Some(LinkCommand::Reset | LinkCommand::Wake) if heed_reset => return Meanwhile::Reset,
+                Some(LinkCommand::Reset | LinkCommand::Wake) => {}
             }
         }
     }

@@ -294,6 +294,8 @@ impl<'a, E: Reports> Session<'a, E> {
                     let _ended = self.calls.send(call);
                 }
                 LinkCommand::Reset => reset = true,
+                // It is awake.
+                LinkCommand::Wake => {}
                 LinkCommand::Lease(lease) => {
                     self.lease.set(Standing::Under(lease.into()));
                     reset = true;

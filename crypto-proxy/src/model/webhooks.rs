@@ -95,9 +95,6 @@ impl HookEvent {
 pub struct HookSecret(Zeroizing<String>);
 
 impl HookSecret {
-    /// Bytes that an agent's own secret may have.
-    pub const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
-
     /// Takes a secret as it is.
     #[must_use]
     pub fn new(text: String) -> Self {

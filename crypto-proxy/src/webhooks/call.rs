@@ -24,7 +24,9 @@ use tokio::{
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::target::{Allowed, Target};
+use waxwire_shared::target::{Host, Target};
+
+use super::target::Allowed;
 use crate::link::tls_config;
 
 /// How long a call may take, resolving and connecting included.
@@ -157,11 +159,11 @@ impl Caller {
         if !self.allowed.permits(target) {
             return Err(CallFault::NotAllowed);
         }
-        let addresses = match target.address() {
-            Some(address) => vec![SocketAddr::new(address, target.port())],
-            None => self
+        let addresses = match target.host() {
+            Host::Address(address) => vec![SocketAddr::new(*address, target.port())],
+            Host::Name(name) => self
                 .resolver
-                .resolve(&target.host(), target.port())
+                .resolve(name, target.port())
                 .await
                 .map_err(|_| CallFault::Unresolved)?,
         };
@@ -195,7 +197,7 @@ impl Caller {
             config.ok().map(|config| TlsConnector::from(Arc::new(config)))
         });
         let connector = connector.as_ref().ok_or(CallFault::Tls)?;
-        let name = ServerName::try_from(target.host()).map_err(|_| CallFault::Tls)?;
+        let name = ServerName::try_from(target.host().unbracketed()).map_err(|_| CallFault::Tls)?;
         connector.connect(name, stream).await.map_err(|_| CallFault::Tls)
     }
 }

@@ -5,13 +5,11 @@
 //! the engine decides when it is tried again. So a receiver that is slow or gone holds up its own queue
 //! and nothing else, and what waits outlives this process.
 //!
-//! - [`target`]: where a webhook may lead, by its URL and by the addresses that its name resolves to
+//! - [`target`]: whom webhooks may call
 //! - [`call`]: one call: connect to the address that was checked, post, judge the answer
-//! - [`signature`]: by which a receiver knows who calls
 
 mod call;
 mod sender;
-mod signature;
 mod target;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -21,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use self::{
     call::{Caller, Resolve, SystemResolver},
-    target::{Allowed, AllowedHost, Target, TargetError},
+    target::{Allowed, AllowedHost},
 };
 use crate::{api::ApiState, model::WebhookId};
 

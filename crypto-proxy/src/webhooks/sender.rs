@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use waxwire_shared::hook;
 
 use super::{
     PAUSE,
     call::{Caller, Post},
-    signature::signature,
 };
 use crate::{
     api::{ApiState, hook_timestamp},
@@ -67,10 +67,11 @@ async fn tell(state: &ApiState, caller: &Caller, webhook: &Webhook, call: &HookC
     let (event, time) = (call.event.name(), hook_timestamp(call.created_at));
     // Names and times need no escapes.
     let body = format!("{{\"event\":\"{event}\",\"timestamp\":\"{time}\",\"data\":{data}}}");
+    let secret = webhook.secret.expose_text().as_bytes();
     let post = Post {
         event,
         delivery: delivery.to_string(),
-        signature: signature(&webhook.secret, clock::unix() / 1_000, &body),
+        signature: hook::sign(secret, clock::unix() / 1_000, body.as_bytes()),
         body,
     };
     let told = caller.call(&webhook.url, post).await;

@@ -115,6 +115,28 @@ CREATE TABLE lease (
     bytes       BLOB    NOT NULL
 ) STRICT;
 
+-- Where to wake the crypto proxy of an agent that has no socket. The secret signs calls and opens nothing.
+CREATE TABLE hook (
+    agent_no INTEGER PRIMARY KEY REFERENCES agent (agent_no),
+    url      TEXT    NOT NULL,
+    secret   TEXT    NOT NULL,
+    set_at   INTEGER NOT NULL
+) STRICT;
+
+-- The wake-up that an agent is owed: one, however much has grown since.
+CREATE TABLE wakeup (
+    agent_no INTEGER PRIMARY KEY REFERENCES hook (agent_no),
+    queue    TEXT    NOT NULL,
+    head     INTEGER NOT NULL,
+    serial   INTEGER NOT NULL,
+    since    INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_at   INTEGER NOT NULL,
+    dead_at  INTEGER,
+    reason   TEXT
+) STRICT;
+CREATE INDEX wakeup_due ON wakeup (due_at) WHERE dead_at IS NULL;
+
 -- Epoch and closed are of the messages of a group, log_head is of its log.
 CREATE TABLE queue (
     queue_no INTEGER PRIMARY KEY,
@@ -154,6 +176,8 @@ CREATE TABLE grp (
     created_at    INTEGER NOT NULL,
     ended_at      INTEGER
 ) STRICT;
+CREATE INDEX grp_by_message_queue ON grp (message_queue);
+CREATE INDEX grp_by_log_queue ON grp (log_queue);
 
 CREATE TABLE group_commit (
     group_no INTEGER NOT NULL REFERENCES grp (group_no),

@@ -25,7 +25,7 @@ use crate::{
     accounts::credential::Credential,
     delivery::Closing,
     relay::Relay,
-    store::{AgentNo, AgentRecord},
+    store::{AgentNo, AgentRecord, DeadWakeup},
 };
 
 const LIMIT: usize = 1_000;
@@ -42,6 +42,8 @@ pub(super) fn router() -> Router<Arc<Relay>> {
         .route("/v1/admin/agents/{handle}/unsuspend", post(unsuspend))
         .route("/v1/admin/agents/{handle}/revoke", post(revoke))
         .route("/v1/admin/invites", post(invites))
+        .route("/v1/admin/dead-letters", get(dead_letters))
+        .route("/v1/admin/dead-letters/{handle}/redeliver", post(redeliver))
 }
 
 /// Whoever sent the master key.
@@ -66,6 +68,18 @@ struct Params {
     #[serde(default)]
     after: String,
     limit: Option<usize>,
+}
+
+impl Params {
+    fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
+        if limit == 0 || limit > LIMIT {
+            return Err(ApiError::bad_request(format!(
+                "limit is a number from 1 to {LIMIT}"
+            )));
+        }
+        Ok(limit)
+    }
 }
 
 /// One agent in the list.
@@ -101,12 +115,7 @@ async fn agents(
     _: Administrator,
     Query(params): Query<Params>,
 ) -> Result<Response, ApiError> {
-    let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
-    if limit == 0 || limit > LIMIT {
-        return Err(ApiError::bad_request(format!(
-            "limit is a number from 1 to {LIMIT}"
-        )));
-    }
+    let limit = params.limit()?;
     let records = relay.delivery.store.agents(&params.after, limit).await?;
     let agents = records.into_iter().map(AgentEntry::from).collect();
     Ok(json(StatusCode::OK, &AgentsAnswer { agents }))
@@ -215,4 +224,55 @@ async fn invites(
         invites.push(code.expose_text().to_owned());
     }
     Ok(json(StatusCode::CREATED, &InvitesAnswer { invites }))
+}
+
+/// A wake-up that was given up.
+#[derive(Debug, Serialize)]
+struct DeadLetter {
+    handle: Handle,
+    attempts: u32,
+    reason: String,
+    since: u64,
+    dead_at: u64,
+}
+
+impl From<DeadWakeup> for DeadLetter {
+    fn from(dead: DeadWakeup) -> Self {
+        Self {
+            handle: dead.handle,
+            attempts: dead.attempts,
+            reason: dead.reason,
+            since: dead.since,
+            dead_at: dead.dead_at,
+        }
+    }
+}
+
+/// Those that were given up.
+#[derive(Debug, Serialize)]
+struct DeadLettersAnswer {
+    dead_letters: Vec<DeadLetter>,
+}
+
+async fn dead_letters(
+    State(relay): State<Arc<Relay>>,
+    _: Administrator,
+    Query(params): Query<Params>,
+) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let dead = relay.delivery.store.dead_wakeups(&params.after, limit).await?;
+    let dead_letters = dead.into_iter().map(DeadLetter::from).collect();
+    Ok(json(StatusCode::OK, &DeadLettersAnswer { dead_letters }))
+}
+
+async fn redeliver(
+    State(relay): State<Arc<Relay>>,
+    _: Administrator,
+    Path(handle): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    if relay.delivery.store.redeliver_wakeup(parse(&handle)?).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::new(ProblemType::NotFound))
+    }
 }

@@ -21,6 +21,7 @@ mod groups;
 #[cfg(test)]
 mod groups_tests;
 mod health;
+mod hooks;
 #[cfg(test)]
 mod hostile_tests;
 mod leases;
@@ -66,6 +67,7 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .route("/v1/agents/me/profile", put(directory::put_profile))
         .route("/v1/agents/{handle}", get(directory::profile))
         .route("/v1/agents/me/lease", put(leases::put).get(leases::get))
+        .route("/v1/agents/me/hook", put(hooks::put).delete(hooks::delete))
         .route("/v1/agents/{handle}/bundle", get(bundles::get))
         .route(
             "/v1/agents/{handle}/succession",

@@ -15,6 +15,7 @@ use waxwire_shared::{
 use super::inbox::{Bounds, Closing, Inbox, MembershipNews, Push};
 use crate::{
     clock::Stopwatch,
+    hooks::Grown,
     metrics::Metrics,
     store::{AgentNo, Appended, CommitListener, MembershipChange, QueueNo, Stored},
 };
@@ -54,6 +55,7 @@ pub struct Hub {
     tables: Mutex<Tables>,
     /// Some agent may have come or gone.
     stir: Notify,
+    grown: Grown,
     metrics: Arc<Metrics>,
 }
 
@@ -105,12 +107,19 @@ impl Hub {
         Arc::new(Self {
             tables: Mutex::default(),
             stir: Notify::new(),
+            grown: Grown::default(),
             metrics,
         })
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which queues have grown.
+    #[must_use]
+    pub const fn grown(&self) -> &Grown {
+        &self.grown
     }
 
     /// The agent with this id, if it has a socket.
@@ -384,10 +393,12 @@ impl CommitListener for Hub {
         for appended in appended {
             tables.seat(appended);
             self.push(&tables, &appended.commit);
+            self.grown.note(&appended.commit);
             tables.unseat(appended);
         }
         for stored in batch {
             self.push(&tables, stored);
+            self.grown.note(stored);
         }
         drop(tables);
         self.metrics.push.observe(start.elapsed());

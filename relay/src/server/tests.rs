@@ -38,6 +38,7 @@ fn config(folder: &TempDir, listen: &str) -> Config {
         registration: Registration::Open,
         master_key: None,
         metrics_listen: None,
+        hook_allow: Vec::new(),
         log: LogFilter::default(),
         log_format: LogFormat::Text,
         limits: Limits::default(),

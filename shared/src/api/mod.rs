@@ -3,6 +3,7 @@
 pub mod append;
 pub mod blobs;
 pub mod frames;
+pub mod hooks;
 pub mod problem;
 pub mod profile;
 pub mod rest;

@@ -313,3 +313,27 @@ async fn slow_lookups_end_and_do_not_hold_the_socket_up() {
     }
     assert!(before.elapsed() < Duration::from_secs(12));
 }
+
+/// docs/relay-api.md, Wake-ups.
+#[tokio::test(start_paused = true)]
+async fn wake_up_ends_a_wait_between_attempts() {
+    let mut world = World::start();
+    let peer = world.next_up().await;
+    world.relay.knobs.away.store(true, Ordering::Relaxed);
+    drop(peer);
+    world.expect_down().await;
+    world.relay.waits(5).await;
+    world.relay.knobs.away.store(false, Ordering::Relaxed);
+    let begin = Instant::now();
+    world.command(LinkCommand::Wake);
+    let mut peer = world.next_up().await;
+    assert!(
+        begin.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        begin.elapsed()
+    );
+    // A link that is up stays as it is.
+    world.command(LinkCommand::Wake);
+    peer.send(RelayFrame::Head(at(Queue::Mail, 0))).await;
+    assert!(matches!(world.event().await, LinkEvent::Head(_)));
+}

@@ -4,6 +4,7 @@ pub(super) mod accounts;
 pub(super) mod blobs;
 pub(super) mod directory;
 pub(super) mod groups;
+pub(super) mod hooks;
 pub(super) mod limits;
 pub(super) mod memberships;
 pub(super) mod presence;
@@ -300,6 +301,9 @@ macro_rules! conformance {
             memberships: memberships_are_listed_with_what_may_be_seen
             memberships: thousand_members_share_one_row_a_message
             groups: groups_survive_a_crash
+            hooks: an_agent_is_owed_one_wake_up_however_much_grows
+            hooks: wake_up_that_failed_waits_dies_and_is_revived
+            hooks: backlogs_are_owed_a_wake_up_after_a_start
             presence: last_seen_only_grows_and_survives_a_crash
             presence: blocked_pair_is_out_of_sight_both_ways
             relations: block_refuses_sends_both_ways_in_both_lanes

@@ -7,6 +7,7 @@ mod blobs;
 mod checkpoint;
 mod directory;
 mod groups;
+mod hooks;
 mod leases;
 mod memory;
 mod open;

@@ -172,6 +172,56 @@ pub(super) const PUT_LEASE: &str = "INSERT INTO lease (agent_no, incarnation, se
     session = excluded.session, time = excluded.time, bytes = excluded.bytes";
 pub(super) const LEASE: &str = "SELECT bytes FROM lease WHERE agent_no = ?1";
 
+pub(super) const PUT_HOOK: &str = "INSERT INTO hook (agent_no, url, secret, set_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (agent_no) DO UPDATE SET url = excluded.url, secret = excluded.secret, set_at = excluded.set_at";
+pub(super) const DELETE_HOOK: &str = "DELETE FROM hook WHERE agent_no = ?1";
+pub(super) const COUNT_HOOKS: &str = "SELECT count(*) FROM hook";
+/// Who has a hook and serves a queue.
+pub(super) const HOOKED_READERS: &str = "SELECT agent_no FROM hook JOIN agent USING (agent_no)
+    WHERE (mail_queue = ?1 OR control_queue = ?1) AND suspended_at IS NULL
+    UNION SELECT hook.agent_no FROM grp JOIN member ON member.group_no = grp.group_no
+    JOIN hook ON hook.agent_no = member.agent_no JOIN agent ON agent.agent_no = hook.agent_no
+    WHERE (message_queue = ?1 OR log_queue = ?1) AND departed IS NULL AND suspended_at IS NULL";
+/// What has grown is the newest; a ladder goes on, but for one that is over.
+pub(super) const OWE_WAKEUP: &str = "INSERT INTO wakeup (agent_no, queue, head, serial, since, due_at)
+    SELECT agent_no, ?2, ?3, 1, ?4, ?5 FROM hook WHERE agent_no = ?1
+    ON CONFLICT (agent_no) DO UPDATE SET queue = excluded.queue, head = excluded.head, serial = serial + 1,
+    since = CASE WHEN dead_at IS NULL THEN since ELSE excluded.since END,
+    attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END,
+    due_at = CASE WHEN dead_at IS NULL THEN max(due_at, excluded.due_at) ELSE excluded.due_at END,
+    dead_at = NULL";
+/// Whoever has not acknowledged everything.
+pub(super) const OWE_BACKLOGS: &str = "INSERT INTO wakeup (agent_no, queue, head, serial, since, due_at)
+    SELECT hook.agent_no, 'mail', mail.head, 1, ?1, ?1 FROM hook JOIN agent ON agent.agent_no = hook.agent_no
+    JOIN queue AS mail ON mail.queue_no = mail_queue JOIN queue AS control ON control.queue_no = control_queue
+    WHERE suspended_at IS NULL AND (mail.head > mail.acked OR control.head > control.acked
+        OR EXISTS (SELECT 1 FROM member JOIN grp ON grp.group_no = member.group_no
+            JOIN queue AS messages ON messages.queue_no = message_queue
+            JOIN queue AS log ON log.queue_no = log_queue
+            WHERE member.agent_no = hook.agent_no AND departed IS NULL
+            AND (messages.head > member.acked OR log.head > log_acked)))
+    ON CONFLICT (agent_no) DO NOTHING";
+pub(super) const DUE_WAKEUPS: &str =
+    "SELECT wakeup.agent_no, agent_id, url, secret, queue, head, serial, attempts
+    FROM wakeup JOIN hook ON hook.agent_no = wakeup.agent_no JOIN agent ON agent.agent_no = wakeup.agent_no
+    WHERE dead_at IS NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+pub(super) const DELETE_WAKEUP: &str = "DELETE FROM wakeup WHERE agent_no = ?1";
+pub(super) const SETTLE_WAKEUP: &str = "DELETE FROM wakeup WHERE agent_no = ?1 AND serial = ?2";
+/// What grew since it was called for.
+pub(super) const RENEW_WAKEUP: &str =
+    "UPDATE wakeup SET attempts = 0, due_at = ?2, dead_at = NULL, reason = NULL WHERE agent_no = ?1";
+pub(super) const FAIL_WAKEUP: &str = "UPDATE wakeup SET attempts = attempts + 1, reason = ?4,
+    due_at = coalesce(?2, due_at), dead_at = CASE WHEN ?2 IS NULL THEN ?3 END
+    WHERE agent_no = ?1 AND dead_at IS NULL";
+pub(super) const DEAD_WAKEUPS: &str =
+    "SELECT handle, attempts, coalesce(reason, ''), since, dead_at FROM wakeup
+    JOIN agent ON agent.agent_no = wakeup.agent_no
+    WHERE dead_at IS NOT NULL AND handle > ?1 ORDER BY handle LIMIT ?2";
+pub(super) const REDELIVER_WAKEUP: &str =
+    "UPDATE wakeup SET attempts = 0, due_at = ?2, dead_at = NULL, reason = NULL
+    WHERE dead_at IS NOT NULL AND agent_no = (SELECT agent_no FROM agent WHERE handle = ?1)
+    RETURNING agent_no";
+
 pub(super) const INSERT_QUEUE: &str = "INSERT INTO queue (kind) VALUES (?1)";
 pub(super) const QUEUE_HEAD: &str = "SELECT head, acked FROM queue WHERE queue_no = ?1";
 pub(super) const SET_HEAD: &str = "UPDATE queue SET head = ?2 WHERE queue_no = ?1";
