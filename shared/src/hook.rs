@@ -153,7 +153,7 @@ mod tests {
                 AT,
                 SignatureError::Malformed,
             ),
-            (secret, made.replace("t=", "t="), b"", AT, SignatureError::Wrong),
+            (secret, made.clone(), b"", AT, SignatureError::Wrong),
             (
                 secret,
                 format!("{made},{made}"),

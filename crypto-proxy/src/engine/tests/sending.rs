@@ -435,7 +435,7 @@ fn content_that_is_sent_over_and_over_is_refused_for_a_while() {
     let bob = Node::new("bob", 2, Settings::default());
     let mut net = Net::new(vec![Node::new("alice", 1, settings), bob]);
     let text = format!("{{\"text\":\"{}\"}}", "again ".repeat(20));
-    let mut say = |net: &mut Net, id: &str, content: &str| {
+    let say = |net: &mut Net, id: &str, content: &str| {
         let mut message = request(Destination::Peer("bob".parse().unwrap()), id);
         content.clone_into(&mut message.content);
         let id = net.command(0, Command::Send(message));
