@@ -235,12 +235,32 @@ impl Engine {
             }
             return Ok(added(AddOutcome::Invited(InviteId::of(&invite.reference))));
         }
-        let change = Change::Invite {
+        // Whoever has the keys of its former identity is out by the same commit, and the key replaced.
+        let removal = self.removal_of_former(row, view, &peer)?;
+        let rekey = removal.is_some();
+        let mut changes = Vec::from_iter(removal);
+        changes.push(Change::Invite {
             identity: peer.identity.clone(),
             handle: peer.handle.clone(),
             role: Role::Member,
+        });
+        Ok(self.commit(row, view, changes, rekey, now)?.into())
+    }
+
+    /// The member that a peer was under an identity which it has no more (docs/protocol.md, 4.6).
+    fn removal_of_former(
+        &self,
+        row: &GroupRow,
+        view: &GroupView,
+        peer: &PeerRow,
+    ) -> Result<Option<Change>, StateError> {
+        let former = self.store.former(peer.peer_id)?;
+        let mut identities = former.into_iter().map(|(identity, _)| identity);
+        let Some(identity) = identities.find(|identity| view.roster.member(identity).is_some()) else {
+            return Ok(None);
         };
-        Ok(self.commit(row, view, vec![change], false, now)?.into())
+        let cut_off = self.cut_off_of(row, &peer.handle)?;
+        Ok(Some(Change::Remove { identity, cut_off }))
     }
 
     /// A peer whose identity is known and trusted enough to be invited; `None` while it is looked up.

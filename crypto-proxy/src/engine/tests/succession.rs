@@ -12,8 +12,8 @@ use waxwire_shared::{
 use super::net::{Fault, Net, Node, relay_id};
 use crate::{
     crypto::{recovery::RecoverySecret, secret::IdentitySecret},
-    engine::{Command, Reply, Settings, TrustPolicy},
-    model::{Message, Peer, Refusal, Severity, Status, Trust, TrustDecision},
+    engine::{Command, GroupCommand, Reply, Settings, TrustPolicy},
+    model::{AddOutcome, Message, Peer, Refusal, Severity, Status, Trust, TrustDecision},
 };
 
 const ALICE: usize = 0;
@@ -359,4 +359,31 @@ fn former_identity_is_not_heard_any_more() {
     net.send(BOB, "alice", "from the past");
     net.run();
     assert!(net.nodes[ALICE].inbound().is_empty());
+}
+
+/// Flow 11, step 4: who invites the new identity removes the old one and replaces the key, all in one commit.
+#[test]
+fn new_identity_is_invited_where_the_old_one_was() {
+    let mut net = net(TrustPolicy::Tofu);
+    let group = net.found(ALICE, &["bob"]).id;
+    net.accept(BOB);
+    net.say(BOB, group, "as before").unwrap();
+    let chain = vec![planned(&net)];
+    change(&mut net, chain);
+    looked_up(&mut net);
+    let (old, new) = (net.nodes[BOB].keys().0, net.nodes[NEXT].keys().0);
+    let epoch = net.epoch();
+    let add = || GroupCommand::Add(group, "bob".parse().unwrap(), None);
+    let added = net.ask(ALICE, add());
+    let invited = |added: &AddOutcome| matches!(added, AddOutcome::Invited(_));
+    assert!(matches!(added, Ok(Reply::Added(added)) if invited(&added.outcome)));
+    let roster = &net.groups.groups[&net.only_group()].roster;
+    assert!(roster.member(old.public()).is_none());
+    let names: Vec<_> = roster.invites().map(|invite| invite.identity.clone()).collect();
+    assert_eq!(names, [new.public().clone()]);
+    assert_eq!(net.epoch(), epoch + 1);
+    // Once is enough.
+    assert!(net.ask(ALICE, add()).is_ok());
+    assert_eq!(net.epoch(), epoch + 1);
+    net.say(ALICE, group, "bob is out, and invited").unwrap();
 }
