@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
+use waxwire_outbound::hook::{Caller, SystemResolver};
 
 use crate::{
     delivery::Closing,
-    hooks::{self, Caller, SystemResolver},
-    logging,
+    hooks, logging,
     relay::Relay,
     store::{AuthEvent, ReadError, Retention, RetentionCursor},
 };
@@ -33,7 +33,11 @@ pub fn start(relay: &Arc<Relay>) {
     tokio::spawn(follow_auth_events(Arc::clone(relay)));
     tokio::spawn(Arc::clone(&relay.delivery).follow_presence());
     tokio::spawn(retain(Arc::clone(relay)));
-    let caller = Caller::new(Arc::clone(&relay.hook_rules), SystemResolver);
+    let caller = Caller::new(
+        concat!("waxwire-relay/", env!("CARGO_PKG_VERSION")),
+        Arc::clone(&relay.hook_rules) as Arc<_>,
+        SystemResolver,
+    );
     tokio::spawn(hooks::follow(Arc::clone(&relay.delivery), caller));
 }
 

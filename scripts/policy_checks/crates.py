@@ -17,6 +17,7 @@ CIPHERS = {
 FORBIDDEN = {
     "waxwire-relay": CIPHERS,
     "waxwire-shared": CIPHERS,
+    "waxwire-outbound": CIPHERS,
     # The oracle that the sealed box is compared with is for tests.
     "waxwire-proxy": {"crypto_box"},
 }

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod attachment;
 pub mod binaries;
 pub mod canary;
+pub mod certificate;
 pub mod circle;
 pub mod clock;
 pub mod group;

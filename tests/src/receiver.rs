@@ -10,13 +10,18 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::JoinHandle,
     time::Instant,
 };
+use tokio_rustls::TlsAcceptor;
 use waxwire_shared::hash::sha256;
 
-use crate::clock::{eventually, unix_ms};
+use crate::{
+    certificate,
+    clock::{eventually, unix_ms},
+    http::Stream,
+};
 
 /// How it answers.
 #[derive(Debug, Clone)]
@@ -100,14 +105,13 @@ pub fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
     *sha256(&outer).as_bytes()
 }
 
-#[derive(Debug)]
 struct Shared {
+    tls: Option<TlsAcceptor>,
     manner: Mutex<Manner>,
     calls: Mutex<Vec<Call>>,
 }
 
 /// A receiver on a port of its own.
-#[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -120,7 +124,20 @@ impl Receiver {
     /// # Errors
     /// It cannot listen.
     pub async fn start(manner: Manner) -> anyhow::Result<Self> {
+        Self::start_over(None, manner).await
+    }
+
+    /// A receiver over TLS, with the certificate of the tests.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn start_tls(manner: Manner) -> anyhow::Result<Self> {
+        Self::start_over(Some(certificate::acceptor()?), manner).await
+    }
+
+    async fn start_over(tls: Option<TlsAcceptor>, manner: Manner) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
+            tls,
             manner: Mutex::new(manner),
             calls: Mutex::default(),
         });
@@ -137,7 +154,12 @@ impl Receiver {
     /// Where it is called.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
+        let scheme = if self.shared.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}/hook", self.address)
     }
 
     /// It answers so from now on.
@@ -186,6 +208,12 @@ impl Receiver {
     }
 }
 
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Receiver({})", self.url())
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.stop();
@@ -201,13 +229,20 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
+            let stream: Box<dyn Stream> = match &shared.tls {
+                None => Box::new(stream),
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => Box::new(stream),
+                    Err(_) => return,
+                },
+            };
             // Whoever hangs up is no failure of the receiver.
             drop(answer(stream, &shared).await);
         });
     }
 }
 
-async fn answer(stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
+async fn answer(stream: Box<dyn Stream>, shared: &Shared) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     let call = read(&mut stream).await?;
     let manner = lock(&shared.manner).clone();
@@ -223,7 +258,7 @@ async fn answer(stream: TcpStream, shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> anyhow::Result<Call> {
+async fn read(stream: &mut BufReader<Box<dyn Stream>>) -> anyhow::Result<Call> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();

@@ -168,10 +168,18 @@ impl Relay {
     /// # Errors
     /// It runs already or does not come up.
     pub async fn start_on(&mut self, listen: &str) -> anyhow::Result<()> {
+        self.start_by(self.command(listen)?).await
+    }
+
+    /// Starts it by a command made of [`Self::command`].
+    ///
+    /// # Errors
+    /// It runs already or does not come up.
+    pub async fn start_by(&mut self, command: Command) -> anyhow::Result<()> {
         if self.program.is_some() {
             bail!("the relay runs already");
         }
-        let program = Program::start("relay", self.command(listen)?, &self.log).await?;
+        let program = Program::start("relay", command, &self.log).await?;
         if let Address::Tcp(address) = program.address() {
             self.whereabouts.set(Some(*address));
         }

@@ -1,25 +1,18 @@
 //! A relay that serves TLS with a certificate that the machine trusts, or does not.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use waxwire_tests::{Proxy, eventually, program::run, proxy::Straight, scenario};
+use waxwire_tests::{
+    Proxy,
+    certificate::{file, trusting},
+    eventually,
+    program::run,
+    proxy::Straight,
+    scenario,
+};
 
 const SOON: Duration = Duration::from_secs(20);
-
-fn certificate(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("certificate")
-        .join(name);
-    path.display().to_string()
-}
-
-/// Makes a certificate the only one that a program trusts.
-fn trusting(mut command: std::process::Command, name: &str) -> std::process::Command {
-    command.env("SSL_CERT_FILE", certificate(name));
-    command.env_remove("SSL_CERT_DIR");
-    command
-}
 
 #[test]
 fn certificate_that_is_not_trusted_is_named_and_gets_nothing() {
@@ -27,9 +20,9 @@ fn certificate_that_is_not_trusted_is_named_and_gets_nothing() {
         let mut relay = world.new_relay("relay")?;
         relay.arguments([
             "--tls-cert",
-            &certificate("cert.pem"),
+            file("cert.pem").to_str().context("a path")?,
             "--tls-key",
-            &certificate("key.pem"),
+            file("key.pem").to_str().context("a path")?,
         ]);
         relay.start().await?;
         let url = format!("https://{}", relay.whereabouts().get().context("no address")?);
@@ -41,9 +34,9 @@ fn certificate_that_is_not_trusted_is_named_and_gets_nothing() {
         assert!(reason.contains("certificate is not trusted"), "{reason}");
         assert!(!alice.state().exists());
 
-        let init = trusting(alice.init_command(&[])?, "cert.pem");
+        let init = trusting(alice.init_command(&[])?);
         run(init, SOON).await?.success()?;
-        let command = trusting(alice.run_command("127.0.0.1:0")?, "cert.pem");
+        let command = trusting(alice.run_command("127.0.0.1:0")?);
         alice.start_by(command).await?;
         let agent = alice.agent()?;
         agent.until_ready().await?;

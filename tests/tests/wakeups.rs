@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use waxwire_shared::{api::problem::ProblemType, hook};
 use waxwire_tests::{
     Ask, Http, Manner, Proxy, Receiver, Relay, Stranger, World,
+    certificate::trusting,
     clock::unix_ms,
     eventually, patience,
     program::{Address, run},
@@ -239,5 +240,37 @@ fn hook_that_leads_inside_is_refused_and_the_proxy_runs_on() {
             mallory.ask(ask).await?.problem(ProblemType::BadRequest)?;
         }
         Ok(())
+    });
+}
+
+/// Over https a proxy is woken if the relay's machine trusts its certificate, and else not spoken to.
+#[test]
+fn hook_over_https_is_called_if_its_certificate_is_trusted() {
+    scenario(async |world| {
+        let mut relay = relay(world).await?;
+        let (secret, file) = secret(world)?;
+        let file = file.to_str().context("a path")?;
+        let receiver = Receiver::start_tls(Manner::Status("204 No Content")).await?;
+        let url = receiver.url();
+        let arguments = ["--hook-secret-file", file, "--hook-url", &url];
+        let mut bob = proxy(world, &relay, "bob", arguments).await?;
+        let alice = world.proxy(&relay, "alice").await?;
+        bob.terminate().await?;
+        alice.agent()?.send_text("bob", "one", "bob is not there").await?;
+        eventually("a call has failed", LIMIT, async || {
+            let metrics = relay.metrics().await?.text();
+            let failed = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("waxwire_relay_wakeups_total{outcome=\"failed\"} "));
+            Ok(failed.is_some_and(|count| count != "0").then_some(()))
+        })
+        .await?;
+        ensure!(receiver.calls().is_empty(), "{:?}", receiver.calls());
+
+        relay.kill()?;
+        let command = trusting(relay.command("127.0.0.1:0")?);
+        relay.start_by(command).await?;
+        let calls = receiver.until(1, LIMIT).await?;
+        calls[0].verify_in(hook::HEADER, &secret)
     });
 }

@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use waxwire_outbound::hook::Rules as _;
 use waxwire_shared::{hook::SECRET_LENGTHS, target::Target};
 
 use super::{

@@ -9,6 +9,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
+use waxwire_outbound::hook::{Caller, SystemResolver};
 use waxwire_shared::{
     fingerprint::Fingerprint,
     hash::sha256,
@@ -45,7 +46,7 @@ use crate::{
     rng::OsRng,
     shell,
     state::{Reader, Store},
-    webhooks::{self, Allowed, AllowedHost, Caller, SystemResolver},
+    webhooks::{self, Allowed, AllowedHost},
 };
 
 #[derive(Debug, Args)]
@@ -250,7 +251,11 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let hook = args.hook.start(hook).await?;
     let (status, counted) = (link_status.clone(), Arc::clone(&counters));
     let webhook_hosts = Arc::new(Allowed::new(args.webhook_allow.clone()));
-    let caller = Caller::new(Arc::clone(&webhook_hosts), SystemResolver);
+    let caller = Caller::new(
+        concat!("waxwire-proxy/", env!("CARGO_PKG_VERSION")),
+        Arc::clone(&webhook_hosts) as Arc<_>,
+        SystemResolver,
+    );
     let config = ApiConfig {
         me,
         inbox_mode: args.settings().inbox_mode,

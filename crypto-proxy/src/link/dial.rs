@@ -8,8 +8,9 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{self, CertificateError, pki_types::ServerName},
 };
+use waxwire_outbound::trust::{TrustError, tls_config};
 
 use super::url::RelayUrl;
 
@@ -24,15 +25,12 @@ pub(super) type Stream = Box<dyn Io>;
 /// Why TLS cannot be spoken on this machine or to this relay.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The machine's trust store holds no certificate that can be used.
-    #[error("the machine's trust store has no usable certificate")]
-    NoRoots,
+    /// This machine trusts nobody.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The relay's host is neither a DNS name nor an address.
     #[error("the relay's host is not a name that a certificate can hold")]
     HostName,
-    /// The TLS library refuses its configuration.
-    #[error("tls cannot be configured")]
-    Config(#[source] rustls::Error),
 }
 
 /// Why the relay's certificate is not trusted on this machine.
@@ -164,27 +162,4 @@ impl Dialer {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
-}
-
-/// Trusts what this machine trusts.
-pub(crate) fn tls_config() -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    let (usable, _unusable) = roots.add_parsable_certificates(native.certs);
-    if usable == 0 {
-        return Err(TlsError::NoRoots);
-    }
-    if !native.errors.is_empty() {
-        tracing::warn!(
-            errors = native.errors.len(),
-            "parts of the machine's trust store cannot be read"
-        );
-    }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Config)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }

@@ -34,7 +34,6 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::sync::mpsc;
 use waxwire_shared::api::frames::Cursor;
 
-pub(crate) use self::dial::tls_config;
 pub use self::{
     dial::{CertificateFault, TlsError},
     http::{CallError, Client},

@@ -5,10 +5,8 @@
 //! the engine decides when it is tried again. So a receiver that is slow or gone holds up its own queue
 //! and nothing else, and what waits outlives this process.
 //!
-//! - [`target`]: whom webhooks may call
-//! - [`call`]: one call: connect to the address that was checked, post, judge the answer
+//! [`target`] says whom webhooks may call; a call itself is one of `waxwire_outbound`.
 
-mod call;
 mod sender;
 mod target;
 
@@ -16,11 +14,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use waxwire_outbound::hook::Caller;
 
-pub use self::{
-    call::{Caller, Resolve, SystemResolver},
-    target::{Allowed, AllowedHost},
-};
+pub use self::target::{Allowed, AllowedHost};
 use crate::{api::ApiState, model::WebhookId};
 
 /// Pause after the state could not be read or written.

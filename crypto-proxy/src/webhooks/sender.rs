@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::HeaderName;
 use tokio::sync::watch;
+use waxwire_outbound::hook::{Caller, Post};
 use waxwire_shared::hook;
 
-use super::{
-    PAUSE,
-    call::{Caller, Post},
-};
+use super::PAUSE;
 use crate::{
     api::{ApiState, hook_timestamp},
     clock,
@@ -19,6 +18,10 @@ use crate::{
 /// Longest time that the head of a queue is waited for at once: the longest step of the ladder. A clock
 /// that was set back does not make it longer.
 const WAIT: Duration = Duration::from_secs(16);
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-agentchat-signature");
+const EVENT: HeaderName = HeaderName::from_static("x-agentchat-event");
+const DELIVERY: HeaderName = HeaderName::from_static("x-agentchat-delivery");
 
 /// Runs until it is dropped.
 pub(super) async fn run(
@@ -68,11 +71,14 @@ async fn tell(state: &ApiState, caller: &Caller, webhook: &Webhook, call: &HookC
     // Names and times need no escapes.
     let body = format!("{{\"event\":\"{event}\",\"timestamp\":\"{time}\",\"data\":{data}}}");
     let secret = webhook.secret.expose_text().as_bytes();
+    let signature = hook::sign(secret, clock::unix() / 1_000, body.as_bytes());
     let post = Post {
-        event,
-        delivery: delivery.to_string(),
-        signature: hook::sign(secret, clock::unix() / 1_000, body.as_bytes()),
-        body,
+        headers: vec![
+            (SIGNATURE, signature),
+            (EVENT, event.to_owned()),
+            (DELIVERY, delivery.to_string()),
+        ],
+        body: body.into(),
     };
     let told = caller.call(&webhook.url, post).await;
     match told {

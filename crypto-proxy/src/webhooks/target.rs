@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use waxwire_outbound::hook::Rules;
 use waxwire_shared::{
     reach::Reach,
     target::{Host, HostRule, Target, TargetError},
@@ -46,16 +47,14 @@ impl Allowed {
     fn is_named(&self, target: &Target) -> bool {
         self.0.iter().any(|allowed| allowed.0.matches(target))
     }
+}
 
-    /// Whether a webhook may name this host.
-    #[must_use]
-    pub fn permits(&self, target: &Target) -> bool {
+impl Rules for Allowed {
+    fn permits(&self, target: &Target) -> bool {
         is_here(target) || self.is_named(target)
     }
 
-    /// Whether this host may be called at this address.
-    #[must_use]
-    pub fn permits_at(&self, target: &Target, address: IpAddr) -> bool {
+    fn permits_at(&self, target: &Target, address: IpAddr) -> bool {
         match Reach::of(address) {
             Reach::Loopback => self.permits(target),
             Reach::Private | Reach::Public => self.is_named(target),

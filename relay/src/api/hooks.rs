@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
+use waxwire_outbound::hook::Rules as _;
 use waxwire_shared::{api::hooks::HookRequest, hook::SECRET_LENGTHS, target::Target};
 
 use super::{

@@ -6,10 +6,9 @@
 //! and writes down that a wake-up is owed. An agent is owed one at a time, however much has grown. After
 //! a crash the backlogs themselves say who is owed one.
 //!
-//! - [`rules`]: whom the relay may call, for agents choose the URLs
-//! - [`call`]: one call, to exactly the address that was checked
+//! [`rules`] says whom the relay may call, for agents choose the URLs; a call itself is one of
+//! `waxwire_outbound`.
 
-mod call;
 mod grown;
 mod rules;
 #[cfg(test)]
@@ -21,11 +20,15 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
 use tokio::task::JoinSet;
-use waxwire_shared::api::frames::Cursor;
+use waxwire_outbound::hook::{CallFault, Caller, Post};
+use waxwire_shared::{
+    api::{frames::Cursor, hooks::WakeupBody},
+    hook,
+};
 
 pub use self::{
-    call::{CallFault, Caller, Resolve, SystemResolver},
     grown::Grown,
     rules::{HookAllow, HookRules},
 };
@@ -73,6 +76,22 @@ struct Waker {
     under_way: HashSet<AgentNo>,
     /// When agents were last called, Unix milliseconds.
     called: HashMap<AgentNo, u64>,
+}
+
+/// What a hook is told, signed at this time.
+fn post(wakeup: &Wakeup, seconds: u64) -> Post {
+    let body = WakeupBody {
+        agent: wakeup.id,
+        queue: wakeup.cursor.queue,
+        head: wakeup.cursor.position,
+    };
+    // Three texts and numbers always have a JSON form.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let signature = hook::sign(wakeup.secret.as_bytes(), seconds, &body);
+    Post {
+        headers: vec![(HeaderName::from_static(hook::HEADER), signature)],
+        body: body.into(),
+    }
 }
 
 /// Calls until the relay stops. A call that is under way then is made again after the next start.
@@ -177,7 +196,7 @@ impl Waker {
         self.called.insert(wakeup.agent, now);
         let caller = Arc::clone(&self.caller);
         self.calls.spawn(async move {
-            let outcome = caller.call(&wakeup, now / 1_000).await;
+            let outcome = caller.call(&wakeup.url, post(&wakeup, now / 1_000)).await;
             Called { wakeup, outcome }
         });
         Ok(())

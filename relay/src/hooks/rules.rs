@@ -7,6 +7,7 @@
 use std::{net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
+use waxwire_outbound::hook::Rules;
 use waxwire_shared::{
     reach::Reach,
     target::{Host, HostRule, Target, TargetError},
@@ -89,10 +90,10 @@ impl HookRules {
             HookAllow::Host(_) => false,
         })
     }
+}
 
-    /// Whether an agent may register a URL, as far as the URL tells.
-    #[must_use]
-    pub fn permits(&self, target: &Target) -> bool {
+impl Rules for HookRules {
+    fn permits(&self, target: &Target) -> bool {
         match target.host() {
             Host::Address(address) => self.permits_at(target, *address),
             Host::Name(_) => {
@@ -102,9 +103,7 @@ impl HookRules {
         }
     }
 
-    /// Whether a URL may be called at an address.
-    #[must_use]
-    pub fn permits_at(&self, target: &Target, address: IpAddr) -> bool {
+    fn permits_at(&self, target: &Target, address: IpAddr) -> bool {
         match Reach::of(address) {
             Reach::Never => false,
             _ if self.names(target) || self.holds(address) => true,

@@ -9,8 +9,17 @@ use tokio::{
     net::TcpListener,
     sync::mpsc,
 };
-use waxwire_shared::api::problem::ProblemType;
+use waxwire_shared::{
+    api::{
+        frames::{Cursor, Queue},
+        problem::ProblemType,
+    },
+    hook,
+    ids::AgentId,
+};
 
+use super::post;
+use crate::store::{Wakeup, test_agent};
 use crate::testing::{Answer, MASTER_KEY, Setup, TestAgent, TestRelay, TestSocket, envelope};
 
 const SECRET: &str = "a secret of a hook";
@@ -75,6 +84,30 @@ async fn quiet(called: &mut mpsc::UnboundedReceiver<Value>) {
 
 async fn dead(relay: &TestRelay) -> Value {
     relay.get("/v1/admin/dead-letters", Some(MASTER_KEY)).await.json()
+}
+
+#[test]
+fn call_is_signed_and_says_which_queue_has_grown() {
+    let wakeup = Wakeup {
+        agent: test_agent(1),
+        id: AgentId::from_bytes([1; 16]),
+        url: "https://hooks.example/".to_owned(),
+        secret: SECRET.to_owned().into(),
+        cursor: Cursor {
+            queue: Queue::Mail,
+            position: 7,
+        },
+        serial: 1,
+        attempts: 0,
+    };
+    let post = post(&wakeup, 1_700_000_000);
+    let body = format!(r#"{{"agent":"{}","queue":"mail","head":7}}"#, "01".repeat(16));
+    assert_eq!(post.body, body);
+    let [(name, signature)] = post.headers.as_slice() else {
+        panic!("one header");
+    };
+    assert_eq!(name, "x-waxwire-signature");
+    hook::verify(SECRET.as_bytes(), signature, body.as_bytes(), 1_700_000_000).unwrap();
 }
 
 #[tokio::test]

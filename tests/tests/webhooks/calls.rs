@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use waxwire_tests::{Manner, Receiver, eventually, patience, scenario};
+use waxwire_tests::{
+    Manner, Receiver, certificate::trusting, eventually, patience, scenario, scenario_within,
+};
 
-use crate::{LIMIT, register};
+use crate::{LIMIT, register, until_dead};
 
 const OK: Manner = Manner::Status("204 No Content");
 
@@ -184,6 +186,30 @@ fn slow_receiver_delays_nobody() {
         let calls = slow.until(2, Duration::from_secs(30)).await?;
         ensure!(calls[1].at - calls[0].at > Duration::from_secs(10));
         ensure!(calls[0].header("x-agentchat-delivery") == calls[1].header("x-agentchat-delivery"));
+        Ok(())
+    });
+}
+
+/// Over https a receiver is told if this machine trusts its certificate, and else learns nothing.
+#[test]
+fn receiver_over_https_is_told_if_its_certificate_is_trusted() {
+    scenario_within(Duration::from_secs(240), async |world| {
+        let mut pair = world.pair().await?;
+        let alice = pair.alice.agent()?;
+        let receiver = Receiver::start_tls(OK).await?;
+        let (webhook, secret) = register(&pair.bob.agent()?, &receiver.url(), &["message.new"]).await?;
+        alice.send_text("bob", "one", "not for a stranger's ears").await?;
+        let letters = until_dead(&pair.bob.agent()?, &webhook, 1).await?;
+        ensure!(letters[0]["reason"] == "tls failed", "{letters:?}");
+        ensure!(receiver.calls().is_empty(), "{:?}", receiver.calls());
+
+        pair.bob.terminate().await?;
+        let command = trusting(pair.bob.run_command("127.0.0.1:0")?);
+        pair.bob.start_by(command).await?;
+        alice.send_text("bob", "two", "for a receiver over https").await?;
+        let calls = receiver.until(1, LIMIT).await?;
+        ensure!(calls[0].body["data"]["client_msg_id"] == "two", "{calls:?}");
+        calls[0].verify(&secret)?;
         Ok(())
     });
 }

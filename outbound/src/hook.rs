@@ -1,9 +1,10 @@
-//! One call of a hook: resolve, check, connect to exactly the address that was checked, post, look at the
-//! status. Redirects are not followed, and nothing else of an answer is looked at.
+//! One call of a hook: resolve, check, connect to exactly the address that was checked, post, and look at
+//! the status of the answer. Redirects are not followed. Somebody else has chosen the URL: each is taken for
+//! an attempt to reach what only this program can.
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -14,29 +15,25 @@ use http::{
     HeaderName, Request, StatusCode,
     header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
 };
-use http_body_util::Full;
-use hyper::client::conn::http1::Builder;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{body::Incoming, client::conn::http1::Builder};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::task::AbortOnDropHandle;
-use waxwire_shared::{
-    api::hooks::WakeupBody,
-    hook,
-    target::{Host, Target},
-};
 
-use super::HookRules;
-use crate::store::Wakeup;
+use waxwire_shared::target::{Host, Target};
+
+use crate::trust::tls_config;
 
 /// How long a call may take, resolving and connecting included.
 const CALL: Duration = Duration::from_secs(10);
+/// How much of an answer's body is read, and for how long: only so that its writer is not cut off.
+const ANSWER: usize = 64 * 1024;
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Largest head of an answer.
 const HEAD: usize = 16 * 1024;
 
@@ -85,13 +82,28 @@ impl Resolve for SystemResolver {
     }
 }
 
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// Whom a program may call. Both are asked at every call.
+pub trait Rules: Send + Sync {
+    /// Whether a URL may be called, as far as it tells by itself.
+    fn permits(&self, target: &Target) -> bool;
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+    /// Whether it may be called at this address of its host.
+    fn permits_at(&self, target: &Target, address: IpAddr) -> bool;
+}
+
+/// What is posted, as JSON.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Headers besides those of every call; their values are no secrets.
+    pub headers: Vec<(HeaderName, String)>,
+    /// The body.
+    pub body: Bytes,
+}
 
 /// Calls hooks.
 pub struct Caller {
-    rules: Arc<HookRules>,
+    program: &'static str,
+    rules: Arc<dyn Rules>,
     resolver: Box<dyn Resolve>,
     /// Made with the first call over TLS; none if this machine trusts nobody.
     tls: OnceLock<Option<TlsConnector>>,
@@ -103,29 +115,34 @@ impl fmt::Debug for Caller {
     }
 }
 
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 impl Caller {
-    /// Calls whom these rules allow.
+    /// Calls whom these rules permit. `program` is the name and version that the hooks see.
     #[must_use]
-    pub fn new(rules: Arc<HookRules>, resolver: impl Resolve + 'static) -> Self {
+    pub fn new(program: &'static str, rules: Arc<dyn Rules>, resolver: impl Resolve + 'static) -> Self {
         Self {
+            program,
             rules,
             resolver: Box::new(resolver),
             tls: OnceLock::new(),
         }
     }
 
-    /// Makes one call, signed at this time.
+    /// Makes one call.
     ///
     /// # Errors
     /// [`CallFault`].
-    pub async fn call(&self, wakeup: &Wakeup, seconds: u64) -> Result<(), CallFault> {
-        let called = tokio::time::timeout(CALL, self.call_untimed(wakeup, seconds)).await;
+    pub async fn call(&self, url: &str, post: Post) -> Result<(), CallFault> {
+        let called = tokio::time::timeout(CALL, self.call_untimed(url, post)).await;
         called.unwrap_or(Err(CallFault::Timeout))
     }
 
-    async fn call_untimed(&self, wakeup: &Wakeup, seconds: u64) -> Result<(), CallFault> {
-        let target = Target::parse(&wakeup.url).map_err(|_| CallFault::NotAllowed)?;
-        let request = request(&target, wakeup, seconds).map_err(|_| CallFault::NotAllowed)?;
+    async fn call_untimed(&self, url: &str, post: Post) -> Result<(), CallFault> {
+        let target = Target::parse(url).map_err(|_| CallFault::NotAllowed)?;
+        let request = self.request(&target, post).map_err(|_| CallFault::NotAllowed)?;
         let stream = self.connect(&target).await?;
         let stream: Box<dyn Io> = if target.is_tls() {
             Box::new(self.secure(&target, stream).await?)
@@ -142,11 +159,16 @@ impl Caller {
             .send_request(request)
             .await
             .map_err(|_| CallFault::Broken)?;
-        judge(answer.status())
+        let status = answer.status();
+        drain(answer.into_body()).await;
+        judge(status)
     }
 
     /// Connects to an address of the host, all of which have to be allowed.
     async fn connect(&self, target: &Target) -> Result<TcpStream, CallFault> {
+        if !self.rules.permits(target) {
+            return Err(CallFault::NotAllowed);
+        }
         let addresses = match target.host() {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port())],
             Host::Name(name) => self
@@ -176,48 +198,36 @@ impl Caller {
         stream: TcpStream,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, CallFault> {
         let connector = self.tls.get_or_init(|| {
-            if let Some(config) = tls_config() {
-                return Some(TlsConnector::from(Arc::new(config)));
-            }
-            tracing::error!("this machine trusts no certificate: no hook can be called over TLS");
-            None
+            let config = tls_config().inspect_err(|error| {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "no hook can be called over tls"
+                );
+            });
+            config.ok().map(|config| TlsConnector::from(Arc::new(config)))
         });
         let connector = connector.as_ref().ok_or(CallFault::Tls)?;
         let name = ServerName::try_from(target.host().unbracketed()).map_err(|_| CallFault::Tls)?;
         connector.connect(name, stream).await.map_err(|_| CallFault::Tls)
     }
+
+    fn request(&self, target: &Target, post: Post) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut request = Request::post(target.path())
+            .header(HOST, target.authority())
+            .header(CONNECTION, "close")
+            .header(USER_AGENT, self.program)
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in post.headers {
+            request = request.header(name, value);
+        }
+        request.body(Full::from(post.body))
+    }
 }
 
-/// Trusts what this machine trusts.
-fn tls_config() -> Option<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    let (usable, _) = roots.add_parsable_certificates(native.certs);
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .inspect_err(|error: &rustls::Error| tracing::error!(%error, "TLS cannot be configured"))
-        .ok()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    (usable > 0).then_some(config)
-}
-
-fn request(target: &Target, wakeup: &Wakeup, seconds: u64) -> Result<Request<Full<Bytes>>, http::Error> {
-    let body = WakeupBody {
-        agent: wakeup.id,
-        queue: wakeup.cursor.queue,
-        head: wakeup.cursor.position,
-    };
-    // Three texts and numbers always have a JSON form.
-    let body = serde_json::to_vec(&body).unwrap_or_default();
-    let signature = hook::sign(wakeup.secret.as_bytes(), seconds, &body);
-    Request::post(target.path())
-        .header(HOST, target.authority())
-        .header(CONNECTION, "close")
-        .header(USER_AGENT, concat!("waxwire-relay/", env!("CARGO_PKG_VERSION")))
-        .header(CONTENT_TYPE, "application/json")
-        .header(HeaderName::from_static(hook::HEADER), signature)
-        .body(Full::from(body))
+async fn drain(body: Incoming) {
+    let read = Limited::new(body, ANSWER).collect();
+    // Whatever it is, the status has decided.
+    drop(tokio::time::timeout(ANSWER_TIME, read).await);
 }
 
 fn judge(status: StatusCode) -> Result<(), CallFault> {
@@ -231,5 +241,5 @@ fn judge(status: StatusCode) -> Result<(), CallFault> {
 }
 
 #[cfg(test)]
-#[path = "call_tests.rs"]
+#[path = "hook_tests.rs"]
 mod tests;

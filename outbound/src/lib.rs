@@ -1,0 +1,7 @@
+//! Connections that relay and crypto proxy make to others than each other.
+//!
+//! - [`hook`]: one call of a hook, whose URL somebody else has chosen
+//! - [`trust`]: whom this machine trusts over TLS
+
+pub mod hook;
+pub mod trust;
