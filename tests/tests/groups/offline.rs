@@ -183,7 +183,11 @@ fn message_waits_for_a_relay_that_is_gone() {
         bob.until_text(&group, &text).await?;
         assert_eq!(send_until_known(&alice, &group, &id, &text).await?.text(), text);
         let shown = bob.texts_in(&group).await?;
-        assert_eq!(shown.iter().filter(|shown| **shown == text).count(), 1, "{shown:?}");
+        assert_eq!(
+            shown.iter().filter(|shown| **shown == text).count(),
+            1,
+            "{shown:?}"
+        );
         Ok(())
     });
 }
