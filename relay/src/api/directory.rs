@@ -24,7 +24,7 @@ use super::{
 use crate::{
     limits::Allowance,
     relay::Relay,
-    store::{Profile, Sight},
+    store::{AgentNo, Profile, Sight},
 };
 
 const DEFAULT: u64 = 20;
@@ -88,14 +88,7 @@ pub(super) async fn search(
     if !(SHORTEST..=LONGEST).contains(&q.len()) {
         return Err(ApiError::bad_request("q has 2 to 50 bytes"));
     }
-    let allowance = Allowance {
-        per_minute: relay.limits.directory_per_minute,
-        per_day: relay.limits.directory_per_day,
-    };
-    let now = relay.delivery.clock.now_ms();
-    if let Err(spent) = relay.directory_rates.ask(account.agent, allowance, now) {
-        return Err(ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()));
-    }
+    count_search(&relay, account.agent)?;
     let limit = limit.unwrap_or(DEFAULT).min(CAP);
     let page = relay
         .delivery
@@ -107,6 +100,17 @@ pub(super) async fn search(
         total: page.total,
     };
     Ok(json(StatusCode::OK, &body))
+}
+
+/// Counts a search of an agent, for agents or for channels.
+pub(super) fn count_search(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
+    let allowance = Allowance {
+        per_minute: relay.limits.directory_per_minute,
+        per_day: relay.limits.directory_per_day,
+    };
+    let now = relay.delivery.clock.now_ms();
+    let counted = relay.directory_rates.ask(agent, allowance, now);
+    counted.map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
 }
 
 fn answer(profile: Profile) -> ProfileAnswer {

@@ -118,6 +118,7 @@ impl From<AppendRefusal> for ApiError {
             AppendRefusal::NotFound => Self::new(ProblemType::NotFound),
             AppendRefusal::Conflict => Self::new(ProblemType::HeadConflict),
             AppendRefusal::Blocked => Self::new(ProblemType::Blocked).detail(refusal.to_string()),
+            AppendRefusal::SlugTaken => Self::new(ProblemType::SlugTaken).detail(refusal.to_string()),
             AppendRefusal::Gone => Self::new(ProblemType::Gone).detail(refusal.to_string()),
             AppendRefusal::Judge(JudgeError::Members { max, actual }) => {
                 Self::new(ProblemType::Forbidden).limit("group_members", max, actual)

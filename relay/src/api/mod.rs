@@ -11,6 +11,9 @@ mod blobs;
 mod blobs_tests;
 mod bundles;
 mod challenges;
+mod channels;
+#[cfg(test)]
+mod channels_tests;
 mod directory;
 #[cfg(test)]
 mod directory_tests;
@@ -93,6 +96,8 @@ pub fn router(relay: Arc<Relay>) -> Router {
             "/v1/groups/{group}/epochs/{epoch}/leaves/{index}",
             get(groups::leaf),
         )
+        .route("/v1/channels", get(channels::list))
+        .route("/v1/channels/{slug}", get(channels::show))
         .route("/v1/blobs", post(blobs::begin))
         .route(
             "/v1/blobs/{blob}",

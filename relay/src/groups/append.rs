@@ -68,6 +68,9 @@ pub enum AppendRefusal {
     /// Signer and invited are kept apart by a block.
     #[error("the signer and an agent that it invites are kept apart by a block")]
     Blocked,
+    /// It claims a slug that another group has.
+    #[error("another group has the slug")]
+    SlugTaken,
     /// The commit is not valid after the log's head, or not within this relay's quota.
     #[error(transparent)]
     Judge(JudgeError),
@@ -230,7 +233,8 @@ impl Groups {
         Ok(accepted)
     }
 
-    /// Who may not see the log's head is not told where it is.
+    /// Who may not see the log's head is not told where it is. Strangers see that of an open group: what they
+    /// may append to it is for the rules of the log to say.
     async fn check_standing(
         &self,
         account: &Account,
@@ -239,6 +243,7 @@ impl Groups {
     ) -> Result<(), AppendRefusal> {
         match self.store.standing(group, account.agent).await? {
             Standing::Member | Standing::Invited => Ok(()),
+            Standing::Former { .. } | Standing::Stranger if self.store.is_open(group).await? => Ok(()),
             Standing::Former { departed } if asked.commit.body().position <= departed => {
                 Err(AppendRefusal::Conflict)
             }
@@ -284,6 +289,7 @@ impl Groups {
             AppendOutcome::Repeated { position } => Ok((accepted(id, position, asked.hash, true), roster)),
             AppendOutcome::Conflict => Err(AppendRefusal::Conflict),
             AppendOutcome::Blocked => Err(AppendRefusal::Blocked),
+            AppendOutcome::SlugTaken => Err(AppendRefusal::SlugTaken),
         }
     }
 

@@ -6,9 +6,10 @@ use waxwire_shared::{
     identity::IdentityKey,
     ids::{AgentId, RelayId},
     roster::{Applied, Roster},
+    wire::JoinPolicy,
 };
 
-use crate::store::Effect;
+use crate::store::{Effect, Naming};
 
 /// What a first commit does: its signer joins, and whom it invites is invited.
 pub(super) fn of_first(relay: &RelayId, after: &Roster) -> Effect {
@@ -19,6 +20,7 @@ pub(super) fn of_first(relay: &RelayId, after: &Roster) -> Effect {
         invited: ids(relay, invited),
         closed: after.hard_debt().is_some(),
         ended: after.has_ended(),
+        naming: Some(naming(after)),
         ..Effect::default()
     }
 }
@@ -55,6 +57,15 @@ pub(super) fn of_next(relay: &RelayId, before: &Roster, after: &Roster, applied:
         uninvited: ids(relay, uninvited),
         closed: after.hard_debt().is_some(),
         ended: after.has_ended(),
+        naming: Some(naming(after)).filter(|naming| *naming != self::naming(before)),
+    }
+}
+
+fn naming(roster: &Roster) -> Naming {
+    let policy = roster.policy();
+    Naming {
+        slug: policy.slug.clone(),
+        open: policy.join == JoinPolicy::Open,
     }
 }
 

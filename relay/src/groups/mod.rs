@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     config::Limits,
     metrics::Metrics,
-    store::{AgentNo, ReadError, Store},
+    store::{AgentNo, ReadError, Standing, Store},
 };
 
 /// What the relay does for groups.
@@ -76,8 +76,8 @@ impl Groups {
         }
     }
 
-    /// A leaf of an epoch with its way to the root, for an agent that may see the commit that opened
-    /// the epoch.
+    /// A leaf of an epoch with its way to the root, for members and the invited, and for those who departed
+    /// if the epoch was opened before. Strangers to an open group see its commits only.
     ///
     /// # Errors
     /// [`LeafRefusal`].
@@ -89,11 +89,13 @@ impl Groups {
         index: usize,
     ) -> Result<Vec<u8>, LeafRefusal> {
         let group = self.store.group(group).await?.ok_or(LeafRefusal::NotFound)?;
-        let log = self.store.queue_head(group.log_for(agent)).await?;
-        let log = log.ok_or(LeafRefusal::NotFound)?;
+        let last = match self.store.standing(&group, agent).await? {
+            Standing::Member | Standing::Invited => u64::MAX,
+            Standing::Former { departed } => departed,
+            Standing::Stranger => return Err(LeafRefusal::NotFound),
+        };
         let opened = self.store.rekey_position(group.no, epoch).await?;
-        // Commit number p stands at position p + 1 of its queue.
-        if opened.is_none_or(|position| position >= log.head) {
+        if opened.is_none_or(|position| position > last) {
             return Err(LeafRefusal::NotFound);
         }
         let tree = match self.trees.get(&self.store, group.no, epoch).await {

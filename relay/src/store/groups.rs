@@ -2,7 +2,7 @@
 //! caller, who has verified it, and decides only whether the commit continues the log.
 
 use bytes::Bytes;
-use waxwire_shared::ids::{AgentId, GroupId, Hash};
+use waxwire_shared::ids::{AgentId, GroupId, Handle, Hash};
 
 use super::{AgentNo, QueueNo, Stored};
 
@@ -59,7 +59,7 @@ pub enum View {
     /// Messages of a group that were stored while the agent was a member.
     Messages(Seat),
     /// The log of a group: for members and the invited all of it, for those who departed up to the
-    /// commit that ended their membership.
+    /// commit that ended their membership. For everybody all of it while the group is open.
     Log(Seat),
 }
 
@@ -122,6 +122,21 @@ impl Membership {
     }
 }
 
+/// A group that has a slug and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRecord {
+    /// The slug.
+    pub slug: Handle,
+    /// The group's id.
+    pub id: GroupId,
+    /// The group.
+    pub group: GroupRecord,
+    /// Whether everybody may join it.
+    pub open: bool,
+    /// Its members that are registered here.
+    pub members: u64,
+}
+
 /// A commit that was verified against the log up to the one before it.
 #[derive(Debug, Clone)]
 pub struct NewCommit {
@@ -156,8 +171,19 @@ pub struct Effect {
     pub uninvited: Vec<AgentId>,
     /// Whether the epoch is closed after it.
     pub closed: bool,
-    /// Whether the group has ended with it.
+    /// Whether the group has ended with it: then nobody may join, and its slug is free.
     pub ended: bool,
+    /// Slug and join policy after it, if it says anything about them.
+    pub naming: Option<Naming>,
+}
+
+/// What the policy of a group says about how strangers find it and come in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Its slug; no other group that goes on has it.
+    pub slug: Option<Handle>,
+    /// Whether everybody may read its log and join.
+    pub open: bool,
 }
 
 /// What became of an append that was decided.
@@ -174,6 +200,8 @@ pub enum AppendOutcome {
     Conflict,
     /// It invites somebody who has blocked its signer, or whom its signer has blocked.
     Blocked,
+    /// It gives the group a slug that another group has.
+    SlugTaken,
 }
 
 /// A commit that has just become durable.

@@ -455,6 +455,30 @@ impl Store {
         on_each!(self, s => s.standing(group, agent).await)
     }
 
+    /// Whether everybody may read the log of a group and join it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn is_open(&self, group: &GroupRecord) -> Result<bool, ReadError> {
+        on_each!(self, s => s.is_open(group).await)
+    }
+
+    /// The group that has a slug, open or not.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn channel(&self, slug: &Handle) -> Result<Option<ChannelRecord>, ReadError> {
+        on_each!(self, s => s.channel(slug).await)
+    }
+
+    /// Open groups that have a slug, by slug, after one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn open_channels(&self, after: &str, limit: u64) -> Result<Vec<ChannelRecord>, ReadError> {
+        on_each!(self, s => s.open_channels(after, limit).await)
+    }
+
     /// Where the log of a group ends.
     ///
     /// # Errors

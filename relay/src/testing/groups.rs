@@ -117,14 +117,24 @@ pub(crate) struct TestGroup {
 }
 
 /// The first commit of a group.
-pub(crate) fn sign_first(founder: &TestAgent, join: JoinPolicy, mut more: Vec<Change>) -> Ready {
+pub(crate) fn sign_first(founder: &TestAgent, join: JoinPolicy, more: Vec<Change>) -> Ready {
     let policy = Policy {
         join,
         invite_role: Role::Admin,
         slug: None,
     };
+    sign_founding(founder, Nonce32::from_bytes([7; 32]), policy, more)
+}
+
+/// The same under any policy; the nonce tells groups apart.
+pub(crate) fn sign_founding(
+    founder: &TestAgent,
+    nonce: Nonce32,
+    policy: Policy,
+    mut more: Vec<Change>,
+) -> Ready {
     let create = Change::Create {
-        nonce: Nonce32::from_bytes([7; 32]),
+        nonce,
         handle: founder.handle.clone(),
         policy,
     };
@@ -144,7 +154,11 @@ impl TestGroup {
         join: JoinPolicy,
         more: Vec<Change>,
     ) -> Self {
-        let first = sign_first(founder, join, more);
+        Self::create_by(relay, founder, &sign_first(founder, join, more)).await
+    }
+
+    /// The group that begins with this commit.
+    pub(crate) async fn create_by(relay: &TestRelay, founder: &TestAgent, first: &Ready) -> Self {
         let answer = relay.post_octets("/v1/groups", &founder.key, &first.body()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{:?}", answer.body);
         let roster = Roster::create(&first.commit).unwrap();

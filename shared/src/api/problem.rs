@@ -37,6 +37,8 @@ pub enum ProblemType {
     EpochClosed,
     /// The commit does not follow the log's head.
     HeadConflict,
+    /// Another group that goes on has the slug.
+    SlugTaken,
     /// The part does not begin where the blob ends; `offset` says where that is.
     WrongOffset,
     /// Larger than a limit.
@@ -75,6 +77,7 @@ impl ProblemType {
         Self::NotDrained,
         Self::EpochClosed,
         Self::HeadConflict,
+        Self::SlugTaken,
         Self::WrongOffset,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -112,6 +115,7 @@ impl ProblemType {
             ),
             Self::EpochClosed => ("epoch-closed", 409, "the epoch is closed"),
             Self::HeadConflict => ("head-conflict", 409, "the log has moved on"),
+            Self::SlugTaken => ("slug-taken", 409, "the slug is taken"),
             Self::WrongOffset => ("wrong-offset", 409, "the part does not begin where the blob ends"),
             Self::TooLarge => ("too-large", 413, "larger than the limit"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "unsupported media type"),

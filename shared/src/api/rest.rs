@@ -201,6 +201,27 @@ pub struct AppendAnswer {
     pub hash: Hash,
 }
 
+/// A named channel in `GET /v1/channels`, and `GET /v1/channels/{slug}`. The relay's word: the group's
+/// log proves slug and join policy, or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelAnswer {
+    /// The slug.
+    pub slug: Handle,
+    /// The group that has it.
+    pub group_id: GroupId,
+    /// Whether everybody may join.
+    pub open: bool,
+    /// How many members it has.
+    pub members: u64,
+}
+
+/// `GET /v1/channels`: open channels, by slug.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelsAnswer {
+    /// The channels.
+    pub channels: Vec<ChannelAnswer>,
+}
+
 /// One queue in `GET /v1/queues`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueState {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::store::{
-    AppendOutcome, Effect, GroupRecord, LogTip, NewCommit, QueueHead, Standing, View, conformance::World,
+    AppendOutcome, Effect, GroupRecord, LogTip, Naming, NewCommit, QueueHead, Standing, View,
+    conformance::World,
 };
 use waxwire_shared::ids::GroupId;
 
@@ -37,20 +38,32 @@ pub(super) fn invited(id: AgentId) -> Effect {
     }
 }
 
+/// The first commit of a group of which `founder` is the only member.
+pub(super) fn first(number: u8, founder: &Account, naming: Option<Naming>) -> NewCommit {
+    NewCommit {
+        group: GroupId::from_bytes([number; 32]),
+        by: founder.agent,
+        position: 0,
+        previous: None,
+        hash: Hash::from_bytes([number; 32]),
+        bytes: Bytes::from_static(b"commit 0"),
+        rekey: Some((1, Bytes::from_static(b"leaves 1"))),
+        effect: Effect {
+            naming,
+            ..joined(&[founder])
+        },
+    }
+}
+
 impl Log {
     /// A group of which `founder` is the only member.
     pub(super) async fn create<B: Backend>(world: &World<B>, number: u8, founder: &Account) -> Self {
-        let id = GroupId::from_bytes([number; 32]);
-        let first = NewCommit {
-            group: id,
-            by: founder.agent,
-            position: 0,
-            previous: None,
-            hash: Hash::from_bytes([number; 32]),
-            bytes: Bytes::from_static(b"commit 0"),
-            rekey: Some((1, Bytes::from_static(b"leaves 1"))),
-            effect: joined(&[founder]),
-        };
+        Self::create_by(world, first(number, founder, None)).await
+    }
+
+    /// A group that begins with this commit.
+    pub(super) async fn create_by<B: Backend>(world: &World<B>, first: NewCommit) -> Self {
+        let (id, founder, hash) = (first.group, first.by, first.hash);
         let Ok(AppendOutcome::Appended(record)) = world.store.append(first).await else {
             panic!("not appended");
         };
@@ -58,9 +71,9 @@ impl Log {
         Self {
             id,
             record,
-            founder: founder.agent,
+            founder,
             next: 1,
-            previous: Hash::from_bytes([number; 32]),
+            previous: hash,
             epoch: 1,
         }
     }

@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod blobs;
+pub(super) mod channels;
 pub(super) mod directory;
 pub(super) mod groups;
 pub(super) mod hooks;
@@ -301,6 +302,13 @@ macro_rules! conformance {
             memberships: memberships_are_listed_with_what_may_be_seen
             memberships: thousand_members_share_one_row_a_message
             groups: groups_survive_a_crash
+            channels: slug_belongs_to_one_group_until_it_is_given_up
+            channels: refused_claim_of_a_slug_leaves_no_trace
+            channels: racing_claims_of_a_slug_have_one_winner
+            channels: log_of_an_open_group_is_seen_by_everybody_while_it_is_open
+            channels: open_channels_are_listed_by_slug_with_their_members
+            channels: member_of_an_open_group_is_sealed_to_across_a_block
+            channels: channels_survive_a_crash
             hooks: an_agent_is_owed_one_wake_up_however_much_grows
             hooks: wake_up_that_failed_waits_dies_and_is_revived
             hooks: backlogs_are_owed_a_wake_up_after_a_start

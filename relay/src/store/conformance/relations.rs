@@ -11,7 +11,7 @@ async fn relate<B: Backend>(world: &World<B>, by: &Account, other: u8, relation:
     assert_eq!(outcome, Ok(RelateOutcome::Done));
 }
 
-async fn block<B: Backend>(world: &World<B>, by: &Account, other: u8, block: Block) {
+pub(super) async fn block<B: Backend>(world: &World<B>, by: &Account, other: u8, block: Block) {
     relate(world, by, other, Relation::Block(block)).await;
 }
 

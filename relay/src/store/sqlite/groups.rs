@@ -3,14 +3,15 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use waxwire_shared::{
     api::frames::Queue,
-    ids::{AgentId, GroupId, Hash},
+    ids::{AgentId, GroupId, Handle, Hash},
     limits,
 };
 
 use super::{SqliteStore, batch::Transaction, sql};
 use crate::store::{
-    AgentNo, AppendOutcome, Appended, GroupNo, GroupRecord, LogTip, Membership, MembershipChange, NewCommit,
-    QueueHead, QueueNo, ReadError, Seat, Standing, Stored, View, WriteError,
+    AgentNo, AppendOutcome, Appended, ChannelRecord, GroupNo, GroupRecord, LogTip, Membership,
+    MembershipChange, Naming, NewCommit, QueueHead, QueueNo, ReadError, Seat, Standing, Stored, View,
+    WriteError,
 };
 
 /// Kinds of the queues of groups.
@@ -40,6 +41,9 @@ fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<Appe
     }
     if invites_across_a_block(tx, commit)? {
         return Ok(AppendOutcome::Blocked);
+    }
+    if takes_a_slug_of_another(tx.connection, commit)? {
+        return Ok(AppendOutcome::SlugTaken);
     }
     let group = match (found, commit.position) {
         (Some(group), _) => group,
@@ -79,6 +83,18 @@ fn invites_across_a_block(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusql
         }
     }
     Ok(false)
+}
+
+fn takes_a_slug_of_another(connection: &Connection, commit: &NewCommit) -> rusqlite::Result<bool> {
+    let naming = commit.effect.naming.as_ref();
+    let Some(slug) = naming.and_then(|naming| naming.slug.as_ref()) else {
+        return Ok(false);
+    };
+    let holder: Option<Vec<u8>> = connection
+        .prepare_cached(sql::GROUP_BY_SLUG)?
+        .query_row([slug.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(holder.is_some_and(|holder| holder != commit.group.as_bytes()))
 }
 
 fn held_at(connection: &Connection, group: &GroupRecord, hash: &Hash) -> rusqlite::Result<Option<u64>> {
@@ -214,6 +230,12 @@ fn change_group(tx: &Transaction<'_>, group: &GroupRecord, commit: &NewCommit) -
     tx.connection
         .prepare_cached(sql::SET_CLOSED)?
         .execute([group.messages.0, closed])?;
+    if let Some(Naming { slug, open }) = &commit.effect.naming {
+        let slug = slug.as_ref().map(Handle::as_str);
+        tx.connection
+            .prepare_cached(sql::NAME_GROUP)?
+            .execute(params![group.no.0, slug, open])?;
+    }
     if commit.effect.ended {
         tx.connection
             .prepare_cached(sql::END_GROUP)?
@@ -241,6 +263,7 @@ pub(super) fn write_ack(connection: &Connection, view: &View, position: i64) -> 
 /// An agent at the log of a group.
 struct AtLog {
     standing: Standing,
+    open: bool,
     /// Of the whole log.
     head: u64,
     acked: u64,
@@ -268,6 +291,25 @@ fn membership(row: MembershipRow) -> Result<Membership, ReadError> {
         current,
         messages: queue(head, acked),
         log: queue(log_head, log_acked),
+    })
+}
+
+/// Slug, group, its number and queues, whether it is open, members.
+type ChannelRow = (String, Vec<u8>, i64, i64, i64, bool, i64);
+
+fn channel(row: ChannelRow) -> Result<ChannelRecord, ReadError> {
+    let (slug, id, no, messages, log, open, members) = row;
+    let invalid = |column| ReadError::Row { table: "grp", column };
+    Ok(ChannelRecord {
+        slug: slug.parse().map_err(|_| invalid("slug"))?,
+        id: GroupId::from_slice(&id).map_err(|_| invalid("group_id"))?,
+        group: GroupRecord {
+            no: GroupNo(no),
+            messages: QueueNo(messages),
+            log: QueueNo(log),
+        },
+        open,
+        members: members.cast_unsigned(),
     })
 }
 
@@ -302,14 +344,14 @@ impl SqliteStore {
     }
 
     async fn at_log(&self, seat: &Seat) -> Result<AtLog, ReadError> {
-        let row: (bool, bool, Option<i64>, i64, Option<i64>) = sqlx::query_as(sql::STANDING)
+        let row: (bool, bool, Option<i64>, bool, i64, Option<i64>) = sqlx::query_as(sql::STANDING)
             .bind(seat.group.0)
             .bind(seat.agent.0)
             .bind(seat.queue.0)
             .bind(limits::INVITE_LIFE.cast_signed())
             .fetch_one(&self.readers)
             .await?;
-        let (member, invited, departed, head, acked) = row;
+        let (member, invited, departed, open, head, acked) = row;
         let standing = match departed {
             _ if member => Standing::Member,
             _ if invited => Standing::Invited,
@@ -320,9 +362,39 @@ impl SqliteStore {
         };
         Ok(AtLog {
             standing,
+            open,
             head: head.cast_unsigned(),
             acked: acked.unwrap_or_default().cast_unsigned(),
         })
+    }
+
+    pub(in crate::store) async fn is_open(&self, group: &GroupRecord) -> Result<bool, ReadError> {
+        let (open,): (bool,) = sqlx::query_as(sql::IS_OPEN)
+            .bind(group.no.0)
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(open)
+    }
+
+    pub(in crate::store) async fn channel(&self, slug: &Handle) -> Result<Option<ChannelRecord>, ReadError> {
+        let row: Option<ChannelRow> = sqlx::query_as(sql::CHANNEL)
+            .bind(slug.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(channel).transpose()
+    }
+
+    pub(in crate::store) async fn open_channels(
+        &self,
+        after: &str,
+        limit: u64,
+    ) -> Result<Vec<ChannelRecord>, ReadError> {
+        let rows: Vec<ChannelRow> = sqlx::query_as(sql::OPEN_CHANNELS)
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.into_iter().map(channel).collect()
     }
 
     pub(in crate::store) async fn log_tip(&self, group: &GroupRecord) -> Result<LogTip, ReadError> {
@@ -408,10 +480,12 @@ impl SqliteStore {
     pub(super) async fn log_head(&self, seat: &Seat) -> Result<Option<QueueHead>, ReadError> {
         let AtLog {
             standing,
+            open,
             head,
             acked,
         } = self.at_log(seat).await?;
         let head = match standing {
+            _ if open => head,
             Standing::Member | Standing::Invited => head,
             Standing::Former { departed } => departed + 1,
             Standing::Stranger => return Ok(None),

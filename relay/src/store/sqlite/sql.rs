@@ -143,13 +143,14 @@ pub(super) const DIRECTORY_TOTAL: &str = concat!("SELECT count(*) ", found!());
 pub(super) const AGENT_IN_SIGHT: &str = "SELECT agent.agent_no, block.told FROM agent
     LEFT JOIN block ON block.agent_no = agent.agent_no AND block.blocked_no = ?2
     WHERE agent.handle = ?1";
-/// Whether a group of which ?1 is a member has ?2 as a member or invited: then ?2 has to seal to ?1.
+/// Whether a group of which ?1 is a member is open or has ?2 as a member or invited: then ?2 has to seal to ?1.
 pub(super) const MEET_IN_GROUP: &str = "SELECT EXISTS (SELECT 1 FROM member
     WHERE member.agent_no = ?1 AND member.departed IS NULL
     AND (EXISTS (SELECT 1 FROM member AS other WHERE other.group_no = member.group_no
             AND other.agent_no = ?2 AND other.departed IS NULL)
         OR EXISTS (SELECT 1 FROM group_invite JOIN agent ON agent.agent_id = group_invite.agent_id
-            WHERE group_invite.group_no = member.group_no AND agent.agent_no = ?2)))";
+            WHERE group_invite.group_no = member.group_no AND agent.agent_no = ?2)
+        OR EXISTS (SELECT 1 FROM grp WHERE grp.group_no = member.group_no AND is_open = 1)))";
 pub(super) const INSERT_CONTACT: &str =
     "INSERT INTO contact (agent_no, contact_no) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 pub(super) const DELETE_CONTACT: &str = "DELETE FROM contact WHERE agent_no = ?1 AND contact_no = ?2";
@@ -231,7 +232,22 @@ pub(super) const ACK: &str =
 pub(super) const INSERT_GROUP: &str =
     "INSERT INTO grp (group_id, message_queue, log_queue, created_at) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const GROUP: &str = "SELECT group_no, message_queue, log_queue FROM grp WHERE group_id = ?1";
-pub(super) const END_GROUP: &str = "UPDATE grp SET ended_at = ?2 WHERE group_no = ?1";
+pub(super) const END_GROUP: &str =
+    "UPDATE grp SET ended_at = ?2, slug = NULL, is_open = 0 WHERE group_no = ?1";
+pub(super) const NAME_GROUP: &str = "UPDATE grp SET slug = ?2, is_open = ?3 WHERE group_no = ?1";
+pub(super) const GROUP_BY_SLUG: &str = "SELECT group_id FROM grp WHERE slug = ?1";
+pub(super) const IS_OPEN: &str = "SELECT is_open FROM grp WHERE group_no = ?1";
+macro_rules! channel {
+    () => {
+        "SELECT slug, group_id, group_no, message_queue, log_queue, is_open, (SELECT count(*) FROM member
+            WHERE member.group_no = grp.group_no AND departed IS NULL) FROM grp "
+    };
+}
+pub(super) const CHANNEL: &str = concat!(channel!(), "WHERE slug = ?1");
+pub(super) const OPEN_CHANNELS: &str = concat!(
+    channel!(),
+    "WHERE slug > ?1 AND is_open = 1 ORDER BY slug LIMIT ?2"
+);
 pub(super) const COMMIT_POSITION: &str =
     "SELECT position FROM group_commit WHERE group_no = ?1 AND hash = ?2";
 pub(super) const INSERT_COMMIT: &str =
@@ -258,6 +274,7 @@ pub(super) const STANDING: &str = "SELECT
         WHERE group_invite.group_no = ?1 AND agent.agent_no = ?2
         AND (SELECT head FROM queue WHERE queue_no = ?3) <= group_invite.position + ?4),
     (SELECT max(departed) FROM member WHERE group_no = ?1 AND agent_no = ?2),
+    (SELECT is_open FROM grp WHERE group_no = ?1),
     (SELECT head FROM queue WHERE queue_no = ?3),
     (SELECT log_acked FROM member WHERE group_no = ?1 AND agent_no = ?2 ORDER BY joined DESC LIMIT 1)";
 pub(super) const MESSAGES_HEAD: &str = "SELECT coalesce(member.departed_head, queue.head), member.acked
