@@ -9,9 +9,9 @@ use waxwire_shared::{ids::Handle, wire::AttachmentRef};
 use crate::{
     engine::{Command, Notice, Reply},
     model::{
-        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeadLetterPage, DeliveryId,
-        GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Message, MessageId, Mute,
-        MuteTarget, OwnProfile, Refusal, UnixMs, Upload, Webhook, WebhookId,
+        Alert, AttachmentId, Channel, Contact, ContactPage, ContactRequest, Conversation, DeadLetterPage,
+        DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Message, MessageId,
+        Mute, MuteTarget, OwnProfile, Refusal, UnixMs, Upload, Webhook, WebhookId,
     },
     shell::EngineHandle,
     state::{
@@ -77,6 +77,10 @@ pub(crate) trait Backend: Send + Sync {
     fn group(&self, id: &LocalConversation) -> Result<GroupLookup, Unreadable>;
     /// See [`Reader::group_security`].
     fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable>;
+    /// See [`Reader::channel`].
+    fn channel(&self, slug: &Handle) -> Result<Option<Channel>, Unreadable>;
+    /// See [`Reader::channels`].
+    fn channels(&self, after: &str, limit: usize) -> Result<Vec<Channel>, Unreadable>;
     /// See [`Reader::invitations`].
     fn invitations(&self) -> Result<Vec<Invitation>, Unreadable>;
     /// See [`Reader::inbox`].
@@ -185,6 +189,14 @@ impl Backend for Live {
 
     fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable> {
         Ok(self.reader.group_security(id)?)
+    }
+
+    fn channel(&self, slug: &Handle) -> Result<Option<Channel>, Unreadable> {
+        Ok(self.reader.channel(slug)?)
+    }
+
+    fn channels(&self, after: &str, limit: usize) -> Result<Vec<Channel>, Unreadable> {
+        Ok(self.reader.channels(after, limit)?)
     }
 
     fn invitations(&self) -> Result<Vec<Invitation>, Unreadable> {

@@ -193,6 +193,16 @@ impl From<Refusal> for ApiError {
                 .detail("deleted_by_handle", end.by.as_str().into())
                 .detail("deleted_at", timestamp::display(end.at).into()),
             Refusal::InviteNotFound => with(StatusCode::NOT_FOUND, "INVITE_NOT_FOUND"),
+            Refusal::ChannelNotFound => with(StatusCode::NOT_FOUND, "CHANNEL_NOT_FOUND"),
+            Refusal::InviteRequired => with(StatusCode::FORBIDDEN, "INVITE_REQUIRED"),
+            Refusal::SlugTaken => with(StatusCode::CONFLICT, "SLUG_TAKEN"),
+            Refusal::ChannelChanged { slug, known, shown } => with(StatusCode::CONFLICT, "CHANNEL_CHANGED")
+                .detail("slug", slug.as_str().into())
+                .detail("known", known.to_string().into())
+                .detail("shown", shown.to_string().into()),
+            Refusal::ChannelFalse(slug) => {
+                with(StatusCode::CONFLICT, "RELAY_MISBEHAVED").detail("slug", slug.as_str().into())
+            }
             Refusal::NotMember => with(StatusCode::NOT_FOUND, "NOT_MEMBER"),
             Refusal::NotAdmin => with(StatusCode::FORBIDDEN, "NOT_ADMIN"),
             Refusal::LastAdmin => with(StatusCode::BAD_REQUEST, "LAST_ADMIN"),
@@ -304,6 +314,19 @@ mod tests {
             (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
             (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
             (Refusal::InviteNotFound, 404, "INVITE_NOT_FOUND"),
+            (Refusal::ChannelNotFound, 404, "CHANNEL_NOT_FOUND"),
+            (Refusal::InviteRequired, 403, "INVITE_REQUIRED"),
+            (Refusal::SlugTaken, 409, "SLUG_TAKEN"),
+            (
+                Refusal::ChannelChanged {
+                    slug: handle.clone(),
+                    known: end().id,
+                    shown: end().id,
+                },
+                409,
+                "CHANNEL_CHANGED",
+            ),
+            (Refusal::ChannelFalse(handle.clone()), 409, "RELAY_MISBEHAVED"),
             (Refusal::NotMember, 404, "NOT_MEMBER"),
             (Refusal::NotAdmin, 403, "NOT_ADMIN"),
             (Refusal::LastAdmin, 400, "LAST_ADMIN"),
@@ -403,6 +426,11 @@ mod tests {
                 | Refusal::GroupNotFound
                 | Refusal::GroupDeleted(_)
                 | Refusal::InviteNotFound
+                | Refusal::ChannelNotFound
+                | Refusal::InviteRequired
+                | Refusal::SlugTaken
+                | Refusal::ChannelChanged { .. }
+                | Refusal::ChannelFalse(_)
                 | Refusal::NotMember
                 | Refusal::NotAdmin
                 | Refusal::LastAdmin

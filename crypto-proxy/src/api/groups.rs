@@ -215,10 +215,11 @@ fn parse_create(state: &ApiState, fields: &Fields<'_>) -> Result<NewGroup, ApiEr
             avatar: avatar.filter(filled),
         },
         members,
+        channel: None,
     })
 }
 
-fn name(fields: &Fields<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn name(fields: &Fields<'_>) -> Result<Option<String>, ApiError> {
     let name = bounded(fields, "name", limits::GROUP_NAME)?;
     if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
         return Err(ApiError::invalid(&["name"], "blank"));

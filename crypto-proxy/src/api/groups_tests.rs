@@ -101,7 +101,14 @@ async fn create_takes_a_name_alone() {
             ..GroupProfile::default()
         };
         let members = Vec::new();
-        assert_eq!(new, NewGroup { profile, members });
+        assert_eq!(
+            new,
+            NewGroup {
+                profile,
+                members,
+                channel: None
+            }
+        );
     }
 }
 

@@ -75,7 +75,11 @@ pub(super) struct SendBody {
 pub(super) async fn send(State(state): State<ApiState>, body: JsonBody) -> Result<Response, ApiError> {
     let fields = body.fields()?;
     let to = destination(&fields)?;
-    let request = parse_send(&fields, to)?;
+    deliver(&state, parse_send(&fields, to)?).await
+}
+
+/// Sends a message and tells what became of it.
+pub(super) async fn deliver(state: &ApiState, request: SendRequest) -> Result<Response, ApiError> {
     match state.ask(Command::Send(Box::new(request))).await? {
         Reply::Sent(sent) => {
             let status = if sent.repeated {

@@ -9,6 +9,7 @@ mod agents;
 mod alerts;
 mod backend;
 mod broadcasts;
+mod channels;
 mod contacts;
 mod conversations;
 mod directory;

@@ -2,7 +2,7 @@
 
 use waxwire_shared::ids::Handle;
 
-use super::samples::{NOW, contact, group, message, peer};
+use super::samples::{NOW, contact, group, listed_channel, message, peer};
 use crate::{
     engine::{Command, ContactCommand, GroupCommand, Reply, WebhookCommand},
     model::{
@@ -112,7 +112,10 @@ fn obliging_in_groups(command: &GroupCommand) -> Reply {
             let added = new.members.iter().map(|address| invited(&address.handle));
             Reply::GroupCreated(Box::new(group), added.collect())
         }
-        GroupCommand::Update(..) | GroupCommand::Accept(_) => Reply::Group(Box::new(group(1))),
+        GroupCommand::Channels { .. } => Reply::Channels(vec![listed_channel(9, "freight")]),
+        GroupCommand::Update(..) | GroupCommand::Accept(_) | GroupCommand::Join(_) => {
+            Reply::Group(Box::new(group(1)))
+        }
         GroupCommand::Disband(_) => Reply::Ended(NOW),
         GroupCommand::Add(_, address, _) => Reply::Added(invited(&address.handle)),
         GroupCommand::Leave(_) => Reply::Left(Some("bob".parse().unwrap())),

@@ -55,6 +55,7 @@ const OTHER_METHOD: (&str, &str) = ("405", "METHOD_NOT_ALLOWED: this route has o
         (name = "live", description = "What happens, as it happens"),
         (name = "conversations", description = "Who is talked with"),
         (name = "groups", description = "Groups, their members and invites"),
+        (name = "channels", description = "Groups that are found by a name"),
         (name = "agents", description = "This agent, its peers and their identities"),
         (name = "presence", description = "Who is there"),
         (name = "contacts", description = "Whom this agent knows, and whom it shuts out"),

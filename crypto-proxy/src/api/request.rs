@@ -5,7 +5,7 @@ use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request},
     http::{header::EXPECT, request::Parts},
 };
 use http_body_util::BodyExt as _;
@@ -40,6 +40,21 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         json::compact(&bytes)
             .map(Self)
             .map_err(|error| ApiError::json(&[], error))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        use axum::body::HttpBody as _;
+
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
     }
 }
 
@@ -268,6 +283,21 @@ fn group(text: &str) -> Result<LocalConversation, ApiError> {
         .ok()
         .filter(|id: &LocalConversation| id.kind == ConversationKind::Group)
         .ok_or_else(|| Refusal::GroupNotFound.into())
+}
+
+/// The channel that a path names. A name that no channel can have is answered like one that none has.
+#[derive(Debug)]
+pub(crate) struct ChannelPath(pub(crate) Handle);
+
+impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| Refusal::ChannelNotFound.into())
+    }
 }
 
 /// A group and somebody in it. A fingerprint is refused: the group's log says who it is.

@@ -8,9 +8,9 @@ use utoipa_axum::{
 };
 
 use super::{
-    ApiState, agents, alerts, broadcasts, contacts, conversations, directory, downloads, error::ApiError,
-    group_security, groups, guard::guard, health, history, inbox, invites, live, members, messages, metrics,
-    mutes, observe::observe, openapi, presence, requests, sync, uploads, webhooks,
+    ApiState, agents, alerts, broadcasts, channels, contacts, conversations, directory, downloads,
+    error::ApiError, group_security, groups, guard::guard, health, history, inbox, invites, live, members,
+    messages, metrics, mutes, observe::observe, openapi, presence, requests, sync, uploads, webhooks,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -79,6 +79,9 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(invites::list))
         .routes(routes!(invites::reject))
         .routes(routes!(invites::accept))
+        .routes(routes!(channels::create, channels::list))
+        .routes(routes!(channels::join))
+        .routes(routes!(channels::send))
         .routes(routes!(agents::me))
         .routes(routes!(agents::profile, agents::update))
         .routes(routes!(agents::identity))

@@ -3,8 +3,8 @@
 use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId, wire::Role};
 
 use crate::model::{
-    Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile, LocalConversation,
-    Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
+    Channel, Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile,
+    ListedChannel, LocalConversation, Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
 };
 
 /// 2026-11-22T17:39:08.007Z
@@ -128,5 +128,26 @@ pub(super) fn contact(handle: &str) -> Contact {
             display_name: Some("Bob".to_owned()),
             description: None,
         },
+    }
+}
+
+/// A channel of group `number`, by the word of its log.
+pub(super) fn channel(number: u8, slug: &str) -> Channel {
+    Channel {
+        id: group_id(number),
+        slug: slug.parse().unwrap(),
+        name: "Freight".to_owned(),
+        open: true,
+        joined: true,
+        members: 2,
+    }
+}
+
+/// The same by the relay's word.
+pub(super) fn listed_channel(number: u8, slug: &str) -> ListedChannel {
+    ListedChannel {
+        id: group_id(number),
+        slug: slug.parse().unwrap(),
+        members: 7,
     }
 }

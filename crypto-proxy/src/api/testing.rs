@@ -32,9 +32,10 @@ use crate::{
     engine::{Command, ContactCommand, GroupCommand, InboxMode, Notice, Reply},
     link::{Client, RelayUrl},
     model::{
-        Alert, AttachmentId, Contact, ContactPage, ContactRequest, Conversation, DeadLetter, DeadLetterPage,
-        DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Me, Message,
-        MessageId, Mute, MuteTarget, OwnProfile, Refusal, SendRequest, UnixMs, Upload, Webhook, WebhookId,
+        Alert, AttachmentId, Channel, Contact, ContactPage, ContactRequest, Conversation, DeadLetter,
+        DeadLetterPage, DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Me,
+        Message, MessageId, Mute, MuteTarget, OwnProfile, Refusal, SendRequest, UnixMs, Upload, Webhook,
+        WebhookId,
     },
     state::{Beginning, HistoryRange, InboxFilter, InboxPage, Since, Stretch, Stuck, VisibleRow},
     webhooks::Allowed,
@@ -52,6 +53,7 @@ pub(super) struct Fake {
     pub(super) conversations: Mutex<Vec<Conversation>>,
     pub(super) groups: Mutex<Vec<GroupLookup>>,
     pub(super) securities: Mutex<Vec<(LocalConversation, GroupSecurity)>>,
+    pub(super) channels: Mutex<Vec<Channel>>,
     pub(super) invitations: Mutex<Vec<Invitation>>,
     pub(super) requests: Mutex<Vec<ContactRequest>>,
     pub(super) contacts: Mutex<Vec<Contact>>,
@@ -80,6 +82,7 @@ impl Fake {
             conversations: Mutex::default(),
             groups: Mutex::default(),
             securities: Mutex::default(),
+            channels: Mutex::default(),
             invitations: Mutex::default(),
             requests: Mutex::default(),
             contacts: Mutex::default(),
@@ -314,6 +317,19 @@ impl Backend for Fake {
         let securities = self.read(&self.securities)?;
         let found = securities.iter().find(|(group, _)| group == id);
         Ok(found.map(|(_, security)| security.clone()))
+    }
+
+    fn channel(&self, slug: &Handle) -> Result<Option<Channel>, Unreadable> {
+        let channels = self.read(&self.channels)?;
+        Ok(channels.iter().find(|channel| channel.slug == *slug).cloned())
+    }
+
+    fn channels(&self, after: &str, limit: usize) -> Result<Vec<Channel>, Unreadable> {
+        let channels = self.read(&self.channels)?;
+        let after = channels
+            .iter()
+            .filter(|channel| channel.joined && channel.slug.as_str() > after);
+        Ok(after.take(limit).cloned().collect())
     }
 
     fn invitations(&self) -> Result<Vec<Invitation>, Unreadable> {

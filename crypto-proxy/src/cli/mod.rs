@@ -3,6 +3,7 @@
 
 mod address;
 mod backup;
+mod channel;
 mod client;
 mod group;
 mod hook;
@@ -67,6 +68,8 @@ enum Command {
     Inbox(people::InboxArgs),
     /// Groups, their members and invites.
     Group(group::GroupArgs),
+    /// Named channels: groups that are found by a slug.
+    Channel(channel::ChannelArgs),
     /// Show the keys of peers and decide on them.
     Trust(trust::TrustArgs),
     /// Receivers on this host that are called when something happens.
@@ -126,6 +129,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Send(args) => people::send(&args),
         Command::Inbox(args) => people::inbox(&args),
         Command::Group(args) => group::run(&args),
+        Command::Channel(args) => channel::run(&args),
         Command::Trust(args) => trust::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Vectors(args) => vectors::run(&args),

@@ -6,7 +6,7 @@ use waxwire_shared::{
         frames::{Allowance, Cursor, Notice as SendNotice, Seen},
         problem::Problem,
         profile::{DirectoryAnswer, ProfileAnswer, ProfileRequest},
-        rest::{BlockRequest, BundleAnswer},
+        rest::{BlockRequest, BundleAnswer, ChannelAnswer, ChannelsAnswer},
     },
     fingerprint::{Address, Fingerprint},
     ids::{GroupId, Handle, Hash, RelayId},
@@ -15,10 +15,10 @@ use waxwire_shared::{
 
 use super::{Anew, AttachmentCommand, Conflict, EncryptionKey};
 use crate::model::{
-    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId,
-    ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook, OwnProfileChange, Peer,
-    PeerPresence, PresenceStatus, Profile, ProfileChange, Refusal, SendRequest, SendToken, Sent,
-    TrustDecision, UnixMs, Upload, Webhook, WebhookId,
+    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId, Joining,
+    ListedChannel, ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook,
+    OwnProfileChange, Peer, PeerPresence, PresenceStatus, Profile, ProfileChange, Refusal, SendRequest,
+    SendToken, Sent, TrustDecision, UnixMs, Upload, Webhook, WebhookId,
 };
 
 /// Names a request of the agent until it is answered.
@@ -170,6 +170,15 @@ pub enum GroupCommand {
     Leave(LocalConversation),
     /// Accept an invite; answered by [`Reply::Group`].
     Accept(InviteId),
+    /// Be a member of a named channel; answered by [`Reply::Group`].
+    Join(Joining),
+    /// Open channels as the relay lists them, by slug; answered by [`Reply::Channels`].
+    Channels {
+        /// They come after this one.
+        after: Option<Handle>,
+        /// Most channels.
+        limit: u64,
+    },
     /// Decline an invite.
     Reject(InviteId),
     /// Replace the group's key now; answered by [`Reply::Epoch`].
@@ -188,8 +197,10 @@ pub enum Reply {
     /// To [`GroupCommand::Create`]: the group, and what became of each member that was named and could
     /// be invited.
     GroupCreated(Box<Group>, Vec<Added>),
-    /// To [`GroupCommand::Update`] and [`GroupCommand::Accept`].
+    /// To [`GroupCommand::Update`], [`GroupCommand::Accept`] and [`GroupCommand::Join`].
     Group(Box<Group>),
+    /// To [`GroupCommand::Channels`]: the relay's word, nothing of it was verified.
+    Channels(Vec<ListedChannel>),
     /// To [`GroupCommand::Add`].
     Added(Added),
     /// To [`GroupCommand::Leave`]: who became admin because the last one left.
@@ -271,6 +282,10 @@ pub enum LinkEvent {
     Profile(RequestId, Handle, Result<ProfileAnswer, LookupError>),
     /// Answer to [`RelayCall::Directory`].
     Directory(RequestId, Result<DirectoryAnswer, LookupError>),
+    /// Answer to [`RelayCall::Channel`].
+    Channel(RequestId, Joining, Result<ChannelAnswer, LookupError>),
+    /// Answer to [`RelayCall::Channels`].
+    Channels(RequestId, Result<ChannelsAnswer, LookupError>),
     /// Answer to [`RelayCall::Append`].
     Appended(GroupId, Hash, AppendOutcome),
     /// Answer to [`RelayCall::Log`].
@@ -443,6 +458,17 @@ pub enum RelayCall {
         limit: u64,
         /// Agents to skip.
         offset: u64,
+    },
+    /// Which group a slug names, for a request.
+    Channel(RequestId, Joining),
+    /// List open channels by slug, for a request.
+    Channels {
+        /// The request.
+        request: RequestId,
+        /// They come after this one.
+        after: Option<Handle>,
+        /// Most channels.
+        limit: u64,
     },
     /// Offer a signed lease, once.
     Lease(Vec<u8>),

@@ -376,6 +376,13 @@ impl Engine {
                 self.profile(request, &handle, answer)
             }
             Event::Link(LinkEvent::Directory(request, answer)) => self.directory(request, answer),
+            Event::Link(LinkEvent::Channel(request, joining, answer)) => {
+                self.channel_found(request, joining, answer, now)
+            }
+            Event::Link(LinkEvent::Channels(request, answer)) => {
+                self.channels_listed(request, answer);
+                Ok(())
+            }
             Event::Link(LinkEvent::Appended(group, commit, outcome)) => {
                 self.appended(&group, &commit, outcome, now)
             }

@@ -426,7 +426,7 @@ fn shown(display_name: Option<String>, description: Option<String>) -> Profile {
 }
 
 /// Why there is no answer of the relay.
-fn refusal(error: LookupError) -> Refusal {
+pub(super) fn refusal(error: LookupError) -> Refusal {
     match error {
         LookupError::NotFound => Refusal::AgentNotFound,
         LookupError::Refused(problem) => match (problem.status, problem.problem_type()) {

@@ -52,6 +52,18 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             let answer = client.directory(&prefix, limit, offset).await;
             LinkEvent::Directory(request, answer.map_err(failure))
         }
+        RelayCall::Channel(request, joining) => {
+            let answer = client.channel(&joining.slug).await.map_err(failure);
+            LinkEvent::Channel(request, joining, answer)
+        }
+        RelayCall::Channels {
+            request,
+            after,
+            limit,
+        } => {
+            let answer = client.channels(after.as_ref(), limit).await;
+            LinkEvent::Channels(request, answer.map_err(failure))
+        }
         RelayCall::Lease(lease) => {
             let answer = client.put_lease(lease.clone().into()).await;
             let newer = answer.as_ref().err().and_then(newer_lease);

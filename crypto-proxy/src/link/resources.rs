@@ -9,9 +9,9 @@ use waxwire_shared::{
         problem::ProblemType,
         profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
-            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, LeaseAnswer,
-            PresenceAnswer, PresenceRequest, QueuesAnswer, RegisterRequest, Registered, RelayInfo,
-            SuccessionRequest,
+            ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, ChannelAnswer,
+            ChannelsAnswer, LeaseAnswer, PresenceAnswer, PresenceRequest, QueuesAnswer, RegisterRequest,
+            Registered, RelayInfo, SuccessionRequest,
         },
     },
     identity::IdentityKey,
@@ -198,6 +198,24 @@ impl Client {
         let path = format!("/v1/directory?q={prefix}&limit={limit}&offset={offset}");
         let (_, body) = self.octets(Call::get(path)).await?;
         parse(StatusCode::OK, &body)
+    }
+
+    /// `GET /v1/channels/{slug}`: the group that a slug names, as the relay says.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn channel(&self, slug: &Handle) -> Result<ChannelAnswer, CallError> {
+        self.call(Call::get(format!("/v1/channels/{slug}"))).await
+    }
+
+    /// `GET /v1/channels`: open channels after one, by slug, as the relay says.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn channels(&self, after: Option<&Handle>, limit: u64) -> Result<ChannelsAnswer, CallError> {
+        let after = after.map_or_else(String::new, |slug| format!("&after={slug}"));
+        self.call(Call::get(format!("/v1/channels?limit={limit}{after}")))
+            .await
     }
 
     /// `POST /v1/groups`, or `POST /v1/groups/{group}/commits` for a group that exists: appends a

@@ -169,6 +169,54 @@ pub struct NewGroup {
     pub profile: GroupProfile,
     /// Whom to invite, without this agent and without repeats.
     pub members: Vec<Address>,
+    /// It is a named channel.
+    pub channel: Option<NewChannel>,
+}
+
+/// What makes a group a named channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChannel {
+    /// Its slug, which the relay sees.
+    pub slug: Handle,
+    /// Whether everybody may join it.
+    pub open: bool,
+}
+
+/// A channel that the agent wants to be in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joining {
+    /// Its slug.
+    pub slug: Handle,
+    /// The group that the agent knows to be meant, whatever the slug named before.
+    pub expected: Option<LocalConversation>,
+}
+
+/// A channel that this agent is or was in: everything here comes from its verified log and sealed profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Local id of its group.
+    pub id: LocalConversation,
+    /// Its slug.
+    pub slug: Handle,
+    /// Its name; empty until the profile has come.
+    pub name: String,
+    /// Whether everybody may join it.
+    pub open: bool,
+    /// Whether this agent is a member now.
+    pub joined: bool,
+    /// How many members it has.
+    pub members: u64,
+}
+
+/// An open channel as the relay lists it: nothing here was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedChannel {
+    /// Local id of the group that the relay names.
+    pub id: LocalConversation,
+    /// The slug.
+    pub slug: Handle,
+    /// How many members the relay says that it has.
+    pub members: u64,
 }
 
 /// What is open in a group.

@@ -46,6 +46,28 @@ pub enum Refusal {
     /// No such invite, or it is used up.
     #[error("no such invite")]
     InviteNotFound,
+    /// No such channel, or none that this agent may know of.
+    #[error("no such channel")]
+    ChannelNotFound,
+    /// Nobody joins the channel without an invite, and none waits here.
+    #[error("the channel is for the invited, and no invite to it waits")]
+    InviteRequired,
+    /// Another group that goes on has the slug.
+    #[error("the slug is taken")]
+    SlugTaken,
+    /// A slug names another group than before.
+    #[error("the slug {slug} names another group than before")]
+    ChannelChanged {
+        /// The slug.
+        slug: Handle,
+        /// The group that it named.
+        known: LocalConversation,
+        /// The group that the relay shows.
+        shown: LocalConversation,
+    },
+    /// What the relay says about a channel does not verify.
+    #[error("the relay's statement about the channel {0} does not verify")]
+    ChannelFalse(Handle),
     /// Who is named is no member of the group.
     #[error("not a member of the group")]
     NotMember,

@@ -77,6 +77,7 @@ const TABLES: &[(&str, Part)] = &[
     ("held", Part::Nothing),
     ("alert", Part::All),
     ("grp", Part::All),
+    ("channel", Part::All),
     ("grp_commit", Part::All),
     ("grp_evidence", Part::All),
     ("grp_member", Part::All),

@@ -1,7 +1,7 @@
 //! Invites that came, and history that was promised with those that were made.
 
 use rand_core::CryptoRng;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use waxwire_shared::{
     identity::IdentityKey,
     ids::{GroupId, Hash},
@@ -89,6 +89,20 @@ impl Store {
         rows.next()?
             .map(|row| invitation_row(row, &self.keys))
             .transpose()
+    }
+
+    /// The newest invite to a group.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn invitation_to(&self, group: &GroupId) -> Result<Option<InviteId>, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT invite_id FROM invitation WHERE group_id = ?1 ORDER BY position DESC LIMIT 1",
+        )?;
+        let id = statement
+            .query_row([group.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(id.map(InviteId))
     }
 
     /// Forgets an invite.

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod anew;
+mod channels;
 mod cited;
 mod contacts;
 mod conversations;
@@ -66,7 +67,11 @@ pub use views::StoredEvent;
 pub use webhooks::{NewHookEvent, Subscriber};
 
 /// Schema versions, oldest first; the database's `user_version` says how many were applied.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("attachments.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("attachments.sql"),
+    include_str!("channels.sql"),
+];
 
 /// The counter of visible messages in `meta`.
 const LAST_PLACE: &str = "last_place";

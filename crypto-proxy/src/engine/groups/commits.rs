@@ -12,7 +12,7 @@ use waxwire_shared::{
     wire::{Change, Commit, EmptyReason, Member, Rekey, VERSION},
 };
 
-use super::{ASK_AGAIN_MS, Engine, GroupView, Lookup};
+use super::{ASK_AGAIN_MS, Engine, Goal, GroupView, Lookup};
 use crate::{
     engine::{AppendOutcome, Effect, RelayCall, send},
     fault,
@@ -181,11 +181,16 @@ impl Engine {
                     },
                     Some(ProblemType::Suspended) => Refusal::Suspended,
                     Some(ProblemType::Blocked) => Refusal::Blocked,
+                    Some(ProblemType::SlugTaken) => Refusal::SlugTaken,
                     Some(ProblemType::NotFound) => Refusal::GroupNotFound,
                     _ => Refusal::Forbidden,
                 };
-                // Too often is no wrong, and of a block nobody is told but whoever asked.
-                if !matches!(refusal, Refusal::RateLimited { .. } | Refusal::Blocked) {
+                // Too often or too late is no wrong, and of a block nobody is told but whoever asked.
+                let expected = matches!(
+                    refusal,
+                    Refusal::RateLimited { .. } | Refusal::Blocked | Refusal::SlugTaken
+                );
+                if !expected {
                     let reason = "the relay refuses a commit of this agent";
                     self.group_alert(&row, "commit_refused", Severity::Warning, reason, now)?;
                 }
@@ -201,7 +206,12 @@ impl Engine {
         task.pay_at = task.pay_at.map(|_| now + 60 * ASK_AGAIN_MS);
         let goals = std::mem::take(&mut task.goals);
         for wanted in goals {
-            self.reply(wanted.request, Err(refusal.clone()));
+            let refusal = match (&wanted.goal, refusal) {
+                // It was open a moment ago.
+                (Goal::Join(_), Refusal::GroupNotFound) => Refusal::ChannelNotFound,
+                _ => refusal.clone(),
+            };
+            self.reply(wanted.request, Err(refusal));
         }
         if row.standing == Standing::Entering && row.length == 0 {
             self.volatile.tasks.remove(&row.group_id);

@@ -16,8 +16,8 @@ use super::{Engine, Founding, Goal, GroupView, Lookup, Wanted, goals::Step};
 use crate::{
     engine::{Count, Effect, Notice, RelayCall, Reply, RequestId},
     model::{
-        AddOutcome, Added, Invitation, InviteId, InvitePolicy, LocalConversation, NewGroup, Refusal,
-        Severity, UnixMs,
+        AddOutcome, Added, Invitation, InviteId, InvitePolicy, LocalConversation, NewChannel, NewGroup,
+        Refusal, Severity, UnixMs,
     },
     state::{
         EpochState, GroupRow, InvitationRow, PeerRow, Pin, ProfileDue, Standing, StateError, StoredProfile,
@@ -49,6 +49,12 @@ impl Engine {
         new: Box<NewGroup>,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        if let Some(channel) = &new.channel
+            && let Some(known) = self.store.channel_group(&channel.slug)?
+            && known.standing == Standing::Member
+        {
+            return self.refuse(request, Refusal::SlugTaken);
+        }
         self.volatile.founding.push(Founding {
             request,
             new,
@@ -147,11 +153,7 @@ impl Engine {
         let mut changes = vec![Change::Create {
             nonce: Nonce32::from_bytes(nonce),
             handle: self.account.handle.clone(),
-            policy: Policy {
-                join: JoinPolicy::Invite,
-                invite_role: Role::Admin,
-                slug: None,
-            },
+            policy: policy(founding.new.channel.as_ref()),
         }];
         changes.extend(invitees.iter().take(FIRST_INVITES).map(|peer| invite(peer)));
         let (group, signed, leaves) = match self.sign_create(changes, now) {
@@ -406,6 +408,18 @@ impl Engine {
         self.store.drop_invitation(id)?;
         self.reply(request, Ok(Reply::Done));
         Ok(())
+    }
+}
+
+fn policy(channel: Option<&NewChannel>) -> Policy {
+    Policy {
+        join: if channel.is_some_and(|channel| channel.open) {
+            JoinPolicy::Open
+        } else {
+            JoinPolicy::Invite
+        },
+        invite_role: Role::Admin,
+        slug: channel.map(|channel| channel.slug.clone()),
     }
 }
 

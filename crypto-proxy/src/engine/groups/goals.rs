@@ -8,7 +8,7 @@ use waxwire_shared::{
 
 use super::{Engine, Goal, GroupView, Lookup, Wanted, commits::Committed};
 use crate::{
-    engine::{GroupCommand, Reply, RequestId},
+    engine::{Effect, GroupCommand, RelayCall, Reply, RequestId},
     model::{AddOutcome, Added, HistoryShare, InviteId, LocalConversation, Refusal, SendRequest, UnixMs},
     state::{EpochState, GroupRow, PeerRow, Standing, StateError, Stop},
 };
@@ -57,6 +57,16 @@ impl Engine {
     ) -> Result<(), StateError> {
         let (local, goal) = match command {
             GroupCommand::Create(new) => return self.found(request, new, now),
+            GroupCommand::Join(joining) => return self.join_channel(request, joining, now),
+            GroupCommand::Channels { after, limit } => {
+                let call = RelayCall::Channels {
+                    request,
+                    after,
+                    limit,
+                };
+                self.effects.push(Effect::Call(call));
+                return Ok(());
+            }
             GroupCommand::Accept(invite) => return self.accept(request, invite, now),
             GroupCommand::Reject(invite) => return self.reject(request, &invite),
             GroupCommand::Rekey(local) => return self.want_rekey(request, &local, now),
@@ -162,8 +172,12 @@ impl Engine {
                 return Ok(Reply::Ended(at).into());
             }
             (_, Standing::Ended) => return Ok(gone(row).into()),
+            (Goal::Join(_), Standing::Left | Standing::Removed) => {
+                return Ok(Refusal::ChannelNotFound.into());
+            }
             (_, Standing::Left | Standing::Removed) => return Ok(Refusal::GroupNotFound.into()),
             (Goal::Accept(invite), Standing::Entering) => return self.step_accept(row, invite, now),
+            (Goal::Join(joining), Standing::Entering) => return self.step_join(row, joining, now),
             (_, Standing::Entering) => return Ok(Step::Wait),
             (_, Standing::Member) => {}
         }
@@ -177,6 +191,7 @@ impl Engine {
         match &wanted.goal {
             Goal::Founded(invited) => self.step_founded(row, &view, invited, now),
             Goal::Accept(_) => self.answer_group(row),
+            Goal::Join(joining) => self.step_joined(row, &view, joining, now),
             Goal::Update(change) => self.step_update(row, &view, change, now),
             Goal::Disband => {
                 let committed = self.commit(row, &view, vec![Change::Disband], false, now)?;

@@ -7,7 +7,7 @@ use waxwire_shared::{
     ids::{GroupId, Handle},
     roster::{Applied, Equivocation},
     sign::Verified,
-    wire::{Commit, Role},
+    wire::{Change, Commit, Role},
 };
 
 use super::{ASK_AGAIN_MS, Engine, GroupView, next_view};
@@ -64,8 +64,10 @@ impl Engine {
         };
         match answer {
             Ok(page) => {
+                self.task(group).log_false = false;
                 for (position, bytes) in (page.after..).zip(&page.commits) {
                     if self.take_commit(group, position, bytes, now)? == Taken::Refused {
+                        self.task(group).log_false = true;
                         break;
                     }
                 }
@@ -213,6 +215,7 @@ impl Engine {
             self.task(&row.group_id).appending = false;
         }
         self.own_standing(row, commit, &next, applied, now)?;
+        self.name_group(row, before.as_deref(), commit, &next, now)?;
         self.tell_events(row, before.as_deref(), commit, &next, applied, now)?;
         if let Some(epoch) = applied.epoch {
             if won {
@@ -381,7 +384,7 @@ impl Engine {
     }
 
     /// Whoever joined by an invite of this agent gets what was promised and, if it replaced the key
-    /// itself, the profile.
+    /// itself, the profile. Whoever joined without an invite gets the profile from the admins.
     fn welcome(
         &mut self,
         row: &GroupRow,
@@ -391,6 +394,10 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let me = self.account.identity.public().clone();
+        let joins = |change: &Change| matches!(change, Change::Join { .. });
+        if applied.epoch.is_some() && self.is_admin(before) && commit.body().changes.iter().any(joins) {
+            self.owe_profile(row)?;
+        }
         for identity in &applied.joined {
             let mut invites = before.roster.invites();
             if invites.any(|invite| invite.identity == *identity && invite.inviter == me) {

@@ -7,6 +7,7 @@
 //!
 //! - `goals`: what the agent wants, step by step
 //! - `entering`: founding a group, accepting an invite
+//! - `channels`: joining a named channel
 //! - `commits`: own commits
 //! - `log`: commits that the relay shows
 //! - `events`: what a commit means to the agent
@@ -15,6 +16,7 @@
 //! - `line`: messages that wait for a commit, a key or their turn
 //! - `profile`, `grants`: name and topic; history for those who join
 
+mod channels;
 mod commits;
 mod entering;
 mod epochs;
@@ -42,7 +44,7 @@ use waxwire_shared::{
 
 use super::{Engine, RequestId};
 use crate::{
-    model::{HistoryShare, InviteId, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
+    model::{HistoryShare, InviteId, Joining, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
     state::{GroupRow, StateError},
 };
 
@@ -75,6 +77,8 @@ pub(super) enum Goal {
     Leave,
     /// This agent is a member.
     Accept(InviteId),
+    /// This agent is a member of the channel.
+    Join(Joining),
     /// There is a later epoch than this.
     Rekey { from: u64 },
     /// A message is sealed.
@@ -113,6 +117,8 @@ pub(super) struct Task {
     log_asked: bool,
     /// The log was read to the end that the relay showed, since the link came up.
     log_read: bool,
+    /// What it showed last did not verify.
+    log_false: bool,
     /// The own commit was handed to the link.
     appending: bool,
     /// The relay has said what became of it; the log must show it.

@@ -6,14 +6,15 @@ use waxwire_shared::{
     api::{
         append::Append,
         problem::{Problem, ProblemType},
+        rest::ChannelAnswer,
     },
     hash::sha256,
     identity::IdentityKey,
-    ids::{AgentId, GroupId, Hash, Mid},
+    ids::{AgentId, GroupId, Handle, Hash, Mid},
     merkle,
     roster::{Roster, check_leaves},
     sign::Verified,
-    wire::{Commit, Document as _, GroupHeader, LeafProof, Leaves},
+    wire::{Commit, Document as _, GroupHeader, JoinPolicy, LeafProof, Leaves},
 };
 
 use super::net::relay_id;
@@ -52,6 +53,10 @@ pub(super) struct GroupRelay {
     pub(super) denied: HashSet<(GroupId, u64)>,
     /// Commits that are not shown: everything from this position on.
     pub(super) withheld: HashMap<GroupId, u64>,
+    /// Groups that are shown under slugs that are not theirs.
+    pub(super) false_slugs: HashMap<Handle, GroupId>,
+    /// Logs that are shown instead of the real ones.
+    pub(super) false_logs: HashMap<GroupId, Vec<Vec<u8>>>,
 }
 
 fn problem(kind: ProblemType) -> Box<Problem> {
@@ -109,7 +114,29 @@ impl GroupRelay {
         AppendOutcome::Stored
     }
 
+    pub(super) fn channel(&self, slug: &Handle) -> Result<ChannelAnswer, LookupError> {
+        let claims =
+            |held: &Held| !held.roster.has_ended() && held.roster.policy().slug.as_ref() == Some(slug);
+        let honest = || self.groups.values().find(|held| claims(held));
+        let group = self.false_slugs.get(slug).map(|group| &self.groups[group]);
+        let held = group.or_else(honest).ok_or(LookupError::NotFound)?;
+        Ok(ChannelAnswer {
+            slug: slug.clone(),
+            group_id: *held.roster.group(),
+            open: held.roster.policy().join == JoinPolicy::Open,
+            members: held.roster.members().len() as u64,
+        })
+    }
+
     pub(super) fn log(&self, group: &GroupId, after: u64) -> Result<LogPage, LookupError> {
+        if let Some(log) = self.false_logs.get(group) {
+            let commits = log.iter().skip(usize::try_from(after).unwrap());
+            return Ok(LogPage {
+                after,
+                commits: commits.cloned().collect(),
+                length: log.len() as u64,
+            });
+        }
         let held = self.groups.get(group).ok_or(LookupError::NotFound)?;
         let end = self.shown(group, held);
         let commits = held.log.iter().take(end).skip(usize::try_from(after).unwrap());

@@ -2,6 +2,7 @@
 
 use waxwire_shared::{
     api::{append::Append, frames::Queue},
+    ids::GroupId,
     suite::Suite,
     wire::{Change, Commit, JoinPolicy, Policy, Role, VERSION},
 };
@@ -140,31 +141,37 @@ fn open_group_is_told_to_be_open_to_the_relay() {
         store.group_security(&group).unwrap().confidential_from_relay
     };
     assert!(confidential(&net));
-    let id = net.only_group();
-    let (alice, _) = net.nodes[ALICE].keys();
-    let roster = &net.groups.groups[&id].roster;
-    let policy = Policy {
-        join: JoinPolicy::Open,
-        invite_role: Role::Admin,
-        slug: None,
-    };
-    let commit = alice.sign_document(&Commit {
-        version: VERSION,
-        suite: Suite::CLASSIC,
-        group: Some(id),
-        position: roster.position() + 1,
-        previous: Some(roster.head()),
-        signer: alice.public().clone(),
-        changes: vec![Change::Policy { policy }],
-        rekey: None,
-        time: net.now,
-    });
-    let body = Append {
-        commit: &commit,
-        leaves: &[],
-    };
-    let outcome = net.groups.append(&id, false, &body.to_bytes());
-    assert!(matches!(outcome, AppendOutcome::Stored));
-    net.settle();
+    net.set_policy(ALICE, &net.only_group(), JoinPolicy::Open, None);
     assert!(!confidential(&net));
+}
+
+impl Net {
+    /// An admin changes the policy of a group, by hand.
+    pub(super) fn set_policy(&mut self, admin: usize, group: &GroupId, join: JoinPolicy, slug: Option<&str>) {
+        let (signer, _) = self.nodes[admin].keys();
+        let roster = &self.groups.groups[group].roster;
+        let policy = Policy {
+            join,
+            invite_role: Role::Admin,
+            slug: slug.map(|slug| slug.parse().unwrap()),
+        };
+        let commit = signer.sign_document(&Commit {
+            version: VERSION,
+            suite: Suite::CLASSIC,
+            group: Some(*group),
+            position: roster.position() + 1,
+            previous: Some(roster.head()),
+            signer: signer.public().clone(),
+            changes: vec![Change::Policy { policy }],
+            rekey: None,
+            time: self.now,
+        });
+        let body = Append {
+            commit: &commit,
+            leaves: &[],
+        };
+        let outcome = self.groups.append(group, false, &body.to_bytes());
+        assert!(matches!(outcome, AppendOutcome::Stored));
+        self.settle();
+    }
 }

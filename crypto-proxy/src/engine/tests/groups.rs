@@ -53,6 +53,7 @@ impl Net {
                 ..GroupProfile::default()
             },
             members: members.iter().map(|name| name.parse().unwrap()).collect(),
+            channel: None,
         };
         match self.ask(index, GroupCommand::Create(Box::new(new))) {
             Ok(Reply::GroupCreated(group, added)) => {
@@ -399,6 +400,7 @@ fn lost_answer_to_an_append_is_repeated_not_doubled() {
         let new = NewGroup {
             profile: GroupProfile::default(),
             members: Vec::new(),
+            channel: None,
         };
         net.command(ALICE, Command::Group(GroupCommand::Create(Box::new(new))))
     };
@@ -646,6 +648,7 @@ fn nobody_is_left_out_because_the_relay_did_not_answer() {
     let new = NewGroup {
         profile: GroupProfile::default(),
         members: vec!["bob".parse().unwrap()],
+        channel: None,
     };
     let refusal = net.ask(ALICE, GroupCommand::Create(Box::new(new))).unwrap_err();
     assert_eq!(refusal, Refusal::RelayUnreachable { queued: false });

@@ -2,6 +2,7 @@
 //! or peer gets.
 
 mod bundles;
+mod channels;
 mod converge;
 mod full_disk;
 mod group_attacks;

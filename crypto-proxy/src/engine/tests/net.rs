@@ -605,6 +605,13 @@ impl Net {
             RelayCall::Directory { request, .. } => {
                 LinkEvent::Directory(request, Err(LookupError::Unreachable))
             }
+            RelayCall::Channel(request, joining) => {
+                let answer = self.groups.channel(&joining.slug);
+                LinkEvent::Channel(request, joining, answer)
+            }
+            RelayCall::Channels { request, .. } => {
+                LinkEvent::Channels(request, Err(LookupError::Unreachable))
+            }
             RelayCall::Bundle(handle) => {
                 let answer = self.look_up(&handle);
                 LinkEvent::Bundle(handle, answer)

@@ -295,6 +295,7 @@ fn policies_hold_from_the_moment_they_are_set() {
                 ..GroupProfile::default()
             },
             members: vec!["bob".parse().unwrap()],
+            channel: None,
         };
         net.command(ALICE, Command::Group(GroupCommand::Create(Box::new(new))));
         for _ in 0..4 {

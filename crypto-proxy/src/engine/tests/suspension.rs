@@ -25,6 +25,7 @@ fn everything_that_needs_the_relay_is_refused_by_name() {
     let found = GroupCommand::Create(Box::new(NewGroup {
         profile: GroupProfile::default(),
         members: Vec::new(),
+        channel: None,
     }));
     let found = net.command(0, Command::Group(found));
     for id in [send, look, found] {
