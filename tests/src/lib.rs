@@ -6,6 +6,7 @@ pub mod attachment;
 pub mod binaries;
 pub mod canary;
 pub mod certificate;
+pub mod channel;
 pub mod circle;
 pub mod clock;
 pub mod group;
@@ -26,6 +27,7 @@ pub mod world;
 
 pub use agent::{Agent, Message, text_to};
 pub use canary::unique;
+pub use channel::{Channel, ChannelPage};
 pub use circle::Circle;
 pub use clock::{eventually, patience, within};
 pub use group::{Group, GroupSecurity, Invitation, Member, System};
