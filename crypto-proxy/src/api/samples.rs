@@ -1,10 +1,16 @@
 //! What the tests show: messages, conversations, groups, peers.
 
+use std::{path::Path, sync::Arc};
+
 use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId, wire::Role};
 
-use crate::model::{
-    Channel, Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile,
-    ListedChannel, LocalConversation, Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
+use crate::{
+    attachments::{Attachments, Bounds},
+    link::{Client, RelayUrl},
+    model::{
+        Channel, Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile,
+        ListedChannel, LocalConversation, Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
+    },
 };
 
 /// 2026-11-22T17:39:08.007Z
@@ -150,4 +156,14 @@ pub(super) fn listed_channel(number: u8, slug: &str) -> ListedChannel {
         slug: slug.parse().unwrap(),
         members: 7,
     }
+}
+
+/// Attachments beside a relay that does not answer.
+pub(super) fn attachments(folder: &Path) -> Attachments {
+    let relay = RelayUrl::parse("http://127.0.0.1:1", false).unwrap();
+    let bounds = Bounds {
+        attachment: 1_000_000,
+        space: 2_000_000,
+    };
+    Attachments::open(Arc::new(Client::new(relay).unwrap()), folder, bounds, &[]).unwrap()
 }

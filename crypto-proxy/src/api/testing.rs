@@ -28,9 +28,7 @@ use super::{
 };
 pub(super) use super::{answer::Answer, samples::*};
 use crate::{
-    attachments::{Attachments, Bounds},
     engine::{Command, ContactCommand, GroupCommand, InboxMode, Notice, Reply},
-    link::{Client, RelayUrl},
     model::{
         Alert, AttachmentId, Channel, Contact, ContactPage, ContactRequest, Conversation, DeadLetter,
         DeadLetterPage, DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Me,
@@ -462,16 +460,6 @@ pub(super) struct Api {
     pub(super) ready: Arc<Mutex<Checks>>,
     router: Router,
     _folder: TempDir,
-}
-
-/// Attachments beside a relay that does not answer.
-fn attachments(folder: &std::path::Path) -> Attachments {
-    let relay = RelayUrl::parse("http://127.0.0.1:1", false).unwrap();
-    let bounds = Bounds {
-        attachment: 1_000_000,
-        space: 2_000_000,
-    };
-    Attachments::open(Arc::new(Client::new(relay).unwrap()), folder, bounds, &[]).unwrap()
 }
 
 impl Api {

@@ -13,6 +13,8 @@ pub mod model;
 pub mod relations;
 mod retention;
 pub mod sqlite;
+#[cfg(test)]
+mod testing;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,6 +25,8 @@ pub use hooks::*;
 pub use model::*;
 pub use relations::*;
 pub use retention::{RetainError, RetainStep, Retention, RetentionCursor};
+#[cfg(test)]
+pub(crate) use testing::*;
 use waxwire_shared::{
     api::profile::ProfileRequest,
     ids::{GroupId, Handle, Hash},
@@ -567,50 +571,4 @@ impl Store {
     pub async fn close(&self) {
         on_each!(self, s => s.close().await);
     }
-}
-
-/// The relay's secret identity key, and whether it was made just now.
-pub struct RelaySecret {
-    /// The Ed25519 secret key.
-    pub secret: zeroize::Zeroizing<[u8; 32]>,
-    /// Whether this call made it.
-    pub created: bool,
-}
-
-impl std::fmt::Debug for RelaySecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RelaySecret")
-    }
-}
-
-/// A queue number for tests of what lies above the store.
-#[cfg(test)]
-#[must_use]
-pub(crate) const fn test_queue(number: i64) -> QueueNo {
-    QueueNo(number)
-}
-
-/// A group for the same tests, with two queues of its own.
-#[cfg(test)]
-#[must_use]
-pub(crate) const fn test_group(number: i64) -> GroupRecord {
-    GroupRecord {
-        no: GroupNo(number),
-        messages: QueueNo(1_000 + 2 * number),
-        log: QueueNo(1_001 + 2 * number),
-    }
-}
-
-/// An organisation number for the same tests.
-#[cfg(test)]
-#[must_use]
-pub(crate) const fn test_org(number: i64) -> OrgNo {
-    OrgNo(number)
-}
-
-/// An agent number for the same tests.
-#[cfg(test)]
-#[must_use]
-pub(crate) const fn test_agent(number: i64) -> AgentNo {
-    AgentNo(number)
 }

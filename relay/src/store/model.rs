@@ -449,3 +449,17 @@ pub struct AuthEvent {
     /// Whose.
     pub agent: AgentNo,
 }
+
+/// The relay's secret identity key, and whether it was made just now.
+pub struct RelaySecret {
+    /// The Ed25519 secret key.
+    pub secret: zeroize::Zeroizing<[u8; 32]>,
+    /// Whether this call made it.
+    pub created: bool,
+}
+
+impl std::fmt::Debug for RelaySecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RelaySecret")
+    }
+}
