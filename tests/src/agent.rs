@@ -354,6 +354,44 @@ impl Agent {
         alerts.ok_or_else(|| anyhow::anyhow!("no list of alerts: {answer}"))
     }
 
+    /// Waits for an alert of a type; gives the whole row.
+    ///
+    /// # Errors
+    /// None is raised within twenty seconds.
+    pub async fn until_alert(&self, kind: &str) -> anyhow::Result<Value> {
+        let what = format!("{} is told {kind}", self.handle);
+        eventually(&what, Duration::from_secs(20), async || {
+            let alerts = self.alerts().await?;
+            Ok(alerts.into_iter().find(|alert| alert["type"] == kind))
+        })
+        .await
+    }
+
+    /// A number of the proxy's metrics, named as there but for `waxwire_proxy_`; 0 if there is none.
+    ///
+    /// # Errors
+    /// Not answered, or no number.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let text = self.get("/metrics").await?.text();
+        let mut lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("waxwire_proxy_"));
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0), str::parse)?)
+    }
+
+    /// Waits until a number of the metrics has grown to this.
+    ///
+    /// # Errors
+    /// It does not within a minute.
+    pub async fn until_metric(&self, name: &str, least: u64) -> anyhow::Result<()> {
+        let what = format!("{} counts {least} of {name}", self.handle);
+        eventually(&what, Duration::from_secs(60), async || {
+            Ok((self.metric(name).await? >= least).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until the proxy is linked to the relay and ready.
     ///
     /// # Errors

@@ -58,9 +58,27 @@ impl World {
         relay: Relay,
         handles: [&str; N],
     ) -> anyhow::Result<Circle> {
+        self.circle_prepared(relay, handles, |_| ()).await
+    }
+
+    /// The same with proxies that are prepared before they are made.
+    ///
+    /// # Errors
+    /// One does not come up.
+    pub async fn circle_prepared<const N: usize>(
+        &self,
+        relay: Relay,
+        handles: [&str; N],
+        mut prepare: impl FnMut(&mut Proxy),
+    ) -> anyhow::Result<Circle> {
         let mut proxies = Vec::new();
         for handle in handles {
-            proxies.push(self.proxy(&relay, handle).await?);
+            let mut proxy = self.new_proxy(&relay, handle).await?;
+            prepare(&mut proxy);
+            proxy.init().await?;
+            proxy.start().await?;
+            proxy.agent()?.until_ready().await?;
+            proxies.push(proxy);
         }
         Ok(Circle { relay, proxies })
     }

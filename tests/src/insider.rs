@@ -24,15 +24,15 @@ use waxwire_shared::{
     sign::{SignedBytes, Verified},
     suite::Suite,
     wire::{
-        Bundle, Change, Commit, Context, Core, Document as _, Envelope, GroupHeader, InviteRef, Leaf,
-        LeafContent, LeafProof, Leaves, Member, VERSION,
+        Bundle, Change, Commit, Context, Core, Document as _, Envelope, GroupHeader, InviteRef, Kind, Leaf,
+        LeafContent, LeafProof, Leaves, Member, MessageBytes, Rekey, VERSION,
     },
 };
 
 use crate::{
     canary::Canaries,
     clock::unix_ms,
-    http::{Ask, Http},
+    http::{Answer, Ask, Http},
     stranger::Stranger,
 };
 
@@ -55,7 +55,7 @@ pub struct Log {
     /// Who is in it at the head.
     pub roster: Roster,
     /// Hash of the commit of the latest rekey, and the rekey.
-    rekeyed: (Hash, waxwire_shared::wire::Rekey),
+    rekeyed: (Hash, Rekey),
     /// Members that it was made for.
     members: Vec<Arc<Member>>,
 }
@@ -69,6 +69,18 @@ pub struct Epoch {
     chains: Vec<(AgentId, Chain)>,
 }
 
+impl Epoch {
+    /// The chain of a member.
+    ///
+    /// # Errors
+    /// It is none of this epoch.
+    pub fn chain_of(&self, member: &AgentId) -> anyhow::Result<&Chain> {
+        let mut chains = self.chains.iter();
+        let chain = chains.find(|(id, _)| id == member);
+        Ok(&chain.context("no member of the epoch")?.1)
+    }
+}
+
 impl Log {
     fn begin(group: GroupId, commit: &Verified<Commit>) -> anyhow::Result<Self> {
         let roster = Roster::create(commit)?;
@@ -79,6 +91,12 @@ impl Log {
             members: roster.members().to_vec(),
             roster,
         })
+    }
+
+    /// The latest rekey.
+    #[must_use]
+    pub const fn rekey(&self) -> &Rekey {
+        &self.rekeyed.1
     }
 
     fn apply(&mut self, commit: &Verified<Commit>) -> anyhow::Result<()> {
@@ -115,7 +133,10 @@ impl Insider {
     }
 
     /// Objects of a queue after a position, as far as one answer goes.
-    async fn objects(&self, queue: Queue, after: u64) -> anyhow::Result<Vec<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// The relay refuses.
+    pub async fn objects(&self, queue: Queue, after: u64) -> anyhow::Result<Vec<Vec<u8>>> {
         let path = format!("/v1/queues/{queue}/envelopes?after={after}&limit=1000");
         let body = self.octets(path).await?;
         let (mut rest, mut objects) = (body.as_slice(), Vec::new());
@@ -130,18 +151,31 @@ impl Insider {
         Ok(objects)
     }
 
+    /// What lies in its mail: kind and signed message of each, opened with its key and not verified.
+    ///
+    /// # Errors
+    /// One does not open.
+    pub async fn opened(&self) -> anyhow::Result<Vec<(Kind, MessageBytes)>> {
+        let mail = self.objects(Queue::Mail, 0).await?;
+        let opened = mail.iter().map(|bytes| {
+            let envelope = Envelope::split(bytes)?;
+            let (kind, signed) = message::open_direct(&self.secret, envelope.ciphertext)?;
+            let context = Context::decode(&signed.context)?;
+            ensure!(context.header == envelope.header, "sealed for another header");
+            Ok((kind, signed))
+        });
+        opened.collect()
+    }
+
     /// Direct messages in its mail, opened with its key and verified: context and core of each.
     ///
     /// # Errors
     /// One does not open or verify.
     pub async fn mail(&self) -> anyhow::Result<Vec<(Context, Core)>> {
         let mut mail = Vec::new();
-        for bytes in self.objects(Queue::Mail, 0).await? {
-            let envelope = Envelope::split(&bytes)?;
-            let (_, signed) = message::open_direct(&self.secret, envelope.ciphertext)?;
+        for (_, signed) in self.opened().await? {
             let verified = UnverifiedMessage::from_message(signed)?.verify()?;
             let (_, context, body) = verified.into_parts();
-            ensure!(context.header == envelope.header, "sealed for another header");
             let waxwire_shared::message::Body::Content(core) = body else {
                 anyhow::bail!("not a message");
             };
@@ -240,25 +274,8 @@ impl Insider {
                     (Some(rekey), leaves.encode())
                 }
             };
-            let commit = self.stranger.signed(&Commit {
-                version: VERSION,
-                suite: log.roster.suite(),
-                group: Some(log.group),
-                position: plan.position,
-                previous: plan.previous,
-                signer: self.stranger.identity(),
-                changes: changes.to_vec(),
-                rekey,
-                time: unix_ms(),
-            });
-            let append = Append {
-                commit: &commit,
-                leaves: &leaves,
-            };
-            let path = format!("/v1/groups/{}/commits", log.group);
-            let ask = self.stranger.request("POST", path).body(append.to_bytes());
-            let ask = ask.header("content-type", "application/octet-stream");
-            let answer = self.stranger.ask(ask).await?;
+            let commit = self.signed_commit(log, changes, rekey);
+            let answer = self.offer(log, &commit, &leaves).await?;
             if answer.status != 409 {
                 answer.expect_status(201)?;
                 return log.apply(&Verified::<Commit>::from_bytes(&commit, |commit| &commit.signer)?);
@@ -268,12 +285,51 @@ impl Insider {
         anyhow::bail!("the head is always another one")
     }
 
+    /// A commit of this agent on a log's head, as it travels, whether it is valid or not.
+    #[must_use]
+    pub fn signed_commit(&self, log: &Log, changes: &[Change], rekey: Option<Rekey>) -> Vec<u8> {
+        let (position, previous) = (log.roster.position() + 1, Some(log.roster.head()));
+        self.stranger.signed(&Commit {
+            version: VERSION,
+            suite: log.roster.suite(),
+            group: Some(log.group),
+            position,
+            previous,
+            signer: self.stranger.identity(),
+            changes: changes.to_vec(),
+            rekey,
+            time: unix_ms(),
+        })
+    }
+
+    /// Asks the relay to append a commit with its leaves, whatever comes of it.
+    ///
+    /// # Errors
+    /// See [`Http::ask`].
+    pub async fn offer(&self, log: &Log, commit: &[u8], leaves: &[u8]) -> anyhow::Result<Answer> {
+        let path = format!("/v1/groups/{}/commits", log.group);
+        let append = Append { commit, leaves };
+        let ask = self.stranger.request("POST", path).body(append.to_bytes());
+        self.stranger
+            .ask(ask.header("content-type", "application/octet-stream"))
+            .await
+    }
+
+    /// The newest bundle of an agent, not verified.
+    ///
+    /// # Errors
+    /// The relay shows none.
+    pub async fn bundle_of(&self, handle: &str) -> anyhow::Result<Bundle> {
+        let ask: Ask = self
+            .stranger
+            .request("GET", format!("/v1/agents/{handle}/bundle"));
+        let answer: BundleAnswer = self.stranger.ask(ask).await?.ok()?;
+        Ok(Bundle::decode(&SignedBytes::decode(&answer.bundle.0)?.body)?)
+    }
+
     /// The key that a member's bundle shows.
     async fn leaf_key(&self, member: &Member) -> anyhow::Result<LeafKey> {
-        let path = format!("/v1/agents/{}/bundle", member.handle);
-        let ask: Ask = self.stranger.request("GET", path);
-        let answer: BundleAnswer = self.stranger.ask(ask).await?.ok()?;
-        let bundle = Bundle::decode(&SignedBytes::decode(&answer.bundle.0)?.body)?;
+        let bundle = self.bundle_of(member.handle.as_str()).await?;
         ensure!(bundle.identity == member.identity, "another identity");
         let key = bundle.keys.first().context("no key")?;
         Ok(LeafKey {
@@ -316,9 +372,7 @@ impl Insider {
             if header.epoch != epoch.number {
                 continue;
             }
-            let mut chains = epoch.chains.iter();
-            let chain = chains.find(|(id, _)| *id == header.sender);
-            let Walk { key, .. } = chain.context("no member")?.1.walk(header.i)?;
+            let Walk { key, .. } = epoch.chain_of(&header.sender)?.walk(header.i)?;
             let (_, signed) = message::open_group(&key, envelope.header, envelope.ciphertext)?;
             let verified = UnverifiedMessage::from_message(signed)?.verify()?;
             if let (_, _, waxwire_shared::message::Body::Content(core)) = verified.into_parts() {

@@ -80,7 +80,10 @@ impl Engine {
             return self.refuse(id, Refusal::Invalid("this is the agent itself"));
         }
         let peer = self.store.peer(&address.handle)?;
-        let fresh = peer.filter(|peer| now.saturating_sub(peer.fetched_at) <= self.settings.bundle_age);
+        let fresh = peer.filter(|peer| {
+            let young = now.saturating_sub(peer.fetched_at) <= self.settings.bundle_age;
+            young && !is_doubtful(peer, &address, now)
+        });
         match fresh {
             Some(peer) => {
                 let answer = self.answer_peer(&peer, &address)?;
@@ -401,6 +404,14 @@ fn new_peer(handle: &Handle, verified: &Verified<Bundle>, first_seen: UnixMs, no
         fetched_at: now,
         first_seen,
     }
+}
+
+/// Whether somebody names another key than the one that a lookup has shown, and nobody has relied on that
+/// lookup yet: the relay may have lied then, and is asked anew before it is believed.
+pub(super) fn is_doubtful(peer: &PeerRow, address: &Address, now: UnixMs) -> bool {
+    let given = address.fingerprint;
+    let contradicted = given.is_some_and(|given| given != Fingerprint::of(&peer.identity));
+    contradicted && peer.pin == Pin::New && peer.fetched_at < now
 }
 
 /// The highest number of a key in a peer's bundle, whatever its suite.

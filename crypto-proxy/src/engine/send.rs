@@ -12,7 +12,9 @@ use waxwire_shared::{
     },
 };
 
-use super::{Command, Engine, Reply, RequestId, TrustPolicy, Waiter, succession::changed_refusal};
+use super::{
+    Command, Engine, Reply, RequestId, TrustPolicy, Waiter, lookup::is_doubtful, succession::changed_refusal,
+};
 use crate::{
     crypto::{kdf, message, secret::EncryptionPublic},
     fault,
@@ -188,6 +190,9 @@ impl Engine {
                 Ok(None)
             };
         };
+        if is_doubtful(&peer, address, now) {
+            return Ok(None);
+        }
         self.check_trust(&peer, address)?;
         let bundle = stored_bundle(&peer).filter(|bundle| bundle.not_after > now);
         Ok(bundle.map(|bundle| (peer, bundle)))

@@ -7,8 +7,10 @@
 //! - [`Tap::set`] changes the way itself: open, slow, stalled (bytes wait, nobody hangs up), down.
 //! - [`Tap::cut`] breaks every connection that is open now.
 //! - [`Tap::on_frame`] and [`Tap::on_request`] install scripts; [`Tap::inject`] adds frames.
+//! - [`Tap::evil`] takes the queues over: what is delivered, in which order and how often.
 //! - [`Tap::record`] keeps whatever travels, for searches.
 
+mod evil;
 mod requests;
 mod sockets;
 
@@ -29,12 +31,16 @@ use tokio::{
 };
 use waxwire_shared::api::frames::{ClientFrame, RelayFrame};
 
+pub use evil::Evil;
 pub use requests::{Asked, Outcome, Rewrite};
 
 use crate::{ledger::Ledger, relay::Whereabouts};
 
-/// Frames that may wait to be injected.
+/// Bursts of frames that may wait to be injected.
 const INJECTED: usize = 1_024;
+
+/// Frames that go to a socket together, and who is said to have sent them.
+type Burst = (Side, Vec<Bytes>);
 
 /// How the way between proxy and relay is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +116,7 @@ struct Shared {
     ledger: Ledger,
     way: watch::Sender<Way>,
     cuts: watch::Sender<u64>,
-    injected: broadcast::Sender<(Side, Bytes)>,
+    injected: broadcast::Sender<Burst>,
     sockets: AtomicU64,
     on_frame: Mutex<Option<FrameScript>>,
     on_request: Mutex<Option<RequestScript>>,
@@ -198,6 +204,11 @@ impl Tap {
         *lock(&self.shared.on_request) = Some(Box::new(script));
     }
 
+    /// Without a script for requests again.
+    pub fn forget_requests(&self) {
+        *lock(&self.shared.on_request) = None;
+    }
+
     /// Without scripts again.
     pub fn calm(&self) {
         *lock(&self.shared.on_frame) = None;
@@ -206,8 +217,7 @@ impl Tap {
 
     /// Adds a frame to the sockets that are open now, as if `from` had sent it.
     pub fn inject(&self, from: Side, bytes: impl Into<Bytes>) {
-        // Without a socket there is nobody to receive it.
-        let _receivers = self.shared.injected.send((from, bytes.into()));
+        self.shared.inject(from, vec![bytes.into()]);
     }
 
     /// How many sockets there were.
@@ -229,6 +239,11 @@ impl Tap {
 }
 
 impl Shared {
+    fn inject(&self, from: Side, frames: Vec<Bytes>) {
+        // Without a socket there is nobody to receive them.
+        let _receivers = self.injected.send((from, frames));
+    }
+
     fn note(&self, bytes: &[u8]) {
         if let Some(record) = lock(&self.record).as_mut() {
             record.extend_from_slice(bytes);

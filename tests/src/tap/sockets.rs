@@ -49,9 +49,11 @@ impl Pump<'_> {
             let (from, message) = tokio::select! {
                 message = self.proxy.next() => (Side::Proxy, message.ok_or(Ended)?.map_err(|_| Ended)?),
                 message = self.relay.next() => (Side::Relay, message.ok_or(Ended)?.map_err(|_| Ended)?),
-                frame = injected.recv() => match frame {
-                    Ok((from, bytes)) => {
-                        self.pass(from, Message::Binary(bytes)).await?;
+                burst = injected.recv() => match burst {
+                    Ok((from, frames)) => {
+                        for bytes in frames {
+                            self.pass(from, Message::Binary(bytes)).await?;
+                        }
                         continue;
                     }
                     Err(RecvError::Lagged(_)) => continue,

@@ -175,3 +175,35 @@ impl Net {
         self.settle();
     }
 }
+
+/// docs/protocol.md, 6.6: an epoch that is a week old, or has carried 10,000 messages, is replaced by whoever
+/// is there.
+#[test]
+fn worn_epoch_is_replaced() {
+    const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
+    const MOST: u64 = 10_000;
+    let (mut net, group) = Net::group_of(2);
+    let say = |net: &mut Net, text: &str| {
+        net.say(BOB, group, text).unwrap();
+        // Bundles of a week ago are asked for anew, and the payment is made when it is tried again.
+        for _ in 0..2 {
+            net.pass(30_000);
+            net.settle();
+        }
+        net.epoch()
+    };
+    let first = net.epoch();
+    net.pass(WEEK_MS - 90_000);
+    assert_eq!(say(&mut net, "in time"), first);
+    net.pass(30_000);
+    assert_eq!(say(&mut net, "a week old"), first + 1);
+    let store = net.nodes[BOB].engine.store();
+    let row = store.group(&net.only_group()).unwrap().unwrap();
+    let epoch = store.epoch(row.group_row, first + 1).unwrap().unwrap();
+    for _ in epoch.messages..MOST - 2 {
+        store.count_ciphertext(epoch.epoch_row, true).unwrap();
+    }
+    assert_eq!(say(&mut net, "the last but one"), first + 1);
+    assert_eq!(say(&mut net, "the last"), first + 2);
+    assert_eq!(net.heard(ALICE).len(), 4);
+}

@@ -55,6 +55,26 @@ fn wrong_fingerprint_at_first_contact_is_refused() {
     assert!(net.stored.is_empty());
 }
 
+/// docs/protocol.md, 4.4: what a lookup has shown is no pin. A relay that lied once does not keep whoever
+/// names the right key from its owner for as long as a bundle is young.
+#[test]
+fn contradicted_lookup_is_asked_for_anew() {
+    let mut net = Net::pair();
+    let real = Fingerprint::of(net.nodes[1].keys().0.public());
+    let address = format!("bob#{real}");
+    let genuine = net.bundles.get(&net.nodes[1].handle).cloned();
+    impostor(&mut net, START);
+    net.send(0, &address, "m1");
+    if let Some(genuine) = genuine {
+        net.bundles.insert(net.nodes[1].handle.clone(), genuine);
+    }
+    net.now += 1;
+    let id = net.send(0, &address, "m2");
+    net.run();
+    assert!(matches!(net.answer(0, id), Some(Ok(_))));
+    assert_eq!(net.nodes[1].inbound(), ["m2"]);
+}
+
 /// docs/protocol.md, 4.4: `IDENTITY_CHANGED` before any plaintext is sealed.
 /// Attack 23: a key that changes after first contact stops sends before any plaintext leaves.
 #[test]
