@@ -202,7 +202,11 @@ fn attack_83_foreign_ids_are_nobodys() {
                 };
                 let answer = asker.ask(ask).await?;
                 // Whether there was something to change is not told.
-                let expected = if matches!(method, "DELETE" | "PUT") { 204 } else { 404 };
+                let expected = if matches!(method, "DELETE" | "PUT") {
+                    204
+                } else {
+                    404
+                };
                 ensure!(
                     answer.status == expected,
                     "{method} {path}: {} {}",
