@@ -2,6 +2,7 @@
 //! its test for what an agent cannot do itself.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -9,12 +10,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{clock::eventually, clock::within, program::tail_of};
 
 /// How long a script may take to end once its output has.
 const END: Duration = Duration::from_secs(10);
+/// How long a script may take to answer a request.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Begins a line of a script's output that asks for something.
 const ASKS: &str = "> ";
 
@@ -46,6 +50,7 @@ pub fn tool(path: &str, folder: &Path) -> anyhow::Result<Command> {
 }
 
 /// Kills the script when the test gives up.
+#[derive(Debug)]
 struct Running(Child);
 
 impl Drop for Running {
@@ -138,4 +143,43 @@ async fn play(
         }
     }
     Ok(())
+}
+
+/// A script that answers requests: a line of JSON each way.
+#[derive(Debug)]
+pub struct Dialogue {
+    script: Running,
+    lines: UnboundedReceiver<String>,
+}
+
+impl Dialogue {
+    /// Starts it; what it writes to standard error goes to `log`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        Ok(Self {
+            script: Running(child),
+            lines: follow(stdout),
+        })
+    }
+
+    /// Its answer to a request.
+    ///
+    /// # Errors
+    /// It ends, does not answer within a minute, or not by JSON.
+    pub async fn ask(&mut self, request: &Value) -> anyhow::Result<Value> {
+        let stdin = self.script.0.stdin.as_mut().context("no standard input")?;
+        writeln!(stdin, "{request}").with_context(|| format!("the script is gone before {request}"))?;
+        let line = within(&format!("the answer to {request}"), ANSWER, self.lines.recv()).await?;
+        let line = line.with_context(|| format!("the script ended at {request}"))?;
+        serde_json::from_str(&line).with_context(|| format!("no answer to {request}: {line}"))
+    }
 }

@@ -1,5 +1,7 @@
 """The roster log (docs/protocol.md, 6)."""
 
+import copy
+
 from . import cbor
 from .layers import demand
 from .primitives import sha256, verify
@@ -69,7 +71,7 @@ class Roster:
             rule(body[2] == self.suite, "suite")
             rule(changes or 8 in body, "changes nothing")
             first = 0
-        self.invites = [invite for invite in self.invites if body[4] <= invite["position"] + 1_000]
+        self.drop_old_invites(body[4])
         for index, change in list(enumerate(changes))[first:]:
             rule(not self.ended, "a change after the end")
             self._change(body, commit.hash, index, change)
@@ -78,6 +80,18 @@ class Roster:
             self._rekey(body, body[8])
             self.rekey_commit = commit.hash
         self.position, self.head = body[4], commit.hash
+
+    def drop_old_invites(self, position):
+        self.invites = [invite for invite in self.invites if position <= invite["position"] + 1_000]
+
+    def planned(self, body):
+        """What the changes of a commit without its rekey would make of it: what a rekey beside them is for."""
+        plan = copy.copy(self)
+        plan.members = [dict(member) for member in self.members]
+        plan.drop_old_invites(body[4])
+        for index, change in enumerate(body[7]):
+            plan._change(body, None, index, change)
+        return plan
 
     def member(self, identity):
         return next((member for member in self.members if member["identity"] == identity), None)
