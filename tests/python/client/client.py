@@ -70,13 +70,13 @@ class Client:
 
     def accept(self):
         """Joins the group of the latest invite, once its log is verified and bears the invite out (6.4)."""
-        notice, inviter = self.invites.pop()
+        notice, inviter = self.invites[-1]
         group = Group(self.account, self.peers, self.inbox, self.outbox, notice.group)
         group.follow()
         demand(inviter in group.heads.get(notice.roster_head, {}), "ROSTER_WITHHELD", "the log lacks the invite's head")
         demand(group.open_invite().fields == notice.invite, "rule", "another invite than the open one")
-        group.accept()
         self.group = group
+        group.accept()
         return self.roster()
 
     def roster(self):

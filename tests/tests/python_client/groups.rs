@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::json;
 use waxwire_tests::{Agent, Message, eventually, scenario, unique};
 
-use crate::{Client, SPREAD, WAIT, content, text};
+use crate::{Client, SPREAD, content, having, text};
 
 /// What an agent sees of a message of the client.
 async fn shown(agent: &Agent, group: &str, words: &str, epoch: u64) -> anyhow::Result<Message> {
@@ -17,7 +17,10 @@ async fn shown(agent: &Agent, group: &str, words: &str, epoch: u64) -> anyhow::R
 
 /// What the client sees of a message of an agent, and nothing else.
 async fn reads(carl: &mut Client, sent: &Message, words: &str, epoch: u64) -> anyhow::Result<()> {
-    let told = carl.group_mail().await?;
+    let told = eventually("the client reads its group", SPREAD, async || {
+        Ok(having(carl.receive_from_group().await?, "messages"))
+    })
+    .await?;
     let message = &told["messages"][0];
     assert_eq!(told["messages"].as_array().map(Vec::len), Some(1));
     assert_eq!(text(message, "message_id")?, sent.id);
@@ -42,8 +45,10 @@ fn client_joins_talks_rekeys_removes_and_leaves() {
         let name = unique("group")?;
         let group = alice.gather(&name, &[&bob]).await?.id;
         alice.invite(&group, "carl").await?;
-        let asked = json!({"do": "receive", "queue": "control", "wait": WAIT});
-        let invited = carl.until(asked, "invites").await?;
+        let invited = eventually("the client is invited", SPREAD, async || {
+            Ok(having(carl.receive("control").await?, "invites"))
+        })
+        .await?;
         assert_eq!(
             (&invited["invites"][0]["name"], &invited["invites"][0]["by"]),
             (&json!(name), &json!("alice"))
@@ -65,7 +70,7 @@ fn client_joins_talks_rekeys_removes_and_leaves() {
         reads(&mut carl, &sent, &words, 3).await?;
         // Who invited sends the profile again, for the one who joined.
         eventually("the client knows the group's name", SPREAD, async || {
-            carl.ask(json!({"do": "receive_from_group"})).await?;
+            carl.receive_from_group().await?;
             let roster = carl.ask(json!({"do": "roster"})).await?;
             Ok((roster["name"] == json!(name)).then_some(()))
         })

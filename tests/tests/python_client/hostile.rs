@@ -19,13 +19,13 @@ use waxwire_tests::{
     Agent, Stranger, Tap,
     canary::random,
     clock::unix_ms,
-    scenario,
+    eventually, scenario,
     stranger::base64,
     tap::{Asked, Outcome},
     unique,
 };
 
-use crate::{Client, content, text};
+use crate::{Client, SPREAD, content, having, text};
 
 /// How many places of a bundle are tried.
 const PLACES: usize = 24;
@@ -95,6 +95,64 @@ fn client_refuses_bundles_that_the_relay_has_changed() {
         tap.calm();
         carl.say(Some("alice"), "2", &unique("to alice")?).await?;
         alice.receive().await?;
+        Ok(())
+    });
+}
+
+/// Changes the last byte of every answer to a path that begins so.
+fn spoil(tap: &Tap, beginning: &'static str) {
+    tap.on_request(move |asked| {
+        if !asked.path.starts_with(beginning) {
+            return Outcome::Pass;
+        }
+        Outcome::Rewrite(Box::new(|answer| {
+            let mut body = answer.body.to_vec();
+            if let Some(byte) = body.last_mut() {
+                *byte ^= 1;
+            }
+            answer.body = body.into();
+        }))
+    });
+}
+
+/// docs/protocol.md, 6.2 and 6.5: a log with another signature makes nobody a member, and a leaf that is not under the
+/// root of the commit gives no key; with what was signed, the client joins and reads.
+#[test]
+fn client_refuses_logs_and_leaves_that_the_relay_has_changed() {
+    scenario(async |world| {
+        let relay = world.relay().await?;
+        let proxy = world.proxy(&relay, "alice").await?;
+        let alice = proxy.agent()?;
+        let tap = Tap::start(relay.whereabouts().clone(), world.ledger().clone()).await?;
+        let (mut carl, _) = Client::registered(world, &tap.url(), "carl").await?;
+        let group = alice.gather(&unique("group")?, &[]).await?.id;
+        alice.invite(&group, "carl").await?;
+        eventually("the client is invited", SPREAD, async || {
+            Ok(having(carl.receive("control").await?, "invites"))
+        })
+        .await?;
+
+        spoil(&tap, "/v1/queues/log-");
+        assert_eq!(carl.refusal(json!({"do": "accept"})).await?, "signature");
+        assert_eq!(alice.group(&group).await?.handles(), ["alice"]);
+
+        spoil(&tap, "/v1/groups/");
+        assert_eq!(carl.refusal(json!({"do": "accept"})).await?, "leaf_forged");
+        alice.until_members(&group, &["alice", "carl"]).await?;
+        alice.until_epoch(&group, 2).await?;
+        let words = unique("to carl")?;
+        alice.send_to_group(&group, "first", &words).await?;
+        assert_eq!(
+            carl.refusal(json!({"do": "receive_from_group"})).await?,
+            "leaf_forged"
+        );
+
+        tap.calm();
+        let told = eventually("the client reads its group", SPREAD, async || {
+            Ok(having(carl.receive_from_group().await?, "messages"))
+        })
+        .await?;
+        assert_eq!(text(&told["messages"][0], "content")?, content(&words));
         Ok(())
     });
 }
@@ -170,19 +228,21 @@ impl Forgery {
     }
 }
 
-/// What the client tells of what came in its mail before a genuine message of alice, and of that.
+/// What the client tells of its mail up to a genuine message of alice: what was refused, and the messages.
 async fn behind(carl: &mut Client, alice: &Agent) -> anyhow::Result<(Vec<Value>, Vec<Value>)> {
     let words = unique("genuine")?;
     alice.send_text("carl", &words, &words).await?;
     let (mut refused, mut messages) = (Vec::new(), Vec::new());
-    while !messages
-        .iter()
-        .any(|message: &Value| message["content"] == content(&words))
-    {
-        let told = carl.mail().await?;
+    eventually("the client reads the genuine message", SPREAD, async || {
+        let told = carl.receive("mail").await?;
         refused.extend(told["refused"].as_array().cloned().unwrap_or_default());
         messages.extend(told["messages"].as_array().cloned().unwrap_or_default());
-    }
+        let genuine = messages
+            .iter()
+            .any(|message| message["content"] == content(&words));
+        Ok(genuine.then_some(()))
+    })
+    .await?;
     Ok((refused, messages))
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use waxwire_tests::{
-    World, eventually,
+    World,
+    canary::Canaries,
     script::{Dialogue, repository, tool},
 };
 
@@ -23,7 +24,7 @@ const WAIT: u64 = 5;
 #[derive(Debug)]
 struct Client {
     dialogue: Dialogue,
-    world_forbids: waxwire_tests::canary::Canaries,
+    canaries: Canaries,
 }
 
 impl Client {
@@ -35,7 +36,7 @@ impl Client {
         let log = world.folder().join("logs").join(format!("{handle}.log"));
         let mut client = Self {
             dialogue: Dialogue::start(command, &log)?,
-            world_forbids: world.canaries().clone(),
+            canaries: world.canaries().clone(),
         };
         let registered = client.ask(json!({"do": "register"})).await?;
         let fingerprint = text(&registered, "fingerprint")?.to_owned();
@@ -58,7 +59,7 @@ impl Client {
 
     /// Sends a text, directly or, without a recipient, to its group; gives the message's id.
     async fn say(&mut self, to: Option<&str>, id: &str, words: &str) -> anyhow::Result<String> {
-        self.world_forbids.forbid(words);
+        self.canaries.forbid(words);
         let content = json!({ "text": words }).to_string();
         let request = match to {
             Some(to) => json!({"do": "send", "to": to, "id": id, "content": content}),
@@ -67,27 +68,22 @@ impl Client {
         Ok(text(&self.ask(request).await?, "message_id")?.to_owned())
     }
 
-    /// Asks until there is something in this field of its answer; gives the answer.
-    async fn until(&mut self, request: Value, field: &str) -> anyhow::Result<Value> {
-        eventually(&format!("{request} gives {field}"), SPREAD, async || {
-            let answer = self.ask(request.clone()).await?;
-            let there = answer[field].as_array().is_some_and(|rows| !rows.is_empty());
-            Ok(there.then_some(answer))
-        })
-        .await
+    /// What one answer of the relay has of its mail or control.
+    async fn receive(&mut self, queue: &str) -> anyhow::Result<Value> {
+        self.ask(json!({"do": "receive", "queue": queue, "wait": WAIT}))
+            .await
     }
 
-    /// The next answer with messages of its mail.
-    async fn mail(&mut self) -> anyhow::Result<Value> {
-        let request = json!({"do": "receive", "queue": "mail", "wait": WAIT});
-        self.until(request, "messages").await
+    /// The same of its group.
+    async fn receive_from_group(&mut self) -> anyhow::Result<Value> {
+        self.ask(json!({"do": "receive_from_group", "wait": WAIT})).await
     }
+}
 
-    /// The next answer with messages of its group.
-    async fn group_mail(&mut self) -> anyhow::Result<Value> {
-        let request = json!({"do": "receive_from_group", "wait": WAIT});
-        self.until(request, "messages").await
-    }
+/// An answer, if it has something in this field.
+fn having(answer: Value, field: &str) -> Option<Value> {
+    let there = answer[field].as_array().is_some_and(|rows| !rows.is_empty());
+    there.then_some(answer)
 }
 
 /// A text in what the client answers.

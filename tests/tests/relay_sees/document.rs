@@ -111,15 +111,14 @@ pub(crate) fn columns(folder: &Path, database: &Path) -> anyhow::Result<Columns>
     Ok(columns)
 }
 
-/// The greatest value of a column: zeros and what is not set tell least.
+/// A value of a column: of numbers and texts the greatest, for zeros and what is not set tell least; of byte strings
+/// the least, which among envelopes and commits is an envelope.
 fn example(database: &Connection, table: &str, column: &str) -> anyhow::Result<Option<String>> {
-    let query =
-        format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1");
-    let mut statement = database.prepare(&query)?;
-    let mut rows = statement.query([])?;
-    Ok(match rows.next()? {
-        Some(row) => Some(shown(row.get_ref(0)?)?),
-        None => None,
+    let query = format!("SELECT min({column}), max({column}) FROM {table}");
+    database.query_row_and_then(&query, [], |row| match (row.get_ref(0)?, row.get_ref(1)?) {
+        (ValueRef::Null, _) => Ok(None),
+        (least @ ValueRef::Blob(_), _) => Ok(Some(shown(least)?)),
+        (_, greatest) => Ok(Some(shown(greatest)?)),
     })
 }
 

@@ -44,12 +44,12 @@ pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
         .post_json("/v1/contacts", &json!({ "handle": "bob" }))
         .await?
         .expect(201)?;
-    let blocked = alice.post("/v1/contacts/carol/block").await?.expect(200)?;
+    let blocked = bob.post("/v1/contacts/carol/block").await?.expect(200)?;
     ensure!(blocked["relay_informed"] == true, "{blocked}");
-    talk(&alice, &bob).await?;
-
     carol.terminate().await?;
     run(carol.tool("new-identity", &[])?, COMMAND).await?.success()?;
+    talk(&alice, &bob).await?;
+
     sleeper(world, &relay, &alice).await?;
     operate(&relay, ["admin", "invite"]).await?;
     operate(&relay, ["admin", "org", "acme", "--tier", "gold"]).await?;
