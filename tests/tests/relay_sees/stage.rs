@@ -60,7 +60,7 @@ pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
     Ok(relay)
 }
 
-/// A message, a file and a group, which ends.
+/// A message, a file, a channel, and groups, of which one ends.
 async fn talk(alice: &Agent, bob: &Agent) -> anyhow::Result<()> {
     let sent = alice.send_text("bob", "direct", &unique("to bob")?).await?;
     bob.receive().await?;
@@ -77,6 +77,11 @@ async fn talk(alice: &Agent, bob: &Agent) -> anyhow::Result<()> {
     alice.invite(&group, "carol").await?;
     bob.leave(&group).await?;
     alice.until_members(&group, &["alice"]).await?;
+    let channel = json!({ "slug": "lobby", "name": unique("channel")?, "join": "open" });
+    alice
+        .post_json("/v1/channels", &channel)
+        .await?
+        .expect_status(201)?;
     let other = alice.gather(&unique("other group")?, &[]).await?.id;
     alice.disband(&other).await
 }
