@@ -11,7 +11,6 @@ use super::{
 use crate::{
     engine::{Command, GroupCommand},
     model::LocalConversation,
-    state::Standing,
 };
 
 const AGENTS: usize = 5;
@@ -132,39 +131,8 @@ impl World {
         }
     }
 
-    fn members(&self) -> Vec<usize> {
-        let roster = &self.net.groups.groups[&self.id].roster;
-        let is_member = |index: &usize| {
-            let identity = self.net.nodes[*index].keys().0;
-            roster.member(identity.public()).is_some()
-        };
-        (0..AGENTS).filter(is_member).collect()
-    }
-
     fn check(&mut self) {
-        let members = self.members();
-        let (head, length) = {
-            let held = &self.net.groups.groups[&self.id];
-            assert!(held.roster.hard_debt().is_none(), "a debt is left");
-            (held.roster.head(), held.log.len() as u64)
-        };
-        for (index, name) in NAMES.iter().enumerate().take(AGENTS) {
-            let store = self.net.nodes[index].engine.store();
-            let row = store.group(&self.id).unwrap().unwrap();
-            let in_group = members.contains(&index);
-            assert_eq!(
-                row.standing == Standing::Member,
-                in_group,
-                "{} stands wrong",
-                name
-            );
-            assert!(store.pending_commit(row.group_row).unwrap().is_none());
-            if in_group {
-                assert_eq!(row.length, length, "{} is behind", name);
-                let view = self.net.nodes[index].engine.group_head(&self.id);
-                assert_eq!(view, Some(head));
-            }
-        }
+        let members = self.net.assert_converged(&self.id);
         for &from in &members {
             let text = format!("finally-{}", NAMES[from]);
             self.net.say(from, self.group, &text).unwrap();

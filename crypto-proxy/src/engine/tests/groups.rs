@@ -15,14 +15,15 @@ use crate::{
         AddOutcome, Destination, Group, GroupProfile, HistoryShare, LocalConversation, Message, NewGroup,
         ProfileChange, Refusal, Status,
     },
+    state::Standing,
 };
 
-pub(super) const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
+pub(super) const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 pub(super) const ALICE: usize = 0;
 pub(super) const BOB: usize = 1;
 pub(super) const CAROL: usize = 2;
 
-fn net(count: usize) -> Net {
+pub(super) fn net(count: usize) -> Net {
     let nodes = NAMES[..count].iter().zip(1..);
     Net::new(
         nodes
@@ -126,6 +127,37 @@ impl Net {
 
     pub(super) fn only_group(&self) -> GroupId {
         *self.groups.groups.keys().next().unwrap()
+    }
+
+    /// All members stand at the relay's head, nothing is due, and the others know that they are out.
+    /// Gives who is in.
+    pub(super) fn assert_converged(&self, group: &GroupId) -> Vec<usize> {
+        let held = &self.groups.groups[group];
+        let debt = held.roster.hard_debt();
+        assert!(
+            debt.is_none() || held.roster.members().is_empty(),
+            "a debt is left"
+        );
+        let is_member = |node: &Node| held.roster.member(node.keys().0.public()).is_some();
+        for node in &self.nodes {
+            let store = node.engine.store();
+            let row = store.group(group).unwrap();
+            let standing = row.as_ref().map(|row| row.standing);
+            assert_eq!(
+                standing == Some(Standing::Member),
+                is_member(node),
+                "{} stands wrong",
+                node.handle
+            );
+            if let Some(row) = row.filter(|_| is_member(node)) {
+                assert!(store.pending_commit(row.group_row).unwrap().is_none());
+                assert_eq!(row.length, held.log.len() as u64, "{} is behind", node.handle);
+                let head = node.engine.group_head(group);
+                assert_eq!(head, Some(held.roster.head()), "{}", node.handle);
+            }
+        }
+        let members = (0..self.nodes.len()).filter(|index| is_member(&self.nodes[*index]));
+        members.collect()
     }
 
     pub(super) fn epoch(&self) -> u64 {

@@ -21,6 +21,7 @@ mod relations;
 mod repair;
 mod rollback;
 mod sending;
+mod simulation;
 mod succession;
 mod suspension;
 mod typing;

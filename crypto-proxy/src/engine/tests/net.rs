@@ -51,6 +51,8 @@ pub(super) struct Node {
     pub(super) shown: Vec<Message>,
     pub(super) alerts: Vec<Alert>,
     pub(super) online: bool,
+    /// Numbers of the keys that its key store was given.
+    kept: Vec<u64>,
     /// What its key store was told.
     pub(super) changes: Vec<KeyChange>,
     /// Own bundles that it offered to the relay, and what that does with the next ones.
@@ -124,6 +126,7 @@ impl Node {
             ended: Vec::new(),
             begun: Vec::new(),
             may_fail: false,
+            kept: Vec::new(),
             changes: Vec::new(),
             offered: Vec::new(),
             offers: VecDeque::new(),
@@ -217,6 +220,12 @@ pub(super) enum Offered {
     Refuse(ProblemType),
 }
 
+/// Objects with their places in the queues, in the order in which they come.
+pub(super) type Objects = Vec<(Cursor, Vec<u8>)>;
+
+/// What a relay makes of the objects that it hands to an agent.
+pub(super) type Tamper = Box<dyn FnMut(usize, Objects) -> Objects>;
+
 /// Engines and the relay between them.
 pub(super) struct Net {
     pub(super) nodes: Vec<Node>,
@@ -249,6 +258,10 @@ pub(super) struct Net {
     pub(super) declare_fails: Option<LookupError>,
     /// Leases that were offered outside of the link's own.
     pub(super) leases: Vec<Vec<u8>>,
+    /// A relay that does not hand out what it holds.
+    pub(super) tamper: Option<Tamper>,
+    /// This agent's proxy dies after its next transaction and before anything follows from it.
+    pub(super) dies: Option<usize>,
 }
 
 impl Net {
@@ -278,6 +291,8 @@ impl Net {
             declared: Vec::new(),
             declare_fails: None,
             leases: Vec::new(),
+            tamper: None,
+            dies: None,
         };
         for index in 0..net.nodes.len() {
             net.connect(index);
@@ -425,43 +440,72 @@ impl Net {
             return;
         }
         let me = self.nodes[index].agent_id;
-        let mut events = Vec::new();
+        let mut objects = Objects::new();
         for (lane, queue) in [(Lane::Mail, Queue::Mail), (Lane::Control, Queue::Control)] {
-            let taken = self.nodes[index].taken.get(&queue).copied().unwrap_or(0);
             let mine = self.stored.iter().filter(|(to, on, _)| *to == me && *on == lane);
-            for (position, (_, _, envelope)) in (1_u64..).zip(mine).filter(|(position, _)| *position > taken)
-            {
-                let cursor = Cursor { queue, position };
-                events.push(Event::Link(LinkEvent::Delivered {
-                    cursor,
-                    object: envelope.clone(),
-                }));
-            }
+            let mine = (1_u64..).zip(mine.map(|(_, _, envelope)| envelope.clone()));
+            objects.extend(self.untaken(index, queue, mine));
         }
-        if !events.is_empty() {
-            self.feed(index, events);
-        }
+        self.give(index, objects);
         self.deliver_groups(index);
     }
 
     fn deliver_groups(&mut self, index: usize) {
         let me = self.nodes[index].agent_id;
-        let mut events = Vec::new();
+        let mut objects = Objects::new();
         let mut groups: Vec<_> = self.groups.groups.keys().copied().collect();
         groups.sort();
         for group in groups {
             let (log, messages) = self.groups.readable(&group, &me);
-            for (queue, objects) in [(Queue::Log(group), log), (Queue::Group(group), messages)] {
-                let taken = self.nodes[index].taken.get(&queue).copied().unwrap_or(0);
-                for (position, object) in objects.into_iter().filter(|(position, _)| *position > taken) {
-                    let cursor = Cursor { queue, position };
-                    events.push(Event::Link(LinkEvent::Delivered { cursor, object }));
-                }
-            }
+            objects.extend(self.untaken(index, Queue::Log(group), log));
+            objects.extend(self.untaken(index, Queue::Group(group), messages));
         }
-        if !events.is_empty() {
-            self.feed(index, events);
+        self.give(index, objects);
+    }
+
+    /// What of a queue an agent has not acknowledged.
+    fn untaken(
+        &self,
+        index: usize,
+        queue: Queue,
+        objects: impl IntoIterator<Item = (u64, Vec<u8>)>,
+    ) -> Objects {
+        let taken = self.acked(index, queue);
+        let left = objects.into_iter().filter(|(position, _)| *position > taken);
+        left.map(|(position, object)| (Cursor { queue, position }, object))
+            .collect()
+    }
+
+    fn give(&mut self, index: usize, mut objects: Objects) {
+        if let Some(tamper) = &mut self.tamper {
+            objects = tamper(index, objects);
         }
+        if objects.is_empty() {
+            return;
+        }
+        let delivered = |(cursor, object)| Event::Link(LinkEvent::Delivered { cursor, object });
+        self.feed(index, objects.into_iter().map(delivered).collect());
+    }
+
+    /// The same state in a new process, with the keys that reached the key store.
+    pub(super) fn restart_as_kept(&mut self, index: usize) {
+        let kept = self.nodes[index].kept.clone();
+        self.restart(index, |number| number != START && !kept.contains(&number));
+    }
+
+    /// The same state and keys in a new process; keys of which the key store was not told are lost.
+    pub(super) fn restart(&mut self, index: usize, lose: impl Fn(u64) -> bool) {
+        let spare = Node::new("spare", 99, Settings::default()).engine;
+        let Engine {
+            mut account,
+            settings,
+            store,
+            rng,
+            ..
+        } = std::mem::replace(&mut self.nodes[index].engine, spare);
+        account.encryption_keys.retain(|key| !lose(key.number));
+        self.nodes[index].engine = Engine::new(account, settings, store, rng);
+        self.connect(index);
     }
 
     pub(super) fn feed(&mut self, index: usize, events: Vec<Event>) {
@@ -472,6 +516,10 @@ impl Net {
                 running: self.now - START - self.away,
             };
             let effects = self.nodes[index].engine.handle_batch(events.into_iter(), now);
+            if self.dies == Some(index) {
+                self.dies = None;
+                return self.restart_as_kept(index);
+            }
             let answers: Vec<Event> = effects
                 .into_iter()
                 .filter_map(|effect| self.carry_out(index, effect))
@@ -529,6 +577,7 @@ impl Net {
                 None
             }
             Effect::OfferBundle(offer) => {
+                self.nodes[index].kept.push(offer.key.number);
                 let answer = self.publish(index, offer.bundle);
                 Some(Event::Link(LinkEvent::Published(answer)))
             }

@@ -11,7 +11,7 @@ use waxwire_shared::{
 };
 
 use super::net::{Net, Node, Offered, START};
-use crate::engine::{Engine, Event, KeyChange, LinkEvent, Settings};
+use crate::engine::{Event, KeyChange, LinkEvent, Settings};
 
 const MINUTE: u64 = 60 * 1_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -48,21 +48,6 @@ fn sealed_to(net: &Net, place: usize) -> u64 {
 fn held(net: &Net, index: usize) -> Vec<u64> {
     let keys = &net.nodes[index].engine.account.encryption_keys;
     keys.iter().map(|key| key.number).collect()
-}
-
-/// The same state and keys in a new process; keys of which the key store was not told are lost.
-fn restart(net: &mut Net, index: usize, lose: impl Fn(u64) -> bool) {
-    let spare = Node::new("spare", 99, Settings::default()).engine;
-    let Engine {
-        mut account,
-        settings,
-        store,
-        rng,
-        ..
-    } = std::mem::replace(&mut net.nodes[index].engine, spare);
-    account.encryption_keys.retain(|key| !lose(key.number));
-    net.nodes[index].engine = Engine::new(account, settings, store, rng);
-    net.connect(index);
 }
 
 /// A bob whose key has just been replaced, after seven days of running.
@@ -166,7 +151,7 @@ fn time_in_which_the_proxy_did_not_run_erases_nothing() {
     net.disconnect(1);
     net.now += 30 * DAY;
     net.away += 30 * DAY;
-    restart(&mut net, 1, |_| false);
+    net.restart(1, |_| false);
     net.pass(HOUR);
     assert_eq!(held(&net, 1), before);
 }
@@ -221,7 +206,7 @@ fn expired_bundle_is_replaced_after_the_queues_were_emptied() {
     net.away += 100 * DAY;
     let expired = net.send(0, "bob", "m2");
     assert!(net.answer(0, expired).unwrap().is_err());
-    restart(&mut net, 1, |_| false);
+    net.restart(1, |_| false);
     net.run();
     assert!(net.nodes[1].offered.is_empty());
     assert_eq!(net.nodes[1].inbound(), ["m1"]);
@@ -253,7 +238,7 @@ fn bundle_whose_answer_was_lost_is_offered_again_byte_for_byte_also_after_a_rest
     net.pass(MINUTE);
     net.pass(5 * MINUTE);
     assert_eq!(net.nodes[1].offered.len(), 2);
-    restart(&mut net, 1, |_| false);
+    net.restart(1, |_| false);
     assert_eq!(net.nodes[1].offered.len(), 3);
     assert!(net.nodes[1].offered.windows(2).all(|pair| pair[0] == pair[1]));
     assert!(matches!(net.nodes[1].changes[0], KeyChange::Published { .. }));
@@ -268,7 +253,7 @@ fn bundle_whose_key_is_not_held_is_never_offered() {
     run_for(&mut net, 7 * DAY);
     let lost = last_bundle(&net).keys[0].number;
     net.now += 1;
-    restart(&mut net, 1, |number| number == lost);
+    net.restart(1, |number| number == lost);
     emptied(&mut net, 1);
     net.pass(10 * MINUTE);
     assert_eq!(net.nodes[1].offered.len(), 2);

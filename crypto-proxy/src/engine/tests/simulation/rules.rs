@@ -1,0 +1,276 @@
+//! What holds after every step, and what holds in the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use waxwire_shared::{
+    hash::sha256,
+    identity::IdentityKey,
+    ids::{AgentId, GroupId, Hash},
+    roster::{Roster, RosterHistory},
+    sign::Verified,
+    wire::{Commit, Document as _, Envelope, GroupHeader},
+};
+
+use super::{
+    super::{groups::NAMES, net::Net},
+    world::{Said, To, World},
+};
+use crate::model::{Message, MessageId, Status};
+
+/// Alerts that no relay and no accident can cause where every member is honest.
+const NEVER: [&str; 4] = ["sender_fork", "roster_fork", "leaf_false", "identity_changed"];
+
+/// What was seen so far.
+#[derive(Default)]
+pub(super) struct Watch {
+    agents: Vec<Seen>,
+    logs: BTreeMap<GroupId, Log>,
+    /// Every (group, epoch, sender, i) that was used, with what it was used for.
+    used: HashMap<(GroupId, u64, AgentId, u64), Hash>,
+    direct: usize,
+}
+
+/// What one agent was shown, and how far it was.
+#[derive(Default)]
+struct Seen {
+    shown: usize,
+    alerts: usize,
+    said: BTreeSet<usize>,
+    /// Per author and conversation: the last that was said, and whether numbers were ever missing.
+    order: BTreeMap<(usize, Option<GroupId>), (usize, bool)>,
+    lengths: BTreeMap<GroupId, u64>,
+}
+
+/// A group as its commits make it.
+struct Log {
+    roster: Roster,
+    history: RosterHistory,
+    commits: usize,
+    messages: usize,
+}
+
+impl Watch {
+    pub(super) fn new(agents: usize) -> Self {
+        Self {
+            agents: (0..agents).map(|_| Seen::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The rules of every step.
+    pub(super) fn look(&mut self, world: &World) {
+        self.follow_groups(&world.net);
+        self.no_plaintext(world);
+        for index in 0..world.agents() {
+            self.shown_is_said(world, index);
+            self.no_impossible_alert(world, index);
+            self.log_is_the_log(&world.net, index);
+        }
+    }
+
+    /// Commits are valid, and no place of an author's chain is used twice.
+    fn follow_groups(&mut self, net: &Net) {
+        for (group, held) in &net.groups.groups {
+            let commit =
+                |bytes: &Vec<u8>| Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer).unwrap();
+            let log = self.logs.entry(*group).or_insert_with(|| {
+                let roster = Roster::create(&commit(&held.log[0])).unwrap();
+                Log {
+                    history: RosterHistory::begin(&roster),
+                    roster,
+                    commits: 1,
+                    messages: 0,
+                }
+            });
+            for bytes in &held.log[log.commits..] {
+                let applied = log.roster.apply(&commit(bytes)).unwrap();
+                log.history.record(&log.roster, &applied);
+            }
+            log.commits = held.log.len();
+            for envelope in &held.messages[log.messages..] {
+                let header = GroupHeader::decode(Envelope::split(envelope).unwrap().header).unwrap();
+                let place = (header.group, header.epoch, header.sender, header.i);
+                let hash = sha256(envelope);
+                let earlier = self.used.insert(place, hash);
+                assert!(
+                    earlier.is_none_or(|earlier| earlier == hash),
+                    "a key is used twice: {place:?}"
+                );
+            }
+            log.messages = held.messages.len();
+        }
+    }
+
+    fn no_plaintext(&mut self, world: &World) {
+        let needle = b"simulated-";
+        for (_, _, envelope) in &world.net.stored[self.direct..] {
+            assert!(
+                !envelope.windows(needle.len()).any(|part| part == needle),
+                "plaintext at the relay"
+            );
+        }
+        self.direct = world.net.stored.len();
+    }
+
+    /// Whatever an agent sees was said by its author, to it, once, and in order.
+    fn shown_is_said(&mut self, world: &World, index: usize) {
+        let node = &world.net.nodes[index];
+        let from = std::mem::replace(&mut self.agents[index].shown, node.shown.len());
+        for message in &node.shown[from..] {
+            if message.own || message.message_type == "system" {
+                continue;
+            }
+            let (place, said) = find(world, message);
+            assert!(message.security.verified, "{} sees {message:?}", node.handle);
+            assert_eq!(message.content, format!("{{\"text\":\"{}\"}}", said.id));
+            let group = match said.to {
+                To::Agent(to) => {
+                    assert!(
+                        to == index && message.group.is_none(),
+                        "{} sees {said:?}",
+                        node.handle
+                    );
+                    None
+                }
+                To::Group(group) => {
+                    self.may_read(&world.net, index, &group, message);
+                    Some(group)
+                }
+            };
+            let seen = &mut self.agents[index];
+            assert!(seen.said.insert(place), "{} sees {said:?} again", node.handle);
+            let (last, holes) = seen.order.entry((said.from, group)).or_insert((place, false));
+            *holes |= message.security.gap.is_some();
+            assert!(
+                place >= *last || *holes || message.security.late,
+                "{} sees {said:?} late",
+                node.handle
+            );
+            *last = place.max(*last);
+        }
+    }
+
+    /// Only members at the beginning of an epoch read what was sealed under it.
+    fn may_read(&self, net: &Net, index: usize, group: &GroupId, message: &Message) {
+        let epoch = message.security.epoch.expect("an epoch");
+        let history = &self.logs[group].history;
+        let position = history.position_of_epoch(epoch).expect("a known epoch");
+        let me = identity(net, index);
+        assert!(
+            history.role_at(&me, position).is_some(),
+            "{} reads epoch {epoch} without being in it",
+            NAMES[index]
+        );
+    }
+
+    fn no_impossible_alert(&mut self, world: &World, index: usize) {
+        let node = &world.net.nodes[index];
+        let from = std::mem::replace(&mut self.agents[index].alerts, node.alerts.len());
+        for alert in &node.alerts[from..] {
+            assert!(
+                !NEVER.contains(&alert.kind.as_str()),
+                "{}: {alert:?}",
+                node.handle
+            );
+        }
+    }
+
+    /// A log as a proxy keeps it is the beginning of the one log, and never gets shorter.
+    fn log_is_the_log(&mut self, net: &Net, index: usize) {
+        for (group, held) in &net.groups.groups {
+            let store = net.nodes[index].engine.store();
+            let Some(row) = store.group(group).unwrap() else {
+                continue;
+            };
+            let before = self.agents[index].lengths.insert(*group, row.length).unwrap_or(0);
+            assert!(row.length >= before, "{} forgets commits", NAMES[index]);
+            if let Some(last) = row.length.checked_sub(1) {
+                let kept = store.commit_at(row.group_row, last).unwrap().unwrap();
+                assert_eq!(held.log.get(usize::try_from(last).unwrap()), Some(&kept));
+            }
+        }
+    }
+}
+
+fn find<'a>(world: &'a World, message: &Message) -> (usize, &'a Said) {
+    let is_it = |said: &Said| said.id == message.client_msg_id && NAMES[said.from] == message.sender.as_str();
+    let place = world.said.iter().position(is_it);
+    let place = place.unwrap_or_else(|| panic!("nobody said {message:?}"));
+    (place, &world.said[place])
+}
+
+fn identity(net: &Net, index: usize) -> IdentityKey {
+    net.nodes[index].keys().0.public().clone()
+}
+
+/// The rules of the end: everybody was answered, groups agree, and nothing is lost in silence.
+pub(super) fn judge(world: &mut World) {
+    assert!(world.asked.is_empty(), "without an answer: {:?}", world.asked);
+    let net = &world.net;
+    for group in net.groups.groups.keys() {
+        net.assert_converged(group);
+    }
+    for (place, said) in world.said.iter().enumerate() {
+        let Some(id) = stored(net, said) else { continue };
+        let owed: Vec<usize> = match said.to {
+            To::Agent(to) => vec![to],
+            To::Group(group) => {
+                let others = (0..world.agents()).filter(|to| *to != said.from);
+                others.filter(|to| owes(world, place, &group, *to)).collect()
+            }
+        };
+        for to in owed {
+            let row = net.nodes[to].engine.store().message_by_id(&id).unwrap();
+            assert!(
+                row.as_ref().is_some_and(|row| row.visible),
+                "{} does not see {said:?}: {row:?}; alerts: {:?}",
+                NAMES[to],
+                net.nodes[to].alerts
+            );
+        }
+    }
+}
+
+/// What the sender's own proxy calls a message that the relay has; what it gave up it has told its agent.
+fn stored(net: &Net, said: &Said) -> Option<MessageId> {
+    let store = net.nodes[said.from].engine.store();
+    let row = store.sent_id(&said.id).unwrap()?.message_row;
+    let status = store.message_by_row(row).ok()?.status;
+    assert_ne!(status, Status::Queued, "{said:?} was never sent");
+    let (id, _) = store.newest_of(&[row]).unwrap()?;
+    (status != Status::Failed).then_some(id)
+}
+
+/// Whether a member is owed what was said to a group: it was in the group when the epoch began, it is
+/// still, and the author's numbering had begun for it (docs/protocol.md, 5.4).
+fn owes(world: &World, place: usize, group: &GroupId, to: usize) -> bool {
+    let (net, said) = (&world.net, &world.said[place]);
+    let own = |message: &&Message| message.own && message.client_msg_id == said.id;
+    let own = net.nodes[said.from].shown.iter().find(own);
+    let Some(epoch) = own.and_then(|message| message.security.epoch) else {
+        return false;
+    };
+    let held = &net.groups.groups[group];
+    let Some(member) = held.roster.member(&identity(net, to)) else {
+        return false;
+    };
+    let commit = |bytes: &[u8]| Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer).unwrap();
+    let opens = |bytes: &&Vec<u8>| {
+        let rekey = commit(bytes).body().rekey.clone();
+        rekey.is_some_and(|rekey| rekey.epoch == epoch)
+    };
+    let opened = held.log.iter().find(opens).expect("the epoch's commit");
+    let numbered = net.nodes[to]
+        .shown
+        .iter()
+        .filter(|message| !message.own)
+        .any(|message| {
+            let other = world
+                .said
+                .iter()
+                .position(|said| said.id == message.client_msg_id);
+            let same = |other: usize| world.said[other].from == said.from && world.said[other].to == said.to;
+            other.is_some_and(|other| same(other) && (other < place || message.security.epoch == Some(epoch)))
+        });
+    commit(opened).body().position >= member.joined && numbered
+}
