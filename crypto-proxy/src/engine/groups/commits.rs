@@ -8,6 +8,7 @@ use waxwire_shared::{
     hash::sha256,
     ids::{GroupId, Handle, Hash},
     roster::{CommitError, Plan, Roster},
+    sign::Verified,
     suite::Suite,
     wire::{Change, Commit, EmptyReason, Member, Rekey, VERSION},
 };
@@ -30,6 +31,20 @@ pub(super) enum Committed {
 }
 
 impl Engine {
+    /// Whether the own commit that is on its way is a leave.
+    pub(super) fn is_leaving(&self, row: &GroupRow) -> Result<bool, StateError> {
+        let pending = self.store.pending_commit(row.group_row)?;
+        let commit = pending.and_then(|pending| {
+            Verified::<Commit>::from_bytes(&pending.signed, |commit| &commit.signer).ok()
+        });
+        Ok(commit.is_some_and(|commit| {
+            let changes = &commit.body().changes;
+            changes
+                .iter()
+                .any(|change| matches!(change, Change::Leave { .. }))
+        }))
+    }
+
     /// Puts a commit with these changes on its way, with a rekey if one is wanted or needed.
     pub(super) fn commit(
         &mut self,

@@ -120,6 +120,10 @@ impl Engine {
             Some(Stop::Withheld) => return Ok(Ready::No(None)),
             None => {}
         }
+        // What an own leave on its way names as the last is the last.
+        if self.is_leaving(row)? {
+            return Ok(Ready::No(None));
+        }
         let epoch = self.store.epoch(row.group_row, view.roster.epoch())?;
         let usable = epoch.as_ref().map(|epoch| epoch.state);
         if view.roster.hard_debt().is_none()

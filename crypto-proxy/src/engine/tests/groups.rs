@@ -694,3 +694,23 @@ fn nobody_is_left_out_because_the_relay_did_not_answer() {
     let added = net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None));
     assert_eq!(added.unwrap_err(), Refusal::AgentNotFound);
 }
+
+/// docs/protocol.md, 6.7 and 6.8: a leave names the leaver's last message, so nothing is sent behind it.
+#[test]
+fn nothing_is_sent_behind_an_own_leave() {
+    let (mut net, group) = Net::group_of(3);
+    net.calls_wait = true;
+    let leave = net.command(BOB, Command::Group(GroupCommand::Leave(group)));
+    let behind = net.say_later(BOB, group, "behind");
+    net.settle();
+    assert!(net.answer(BOB, leave).is_none() && net.answer(BOB, behind).is_none());
+    assert!(net.groups.groups[&net.only_group()].messages.is_empty());
+    net.release_calls();
+    net.settle();
+    assert!(matches!(net.answer(BOB, leave), Some(Ok(Reply::Left(_)))));
+    assert!(matches!(
+        net.answer(BOB, behind),
+        Some(Err(Refusal::GroupNotFound))
+    ));
+    assert_eq!((net.heard(ALICE), net.heard(CAROL)), (vec![], vec![]));
+}

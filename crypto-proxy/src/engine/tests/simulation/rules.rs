@@ -36,9 +36,18 @@ struct Seen {
     shown: usize,
     alerts: usize,
     said: BTreeSet<usize>,
-    /// Per author and conversation: the last that was said, and whether numbers were ever missing.
-    order: BTreeMap<(usize, Option<GroupId>), (usize, bool)>,
+    order: BTreeMap<(usize, Option<GroupId>), Order>,
     lengths: BTreeMap<GroupId, u64>,
+}
+
+/// What came of an author in a conversation.
+struct Order {
+    /// The epoch with which its numbering began for the reader.
+    begun: Option<u64>,
+    /// The last of all that was said.
+    last: usize,
+    /// Whether numbers were ever missing.
+    holes: bool,
 }
 
 /// A group as its commits make it.
@@ -139,14 +148,20 @@ impl Watch {
             };
             let seen = &mut self.agents[index];
             assert!(seen.said.insert(place), "{} sees {said:?} again", node.handle);
-            let (last, holes) = seen.order.entry((said.from, group)).or_insert((place, false));
-            *holes |= message.security.gap.is_some();
+            let epoch = message.security.epoch;
+            let order = seen.order.entry((said.from, group)).or_insert(Order {
+                begun: epoch,
+                last: place,
+                holes: false,
+            });
+            order.holes |= message.security.gap.is_some();
+            let may_be_late = order.holes || message.security.late || epoch < order.begun;
             assert!(
-                place >= *last || *holes || message.security.late,
+                place >= order.last || may_be_late,
                 "{} sees {said:?} late",
                 node.handle
             );
-            *last = place.max(*last);
+            order.last = place.max(order.last);
         }
     }
 
@@ -241,8 +256,8 @@ fn stored(net: &Net, said: &Said) -> Option<MessageId> {
     (status != Status::Failed).then_some(id)
 }
 
-/// Whether a member is owed what was said to a group: it was in the group when the epoch began, it is
-/// still, and the author's numbering had begun for it (docs/protocol.md, 5.4).
+/// Whether a member is owed what was said to a group: it was in the group when the epoch began, both are
+/// in it still, and the author's numbering had begun for it (docs/protocol.md, 5.4).
 fn owes(world: &World, place: usize, group: &GroupId, to: usize) -> bool {
     let (net, said) = (&world.net, &world.said[place]);
     let own = |message: &&Message| message.own && message.client_msg_id == said.id;
@@ -251,7 +266,8 @@ fn owes(world: &World, place: usize, group: &GroupId, to: usize) -> bool {
         return false;
     };
     let held = &net.groups.groups[group];
-    let Some(member) = held.roster.member(&identity(net, to)) else {
+    let joined = |index| Some(held.roster.member(&identity(net, index))?.joined);
+    let (Some(author), Some(reader)) = (joined(said.from), joined(to)) else {
         return false;
     };
     let commit = |bytes: &[u8]| Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer).unwrap();
@@ -272,5 +288,5 @@ fn owes(world: &World, place: usize, group: &GroupId, to: usize) -> bool {
             let same = |other: usize| world.said[other].from == said.from && world.said[other].to == said.to;
             other.is_some_and(|other| same(other) && (other < place || message.security.epoch == Some(epoch)))
         });
-    commit(opened).body().position >= member.joined && numbered
+    commit(opened).body().position >= author.max(reader) && numbered
 }
