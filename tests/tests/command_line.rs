@@ -1,5 +1,5 @@
 //! The commands for people and scripts, against running proxies (interfaces: `status`, `send`, `inbox`,
-//! `group`, `trust`).
+//! `group`, `channel`, `trust`).
 
 use std::{io::Write as _, net::TcpListener, process::Stdio, time::Duration};
 
@@ -99,6 +99,39 @@ fn what_is_sent_comes_from_standard_input_too() {
             Ok((rows[0]["content"]["text"] == text.as_str()).then_some(()))
         })
         .await
+    });
+}
+
+#[test]
+fn channels_are_found_by_commands() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (&pair.alice, &pair.bob);
+        let name = unique("the plaza")?;
+        let words = ["channel", "create", "plaza", "--name", &name, "--join", "open"];
+        let made = json_of(world, alice, &words).await?;
+        assert_eq!((&made["slug"], &made["join"]), (&json!("plaza"), &json!("open")));
+        let id = made["id"].as_str().context("no id")?;
+        says(world, alice, &["channel", "create", "council"]).await?;
+        let listed = says(world, bob, &["channel", "list"]).await?;
+        ensure!(listed.contains("plaza") && !listed.contains("joined"), "{listed}");
+        ensure!(!listed.contains("council"), "{listed}");
+        let refused = command(world, bob, &["channel", "join", "council"])
+            .await?
+            .refusal()?;
+        ensure!(refused.contains("CHANNEL_NOT_FOUND"), "{refused}");
+        let joined = says(world, bob, &["channel", "join", "plaza", "--id", id]).await?;
+        ensure!(joined.contains(id), "{joined}");
+        let own = json_of(world, bob, &["channel", "list", "--joined"]).await?;
+        assert_eq!(
+            (&own[0]["id"], own.as_array().map(Vec::len)),
+            (&made["id"], Some(1))
+        );
+        let all = says(world, alice, &["channel", "list"]).await?;
+        ensure!(all.matches("joined").count() == 2, "{all}");
+        says(world, bob, &["send", id, &unique("to all")?])
+            .await
+            .map(drop)
     });
 }
 

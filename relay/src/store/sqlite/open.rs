@@ -17,7 +17,7 @@ use sqlx::{
 use super::sql;
 use crate::store::OpenError;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a connection waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::{Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
+use waxwire_shared::ids::GroupId;
 
 use super::*;
 use crate::store::{
@@ -156,5 +158,37 @@ async fn writes_after_close_are_refused() {
         store.revoke_key("agent-1".parse().unwrap()).await,
         Err(WriteError::Unavailable)
     );
+    store.close().await;
+}
+
+/// What an earlier version stored is there after the migration: a group is found, grows, and has no slug.
+#[tokio::test]
+async fn groups_of_an_earlier_version_are_no_channels() {
+    let backend = Sqlite::new();
+    let options = SqliteConnectOptions::new()
+        .filename(backend.path())
+        .create_if_missing(true);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    open::MIGRATIONS.run_to(2, &mut connection).await.unwrap();
+    let group = GroupId::from_bytes([1; 32]);
+    for statement in [
+        "INSERT INTO queue (queue_no, kind) VALUES (1, 3)",
+        "INSERT INTO queue (queue_no, kind, head, log_head) VALUES (2, 4, 1, zeroblob(32))",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO grp (group_no, group_id, message_queue, log_queue, created_at) VALUES (1, ?1, 1, 2, 0)",
+    )
+    .bind(group.as_bytes().as_slice())
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    let store = backend.open(context(true)).await;
+    let record = store.group(&group).await.unwrap().unwrap();
+    assert!(!store.is_open(&record).await.unwrap());
+    assert_eq!(store.open_channels("", 10).await.unwrap(), []);
+    assert_eq!(store.log_tip(&record).await.unwrap().position, 0);
     store.close().await;
 }
