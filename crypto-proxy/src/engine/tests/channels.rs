@@ -172,9 +172,12 @@ fn slug_that_its_log_does_not_claim_is_refused() {
     assert!(net.is_member(BOB, &id));
 }
 
+/// The commits that a relay shows of one of two groups.
+type Lie = fn(&Net, GroupId, GroupId) -> Vec<Vec<u8>>;
+
 #[test]
 fn log_that_does_not_verify_is_refused() {
-    let lies: [fn(&Net, GroupId, GroupId) -> Vec<Vec<u8>>; 5] = [
+    let lies: [Lie; 5] = [
         |net, id, _| net.groups.groups[&id].log[1..].to_vec(),
         |net, id, _| {
             let mut log = net.groups.groups[&id].log.clone();
@@ -452,10 +455,10 @@ fn many_join_at_once_and_all_are_in() {
     }
     assert_eq!(net.groups.groups[&id].roster.members().len(), NAMES.len());
     let local = LocalConversation::group(&id);
-    for index in 0..NAMES.len() {
-        net.say(index, local, NAMES[index]).unwrap();
+    for (index, name) in NAMES.iter().enumerate() {
+        net.say(index, local, name).unwrap();
     }
-    for index in 0..NAMES.len() {
-        assert_eq!(net.heard(index).len(), NAMES.len() - 1, "{}", NAMES[index]);
+    for (index, name) in NAMES.iter().enumerate() {
+        assert_eq!(net.heard(index).len(), NAMES.len() - 1, "{name}");
     }
 }

@@ -70,7 +70,7 @@ impl World {
             key_retention: 2 * HOUR,
             ..Settings::default()
         };
-        let node = |(name, seed): (&&str, u8)| Node::new(name, seed, settings.clone());
+        let node = |(name, seed): (&&str, u8)| Node::new(name, seed, settings);
         let mut net = Net::new(NAMES[..agents].iter().zip(1..).map(node).collect());
         for _ in 0..=chance.below(2) {
             let founder = chance.below(agents);
@@ -159,7 +159,7 @@ impl World {
 
     /// What holds in the end.
     pub(super) fn judge(&mut self) {
-        self.told(|world| super::rules::judge(world));
+        self.told(super::rules::judge);
     }
 
     /// Everything that left a proxy, and everything that an agent saw.
