@@ -84,6 +84,27 @@ need_rust() {
     cargo clippy --version >/dev/null 2>&1 || missing+=("clippy (rustup component add clippy)")
 }
 
+# postgres_bin: the folder with the programs of the newest PostgreSQL here, 15 or later.
+postgres_bin() {
+    local bin found=""
+    for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V) $(dirname "$(command -v postgres 2>/dev/null)" 2>/dev/null); do
+        [ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] || continue
+        [ "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 15 ] && found=$bin
+    done
+    [ -n "$found" ] && echo "$found"
+}
+
+# need_postgres: the programs of a PostgreSQL server. The package would make a server of its own and start it; nothing
+# here needs that.
+need_postgres() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    postgres_bin >/dev/null && return 0
+    need_apt postgresql-common
+    [ -w "$settings" ] && sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' "$settings"
+    need_apt postgresql
+    return 0
+}
+
 # all_there: fails with the list of what could not be had.
 all_there() {
     [ ${#missing[@]} -eq 0 ] && return 0

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use waxwire_outbound::hook::{Caller, SystemResolver};
 
 use crate::{
+    blobs::ChangeError,
     delivery::Closing,
     hooks, logging,
     relay::Relay,
@@ -117,6 +118,7 @@ async fn retain(relay: Arc<Relay>) {
         };
         if done {
             expire_blobs(&relay, now).await;
+            carry_blobs(&relay).await;
             cursor = RetentionCursor::default();
             if !rest(shutdown, RETENTION_PASS).await {
                 return;
@@ -141,17 +143,51 @@ pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
                 return tracing::warn!(error = %logging::chain(&error), "attachments cannot be looked at");
             }
         };
+        let mut deleted = 0;
         for id in &expired {
-            if let Err(error) = relay.blobs.delete(id).await {
-                return tracing::warn!(%error, "an attachment's file cannot be deleted");
+            match relay.blobs.delete(id).await {
+                Ok(()) => deleted += 1,
+                // Somebody appends to it; the next pass finds it again.
+                Err(ChangeError::Busy) => continue,
+                Err(ChangeError::Io(error)) => {
+                    return tracing::warn!(%error, "an attachment's bytes cannot be deleted");
+                }
             }
             if let Err(error) = store.delete_blob(*id).await {
                 return tracing::warn!(error = %logging::chain(&error), "an attachment cannot be forgotten");
             }
         }
-        relay.delivery.metrics.retained_away.add(expired.len() as u64);
-        if expired.len() < BLOBS {
+        relay.delivery.metrics.retained_away.add(deleted);
+        if expired.len() < BLOBS || deleted == 0 {
             return;
+        }
+    }
+}
+
+/// Takes complete attachments that lie in the folder to the bucket, if there is one.
+pub(crate) async fn carry_blobs(relay: &Relay) {
+    let lingering = match relay.blobs.lingering().await {
+        Ok(lingering) => lingering,
+        Err(error) => return tracing::warn!(%error, "the folder of attachments cannot be read"),
+    };
+    for id in lingering {
+        let complete = match relay.delivery.store.blob(&id).await {
+            Ok(record) => record.is_some_and(|record| record.complete),
+            Err(error) => {
+                return tracing::warn!(error = %logging::chain(&error), "attachments cannot be looked at");
+            }
+        };
+        if !complete {
+            continue;
+        }
+        if !rest(&relay.delivery.shutdown, RETENTION_STEP).await {
+            return;
+        }
+        match relay.blobs.carry(&id).await {
+            Ok(()) | Err(ChangeError::Busy) => {}
+            Err(ChangeError::Io(error)) => {
+                return tracing::warn!(%error, "an attachment cannot be taken to the bucket");
+            }
         }
     }
 }

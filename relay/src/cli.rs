@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
+    blobs::Place,
     config::Listen,
     hooks::HookAllow,
     limits::DEFAULT_TIER,
@@ -55,7 +56,7 @@ pub enum Command {
 /// Where the database is.
 #[derive(Debug, Args)]
 pub struct DatabaseArgs {
-    /// The relay's database: sqlite://PATH [default: sqlite://waxwire-relay.db]
+    /// The relay's database: sqlite://PATH or postgres://... [default: sqlite://waxwire-relay.db]
     #[arg(long, value_name = "URL", env = "WAXWIRE_DATABASE_URL", global = true)]
     pub database: Option<String>,
     /// A TOML file with the same keys as the flags of serve
@@ -151,13 +152,30 @@ pub struct ServeArgs {
     /// Where to listen: HOST:PORT (port 0 is any free one) or unix:PATH [default: 127.0.0.1:7600]
     #[arg(long, value_name = "ADDRESS", env = "WAXWIRE_RELAY_LISTEN")]
     pub listen: Option<Listen>,
-    /// The database: sqlite://PATH [default: sqlite://waxwire-relay.db]
+    /// The database: sqlite://PATH, or postgres://... with no password on the command line [default: sqlite://waxwire-relay.db]
     #[arg(long, value_name = "URL", env = "WAXWIRE_DATABASE_URL")]
     pub database: Option<String>,
-    /// Folder of the attachments, which is made if it is missing [default: the database's file with -blobs after its name]
-    #[arg(long, value_name = "DIR", env = "WAXWIRE_RELAY_BLOBS")]
-    pub blobs: Option<PathBuf>,
-    /// Redis, which connects several relay nodes; refused with SQLite, which has one node
+    /// Where attachments are: a folder, which is made if it is missing, or a bucket in a store that speaks S3
+    /// [default: a folder, the database's file with -blobs after its name; waxwire-relay-blobs with PostgreSQL]
+    #[arg(long, value_name = "DIR|s3://BUCKET[/PREFIX]", env = "WAXWIRE_RELAY_BLOBS")]
+    pub blobs: Option<Place>,
+    /// With a bucket: folder of the uploads under way [default: as for attachments without a bucket]
+    #[arg(long, value_name = "DIR", env = "WAXWIRE_RELAY_BLOBS_SPOOL")]
+    pub blobs_spool: Option<PathBuf>,
+    /// URL of the store with the bucket [default: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else AWS itself]
+    #[arg(long, value_name = "URL", env = "WAXWIRE_RELAY_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+    /// Region of the bucket [default: AWS_REGION or AWS_DEFAULT_REGION, else us-east-1]
+    #[arg(long, value_name = "REGION", env = "WAXWIRE_RELAY_S3_REGION")]
+    pub s3_region: Option<String>,
+    /// The bucket is part of the host's name, which a URL given here has in it; otherwise it is part of the path
+    #[arg(long, env = "WAXWIRE_RELAY_S3_VIRTUAL_HOST")]
+    pub s3_virtual_host: bool,
+    /// File with what opens the bucket, in the form of ~/.aws/credentials, [default] of it; only its owner may
+    /// read it [default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else the role of this machine]
+    #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_S3_CREDENTIALS_FILE")]
+    pub s3_credentials_file: Option<PathBuf>,
+    /// Redis, which connects several relay nodes; refused, for this version has one
     #[arg(long, value_name = "URL", env = "WAXWIRE_REDIS_URL")]
     pub redis: Option<String>,
     /// Number of this process in the ids that it makes, 0 to 1023 [default: 0]

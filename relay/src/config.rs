@@ -11,13 +11,14 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de};
-use waxwire_shared::{api::rest::Registration, limits};
+use waxwire_shared::api::rest::Registration;
 use zeroize::Zeroizing;
 
 use crate::{
+    blobs::{BlobsConfig, BucketConfig, Credentials, Place},
     cli::ServeArgs,
     hooks::HookAllow,
-    limits::{DEFAULT_TIER, SendLimits, Tiers},
+    limits::{DEFAULT_TIER, SendLimits, TierLimits, Tiers},
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
     store::{DatabaseUrl, DatabaseUrlError},
@@ -97,8 +98,6 @@ impl Listen {
 pub struct Limits {
     /// Sockets that an agent may have at the same time.
     pub sockets: u64,
-    /// Members that a group may have, open invites included, for an invite or a joining to be taken.
-    pub group_members: u64,
     /// Contacts that an agent may hold.
     pub contacts: u64,
     /// Agents that an agent may have blocked.
@@ -113,15 +112,22 @@ pub struct Limits {
     pub directory_per_minute: u64,
     /// Searches of an agent on a day.
     pub directory_per_day: u64,
+    /// Handles that an agent asks for in a minute and may not know of.
+    pub lookup_misses_per_minute: u64,
+    /// The same on a day.
+    pub lookup_misses_per_day: u64,
+    /// Days that a blob is kept.
+    pub blob_days: u64,
+    /// Members that a group may have, open invites included, for an invite or a joining to be taken. This
+    /// and the following are those of the default tier.
+    pub group_members: u64,
     /// Largest attachment, in bytes before it is padded and sealed.
     pub attachment: u64,
     /// Bytes of blobs that the relay holds of an agent; each counts as 64 KiB at least.
     pub blob_bytes: u64,
     /// Uploads that an agent may have begun and not completed.
     pub unfinished_blobs: u64,
-    /// Days that a blob is kept.
-    pub blob_days: u64,
-    /// Messages that an agent sends in a minute. This and the following are those of the default tier.
+    /// Messages that an agent sends in a minute.
     pub sends_per_minute: u64,
     /// Control envelopes that an agent sends in a minute.
     pub control_per_minute: u64,
@@ -135,10 +141,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let sends = SendLimits::default();
+        let tier = TierLimits::default();
+        let sends = tier.sends;
         Self {
             sockets: 8,
-            group_members: 256,
+            group_members: tier.group_members,
             contacts: 10_000,
             blocks: 10_000,
             transients_per_minute: 1_200,
@@ -146,27 +153,35 @@ impl Default for Limits {
             commits_per_minute: 120,
             directory_per_minute: 60,
             directory_per_day: 1_000,
+            lookup_misses_per_minute: 60,
+            lookup_misses_per_day: 1_000,
             sends_per_minute: sends.sends_per_minute,
             control_per_minute: sends.control_per_minute,
             org_sends_per_hour: sends.org_sends_per_hour,
             backlog: sends.backlog,
             control_backlog: sends.control_backlog,
-            attachment: limits::ATTACHMENT,
-            blob_bytes: 1024 * 1024 * 1024,
-            unfinished_blobs: 16,
+            attachment: tier.attachment,
+            blob_bytes: tier.blob_bytes,
+            unfinished_blobs: tier.unfinished_blobs,
             blob_days: 30,
         }
     }
 }
 
 impl Limits {
-    const fn sends(&self) -> SendLimits {
-        SendLimits {
-            sends_per_minute: self.sends_per_minute,
-            control_per_minute: self.control_per_minute,
-            org_sends_per_hour: self.org_sends_per_hour,
-            backlog: self.backlog,
-            control_backlog: self.control_backlog,
+    const fn tier(&self) -> TierLimits {
+        TierLimits {
+            sends: SendLimits {
+                sends_per_minute: self.sends_per_minute,
+                control_per_minute: self.control_per_minute,
+                org_sends_per_hour: self.org_sends_per_hour,
+                backlog: self.backlog,
+                control_backlog: self.control_backlog,
+            },
+            group_members: self.group_members,
+            attachment: self.attachment,
+            blob_bytes: self.blob_bytes,
+            unfinished_blobs: self.unfinished_blobs,
         }
     }
 }
@@ -180,16 +195,27 @@ struct TierTable {
     org_sends_per_hour: Option<u64>,
     backlog: Option<u64>,
     control_backlog: Option<u64>,
+    group_members: Option<u64>,
+    attachment: Option<u64>,
+    blob_bytes: Option<u64>,
+    unfinished_blobs: Option<u64>,
 }
 
 impl TierTable {
-    fn over(self, default: SendLimits) -> SendLimits {
-        SendLimits {
-            sends_per_minute: self.sends_per_minute.unwrap_or(default.sends_per_minute),
-            control_per_minute: self.control_per_minute.unwrap_or(default.control_per_minute),
-            org_sends_per_hour: self.org_sends_per_hour.unwrap_or(default.org_sends_per_hour),
-            backlog: self.backlog.unwrap_or(default.backlog),
-            control_backlog: self.control_backlog.unwrap_or(default.control_backlog),
+    fn over(self, default: TierLimits) -> TierLimits {
+        let sends = default.sends;
+        TierLimits {
+            sends: SendLimits {
+                sends_per_minute: self.sends_per_minute.unwrap_or(sends.sends_per_minute),
+                control_per_minute: self.control_per_minute.unwrap_or(sends.control_per_minute),
+                org_sends_per_hour: self.org_sends_per_hour.unwrap_or(sends.org_sends_per_hour),
+                backlog: self.backlog.unwrap_or(sends.backlog),
+                control_backlog: self.control_backlog.unwrap_or(sends.control_backlog),
+            },
+            group_members: self.group_members.unwrap_or(default.group_members),
+            attachment: self.attachment.unwrap_or(default.attachment),
+            blob_bytes: self.blob_bytes.unwrap_or(default.blob_bytes),
+            unfinished_blobs: self.unfinished_blobs.unwrap_or(default.unfinished_blobs),
         }
     }
 }
@@ -200,7 +226,12 @@ impl TierTable {
 struct File {
     listen: Option<Listen>,
     database: Option<String>,
-    blobs: Option<PathBuf>,
+    blobs: Option<Place>,
+    blobs_spool: Option<PathBuf>,
+    s3_endpoint: Option<String>,
+    s3_region: Option<String>,
+    s3_virtual_host: Option<bool>,
+    s3_credentials_file: Option<PathBuf>,
     redis: Option<String>,
     worker_id: Option<WorkerId>,
     public_url: Option<String>,
@@ -242,9 +273,9 @@ pub enum ConfigError {
     /// The database URL.
     #[error(transparent)]
     Database(#[from] DatabaseUrlError),
-    /// Redis without PostgreSQL.
-    #[error("redis connects several relay nodes and SQLite has one: drop --redis or use PostgreSQL")]
-    RedisWithSqlite,
+    /// Redis.
+    #[error("redis connects several relay nodes, and this version has one: drop --redis")]
+    Redis,
     /// Half of a TLS configuration.
     #[error("--tls-cert and --tls-key belong together")]
     HalfTls,
@@ -254,8 +285,17 @@ pub enum ConfigError {
     /// The master key is too short.
     #[error("the master key needs at least {MASTER_KEY_MIN} characters")]
     MasterKey,
-    /// Others may read or change the master key.
-    #[error("permissions {mode:03o} of {} are too open for a master key, at most 600 is accepted", path.display())]
+    /// No credentials in their file.
+    #[error("{} has no aws_access_key_id and aws_secret_access_key in [default]", path.display())]
+    Credentials {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Flags for a bucket, and no bucket.
+    #[error("--blobs-spool and the flags of S3 go with --blobs s3://BUCKET[/PREFIX]")]
+    NoBucket,
+    /// Others may read or change a file with a secret.
+    #[error("permissions {mode:03o} of {} are too open for a secret, at most 600 is accepted", path.display())]
     Permissions {
         /// Its file.
         path: PathBuf,
@@ -317,7 +357,7 @@ pub struct Config {
     /// Which database.
     pub database: DatabaseUrl,
     /// Where attachments are stored.
-    pub blobs: PathBuf,
+    pub blobs: BlobsConfig,
     /// Number in ids.
     pub worker: WorkerId,
     /// Under which URL agents reach this relay.
@@ -338,7 +378,7 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Limits.
     pub limits: Limits,
-    /// Limits of sends, by tier.
+    /// Limits by tier.
     pub tiers: Tiers,
 }
 
@@ -359,8 +399,8 @@ impl Config {
             None => Listen::Tcp(DEFAULT_LISTEN.to_owned()),
         };
         let database = database(args.database.or(file.database))?;
-        if args.redis.or(file.redis).is_some() && matches!(database, DatabaseUrl::Sqlite(_)) {
-            return Err(ConfigError::RedisWithSqlite);
+        if args.redis.or(file.redis).is_some() {
+            return Err(ConfigError::Redis);
         }
         let tls = match (args.tls_cert.or(file.tls_cert), args.tls_key.or(file.tls_key)) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
@@ -385,14 +425,22 @@ impl Config {
         let master_key = args
             .master_key_file
             .or(file.master_key_file)
-            .map(|path| read_master_key(&path))
+            .map(|path| MasterKey::new(&read_secret(&path)?))
             .transpose()?;
         let log = match (args.log, file.log) {
             (Some(log), _) => log,
             (None, Some(text)) => text.parse()?,
             (None, None) => LogFilter::default(),
         };
-        let blobs = args.blobs.or(file.blobs).unwrap_or_else(|| beside(&database));
+        let blobs = BlobsArgs {
+            place: args.blobs.or(file.blobs),
+            spool: args.blobs_spool.or(file.blobs_spool),
+            endpoint: args.s3_endpoint.or(file.s3_endpoint),
+            region: args.s3_region.or(file.s3_region),
+            virtual_host: args.s3_virtual_host || file.s3_virtual_host.unwrap_or(false),
+            credentials_file: args.s3_credentials_file.or(file.s3_credentials_file),
+        };
+        let blobs = blobs.resolve(beside(&database))?;
         Ok(Self {
             listen,
             database,
@@ -416,11 +464,57 @@ impl Config {
     }
 }
 
+/// What flags and file say of blobs.
+struct BlobsArgs {
+    place: Option<Place>,
+    spool: Option<PathBuf>,
+    endpoint: Option<String>,
+    region: Option<String>,
+    virtual_host: bool,
+    credentials_file: Option<PathBuf>,
+}
+
+impl BlobsArgs {
+    fn resolve(self, default: PathBuf) -> Result<BlobsConfig, ConfigError> {
+        let (name, prefix) = match self.place.clone() {
+            Some(Place::Bucket { name, prefix }) => (name, prefix),
+            _ if self.speaks_of_a_bucket() => return Err(ConfigError::NoBucket),
+            Some(Place::Folder(folder)) => return Ok(BlobsConfig { folder, bucket: None }),
+            None => {
+                return Ok(BlobsConfig {
+                    folder: default,
+                    bucket: None,
+                });
+            }
+        };
+        let credentials = self.credentials_file.as_deref().map(read_credentials);
+        Ok(BlobsConfig {
+            folder: self.spool.unwrap_or(default),
+            bucket: Some(BucketConfig {
+                name,
+                prefix,
+                endpoint: self.endpoint,
+                region: self.region,
+                virtual_host: self.virtual_host,
+                credentials: credentials.transpose()?,
+            }),
+        })
+    }
+
+    const fn speaks_of_a_bucket(&self) -> bool {
+        self.spool.is_some()
+            || self.endpoint.is_some()
+            || self.region.is_some()
+            || self.virtual_host
+            || self.credentials_file.is_some()
+    }
+}
+
 fn tiers(limits: &Limits, tables: BTreeMap<String, TierTable>) -> Result<Tiers, ConfigError> {
     if tables.contains_key(DEFAULT_TIER) {
         return Err(ConfigError::DefaultTier);
     }
-    let default = limits.sends();
+    let default = limits.tier();
     Ok(Tiers {
         default,
         named: tables
@@ -443,7 +537,7 @@ pub fn database_of(flag: Option<String>, config: Option<&Path>) -> Result<Databa
 fn beside(database: &DatabaseUrl) -> PathBuf {
     let mut name = match database {
         DatabaseUrl::Sqlite(path) => path.as_os_str().to_owned(),
-        DatabaseUrl::Postgres => "waxwire-relay".into(),
+        DatabaseUrl::Postgres(_) => "waxwire-relay".into(),
     };
     name.push("-blobs");
     name.into()
@@ -467,9 +561,14 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     })
 }
 
-/// Reads the master key from a file that nobody else may read or change: whoever has it may suspend
-/// agents and make invites.
-fn read_master_key(path: &Path) -> Result<MasterKey, ConfigError> {
+fn read_credentials(path: &Path) -> Result<Credentials, ConfigError> {
+    Credentials::parse(&read_secret(path)?).ok_or_else(|| ConfigError::Credentials {
+        path: path.to_path_buf(),
+    })
+}
+
+/// Reads a secret from a file that nobody else may read or change.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_path_buf(),
         source,
@@ -485,7 +584,7 @@ fn read_master_key(path: &Path) -> Result<MasterKey, ConfigError> {
     }
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(failed)?;
-    MasterKey::new(&text)
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -521,7 +620,8 @@ mod tests {
         let config = resolve(&folder, "", &[]).unwrap();
         assert_eq!(config.listen, Listen::Tcp(DEFAULT_LISTEN.to_owned()));
         assert_eq!(config.limits, Limits::default());
-        assert_eq!(config.blobs, Path::new("waxwire-relay.db-blobs"));
+        assert_eq!(config.blobs.folder, Path::new("waxwire-relay.db-blobs"));
+        assert!(config.blobs.bucket.is_none());
         let config = resolve(
             &folder,
             "blobs = '/a'\n[limits]\nblob_days = 3\n",
@@ -529,9 +629,47 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (config.blobs.as_path(), config.limits.blob_days),
+            (config.blobs.folder.as_path(), config.limits.blob_days),
             (Path::new("/b"), 3)
         );
+    }
+
+    #[test]
+    fn bucket_takes_what_is_complete_and_the_folder_the_rest() {
+        let folder = TempDir::new().unwrap();
+        let file = "blobs = 's3://blobs/relay'\ns3_endpoint = 'https://a'\ns3_virtual_host = true\n";
+        let keys = folder.path().join("keys");
+        std::fs::write(&keys, "aws_access_key_id = id\naws_secret_access_key = key\n").unwrap();
+        let set_mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&keys, permissions).unwrap();
+        };
+        set_mode(0o600);
+        let name = keys.to_str().unwrap();
+        let flags = ["--s3-endpoint", "http://b", "--s3-credentials-file", name];
+        let blobs = resolve(&folder, file, &flags).unwrap().blobs;
+        assert_eq!(blobs.folder, Path::new("waxwire-relay.db-blobs"));
+        let bucket = blobs.bucket.unwrap();
+        assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("blobs", "relay"));
+        assert_eq!(bucket.endpoint.as_deref(), Some("http://b"));
+        assert!(bucket.virtual_host && bucket.region.is_none());
+        assert_eq!(bucket.credentials.unwrap().key_id, "id");
+
+        set_mode(0o640);
+        let refused = resolve(&folder, file, &flags).unwrap_err();
+        assert!(matches!(refused, ConfigError::Permissions { .. }));
+        set_mode(0o600);
+        std::fs::write(&keys, "id:key\n").unwrap();
+        let refused = resolve(&folder, file, &flags).unwrap_err();
+        assert!(matches!(refused, ConfigError::Credentials { .. }));
+        for flags in [
+            ["--s3-endpoint", "http://b"],
+            ["--blobs-spool", "/a"],
+            ["--s3-region", "a"],
+        ] {
+            let refused = resolve(&folder, "", &flags).unwrap_err();
+            assert!(matches!(refused, ConfigError::NoBucket), "{flags:?}");
+        }
     }
 
     #[test]
@@ -579,10 +717,10 @@ mod tests {
     fn contradictions_are_refused() {
         let folder = TempDir::new().unwrap();
         let refused = |flags: &[&str]| resolve(&folder, "", flags).unwrap_err();
-        assert!(matches!(
-            refused(&["--redis", "redis://x"]),
-            ConfigError::RedisWithSqlite
-        ));
+        for database in ["sqlite://relay.db", "postgres://localhost/relay"] {
+            let error = refused(&["--database", database, "--redis", "redis://x"]);
+            assert!(matches!(error, ConfigError::Redis));
+        }
         assert!(matches!(refused(&["--tls-cert", "x"]), ConfigError::HalfTls));
         assert!(matches!(
             refused(&["--database", "mysql://x"]),
@@ -592,6 +730,9 @@ mod tests {
             refused(&["--database", "sqlite://:memory:"]),
             ConfigError::Database(_)
         ));
+        let error = refused(&["--database", "postgres://user:hunter2@localhost:port/relay"]);
+        assert!(matches!(error, ConfigError::Database(_)));
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
         assert!(matches!(
             refused(&["--public-url", "relay.example"]),
             ConfigError::PublicUrl

@@ -43,6 +43,8 @@ pub struct Relay {
     pub hook_rules: Arc<HookRules>,
     /// Searches of agents.
     pub directory_rates: Rates,
+    /// Lookups of handles that the one who asks may not know of.
+    pub lookup_misses: Rates,
     /// Nonces, API keys, invite codes.
     pub random: Arc<dyn Random>,
     /// Names requests in answers and logs.

@@ -88,6 +88,14 @@ impl Snowflakes {
         time << (WORKER_BITS + SEQUENCE_BITS) | u64::from(self.worker.0) << SEQUENCE_BITS | self.sequence
     }
 
+    /// Ids from now on lie after `floor_ms`, too: somebody else may have made some until then.
+    pub fn raise(&mut self, floor_ms: u64) {
+        if floor_ms >= self.last_ms {
+            self.last_ms = floor_ms;
+            self.sequence = (1 << SEQUENCE_BITS) - 1;
+        }
+    }
+
     /// Unix milliseconds of the last id.
     #[must_use]
     pub const fn last_ms(&self) -> u64 {
@@ -138,6 +146,16 @@ mod tests {
     fn new_starts_after_its_floor() {
         let before = Snowflakes::new(WorkerId(0), NOW + 99).next(NOW);
         assert_eq!(before >> 22, 1_100);
+    }
+
+    #[test]
+    fn raise_lifts_what_comes_and_never_lowers_it() {
+        let mut ids = Snowflakes::new(WorkerId(0), 0);
+        ids.next(NOW);
+        ids.raise(NOW + 50);
+        assert_eq!(ids.next(NOW) >> 22, 1_051);
+        ids.raise(NOW);
+        assert_eq!(ids.next(NOW) >> 22, 1_051);
     }
 
     #[test]

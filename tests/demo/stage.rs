@@ -32,7 +32,7 @@ impl Stage {
         let log = |name: &str| folder.path().join(format!("{name}.log"));
         let relay_folder = folder.path().join("relay");
         fs::create_dir(&relay_folder)?;
-        let mut relay = Relay::new(&relay_folder, &log("relay"));
+        let mut relay = Relay::new(&relay_folder, &log("relay"))?;
         relay.log_level("info");
         relay.start().await.context("the relay")?;
         transcript.fact("relay", &relay.url()?)?;

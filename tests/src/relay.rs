@@ -15,6 +15,7 @@ use waxwire_shared::ids::GroupId;
 
 use crate::{
     binaries::Binary,
+    database::Database,
     http::{Answer, Ask, Http},
     program::{Address, Program},
 };
@@ -48,6 +49,7 @@ impl Whereabouts {
 /// A relay; killed when dropped. Each start takes a free port, which the taps follow.
 #[derive(Debug)]
 pub struct Relay {
+    database: Database,
     folder: PathBuf,
     log: PathBuf,
     arguments: Vec<String>,
@@ -61,10 +63,22 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay with its files in `folder`, which exists; not started.
-    #[must_use]
-    pub fn new(folder: &Path, log: &Path) -> Self {
-        Self {
+    /// A relay with its files in `folder`, which exists, and a database as the environment says; not started.
+    ///
+    /// # Errors
+    /// Its database cannot be made.
+    pub fn new(folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        Self::on(Database::of_environment(folder)?, folder, log)
+    }
+
+    /// The same on a database that is made for it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn on(database: Database, folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        database.create()?;
+        Ok(Self {
+            database,
             folder: folder.to_owned(),
             log: log.to_owned(),
             arguments: Vec::new(),
@@ -75,7 +89,7 @@ impl Relay {
             http: Http::new(None),
             metrics: Http::new(Some(Address::Unix(folder.join("metrics.sock")))),
             program: None,
-        }
+        })
     }
 
     /// Further arguments of `serve`, from the next start on.
@@ -98,7 +112,13 @@ impl Relay {
         level.clone_into(&mut self.level);
     }
 
-    /// The database file. SQLite keeps `-wal` and `-shm` beside it.
+    /// Where it keeps what it holds.
+    #[must_use]
+    pub const fn store(&self) -> &Database {
+        &self.database
+    }
+
+    /// The database file, for what works on a file. SQLite keeps `-wal` and `-shm` beside it.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("relay.db")
@@ -109,26 +129,19 @@ impl Relay {
     /// # Errors
     /// It holds none or several.
     pub fn only_group(&self) -> anyhow::Result<GroupId> {
-        let database = rusqlite::Connection::open(self.database())?;
-        let mut statement = database.prepare("SELECT group_id FROM grp")?;
-        let groups = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
-        let groups: Vec<[u8; 32]> = groups.collect::<Result<_, _>>()?;
-        match groups[..] {
-            [group] => Ok(GroupId::from_bytes(group)),
-            _ => bail!("{} groups", groups.len()),
-        }
+        self.database.only_group()
     }
 
-    /// The folder of the database.
+    /// The folder of attachments.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.folder.join("relay.db-blobs")
+    }
+
+    /// Its folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// The database as `--database` takes it.
-    #[must_use]
-    pub fn database_url(&self) -> String {
-        format!("sqlite://{}", self.database().display())
     }
 
     /// The command `serve` that a start runs, listening on `listen`.
@@ -137,7 +150,9 @@ impl Relay {
     /// The program is not built, or the configuration cannot be written.
     pub fn command(&self, listen: &str) -> anyhow::Result<Command> {
         let mut command = Binary::Relay.command(&self.folder)?;
-        command.args(["serve", "--listen", listen, "--database", &self.database_url()]);
+        command.args(["serve", "--listen", listen, "--database", &self.database.url()?]);
+        // Not as an argument, so that a test can give another place.
+        command.env("WAXWIRE_RELAY_BLOBS", self.blobs());
         command.args(["--log", &self.level, "--metrics-listen"]);
         command.arg(format!("unix:{}", self.folder.join("metrics.sock").display()));
         command.arg("--config").arg(self.write_configuration()?);
@@ -264,7 +279,16 @@ impl Relay {
     /// The program is not built.
     pub fn tool<const N: usize>(&self, arguments: [&str; N]) -> anyhow::Result<Command> {
         let mut command = Binary::Relay.command(&self.folder)?;
-        command.args(arguments).args(["--database", &self.database_url()]);
+        command
+            .args(arguments)
+            .args(["--database", &self.database.url()?]);
         Ok(command)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.program = None;
+        self.database.discard();
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,9 @@ use tempfile::TempDir;
 use crate::{
     canary::{Canaries, files},
     clock::within,
+    database::Database,
     ledger::Ledger,
+    postgres::Server,
     program::tail,
     proxy::Proxy,
     relay::Relay,
@@ -75,7 +78,7 @@ impl World {
         &self.ledger
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder().join("logs").join(format!("{name}.log"))
     }
 
@@ -86,7 +89,17 @@ impl World {
     pub fn new_relay(&self, name: &str) -> anyhow::Result<Relay> {
         let folder = self.folder().join(name);
         fs::create_dir(&folder)?;
-        Ok(Relay::new(&folder, &self.log(name)))
+        Relay::new(&folder, &self.log(name))
+    }
+
+    /// A relay that is not started, on a database on a PostgreSQL server of its own.
+    ///
+    /// # Errors
+    /// Its folder or database cannot be made.
+    pub fn new_relay_on(&self, server: &Arc<Server>, name: &str) -> anyhow::Result<Relay> {
+        let folder = self.folder().join(name);
+        fs::create_dir(&folder)?;
+        Relay::on(Database::on(server), &folder, &self.log(name))
     }
 
     /// A running relay.
@@ -144,7 +157,14 @@ impl World {
     /// # Errors
     /// One does not come up.
     pub async fn pair(&self) -> anyhow::Result<Pair> {
-        let relay = self.relay().await?;
+        self.pair_on(self.relay().await?).await
+    }
+
+    /// A relay that runs, with alice and bob.
+    ///
+    /// # Errors
+    /// One does not come up.
+    pub async fn pair_on(&self, relay: Relay) -> anyhow::Result<Pair> {
         let alice = self.proxy(&relay, "alice").await?;
         let bob = self.proxy(&relay, "bob").await?;
         Ok(Pair { relay, alice, bob })

@@ -84,6 +84,46 @@ fn each_reader_has_its_copy_and_learns_of_no_other() {
     });
 }
 
+/// One upload, and every reader fetches and opens it for itself.
+#[test]
+fn readers_get_the_attachment_that_a_broadcast_cites() {
+    scenario(async |world| {
+        let circle = world.circle(["alice", "bob", "carol"]).await?;
+        let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
+        let canary = unique("to everybody")?;
+        world.canaries().forbid(&canary);
+        // Some chunks, the last of them not full.
+        let bytes = canary.repeat(200_000 / canary.len()).into_bytes();
+        let upload = alice.upload("all.csv", &bytes).await?;
+        let body = json!({
+            "to": ["bob", "carol"],
+            "client_msg_id": "with-file",
+            "type": "file",
+            "content": { "attachment_id": upload },
+        });
+        let answer = alice.post_json("/v1/broadcasts", &body).await?.expect(201)?;
+        assert_eq!(outcomes(&answer), [("bob", "sent"), ("carol", "sent")]);
+        let mut ids = HashSet::new();
+        for reader in [&bob, &carol] {
+            let message = reader.receive().await?;
+            assert_eq!(message.content["filename"], "all.csv");
+            assert_eq!(message.content["size"], bytes.len());
+            let got = reader.download(message.attachment()).await?;
+            got.expect_status(200)?;
+            ensure!(got.body == bytes, "{} got other bytes", reader.handle());
+            ids.insert(message.attachment().to_owned());
+        }
+        // Each has a name of its own for it, by which nobody else can ask.
+        ensure!(ids.len() == 2 && !ids.contains(&upload), "{ids:?}");
+        for id in &ids {
+            let path = format!("/v1/attachments/{id}");
+            let both = [bob.get(&path).await?.status, carol.get(&path).await?.status];
+            ensure!(both.contains(&302) && both.contains(&404), "{both:?}");
+        }
+        Ok(())
+    });
+}
+
 /// Readers without proxies: each opens what the relay gives it with its own key, and verifies it alone.
 #[test]
 fn thousand_readers_verify_their_copies_alone() {

@@ -4,7 +4,7 @@
 //! The short variant runs with every test; `SOAK_SECONDS=600 cargo test --test crash` goes on for
 //! ten minutes. `SEED=n` repeats the order of kills (not the timing within the programs).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::{
@@ -14,13 +14,15 @@ use tokio::{
 };
 use waxwire_shared::api::frames::RelayFrame;
 use waxwire_tests::{
-    Agent, Message, Pair, Stranger,
+    Agent, Message, Pair, Relay, Stranger, World,
     canary::random,
     circle::whole_history,
     eventually,
     history::{History, Lane},
     lane::{Dice, number},
-    patience, scenario, scenario_within, unique, within,
+    patience,
+    postgres::Server,
+    scenario, scenario_within, unique, within,
 };
 
 /// Senders at the same time, half in each direction.
@@ -63,15 +65,23 @@ async fn reader(
 }
 
 /// Kills and restarts until the time is over, then leaves everything running.
-async fn chaos(pair: &mut Pair, length: Duration, dice: &mut Dice) -> anyhow::Result<usize> {
+async fn chaos(
+    pair: &mut Pair,
+    server: Option<&Arc<Server>>,
+    length: Duration,
+    dice: &mut Dice,
+) -> anyhow::Result<usize> {
     let until = Instant::now() + length;
     let mut kills = 0;
     while Instant::now() < until {
         sleep(Duration::from_millis(50 + dice.roll(900))).await;
-        match dice.roll(8) {
-            0..=2 => pair.relay.crash().await?,
-            3 | 4 => pair.alice.crash().await?,
-            5 | 6 => pair.bob.crash().await?,
+        match (dice.roll(8), server) {
+            (0 | 1, Some(server)) => {
+                kill_and_revive(server, Duration::from_millis(dice.roll(600))).await?;
+            }
+            (0..=2, _) => pair.relay.crash().await?,
+            (3 | 4, _) => pair.alice.crash().await?,
+            (5 | 6, _) => pair.bob.crash().await?,
             _ => {
                 pair.alice.tap().cut();
                 pair.bob.tap().cut();
@@ -80,6 +90,15 @@ async fn chaos(pair: &mut Pair, length: Duration, dice: &mut Dice) -> anyhow::Re
         kills += 1;
     }
     Ok(kills)
+}
+
+/// `kill -9` of a whole PostgreSQL, which is away for a while.
+async fn kill_and_revive(server: &Arc<Server>, away: Duration) -> anyhow::Result<()> {
+    let killed = Arc::clone(server);
+    tokio::task::spawn_blocking(move || killed.kill()).await??;
+    sleep(away).await;
+    let server = Arc::clone(server);
+    tokio::task::spawn_blocking(move || server.revive()).await?
 }
 
 /// Both ends agree on everything, each message once.
@@ -128,10 +147,26 @@ async fn compare_ends(alice: &Agent, bob: &Agent, accepted: usize) -> anyhow::Re
 /// B4, F5: a 201 survives, under sixteen senders.
 #[test]
 fn accepted_messages_survive_kills_of_every_program() {
+    accepted_messages_survive_kills(None);
+}
+
+/// B4, F5 with the relay on PostgreSQL, which is killed as well.
+#[test]
+fn accepted_messages_survive_kills_of_every_program_and_of_postgresql() {
+    let server = Server::start().unwrap();
+    accepted_messages_survive_kills(Some(&Arc::new(server)));
+}
+
+fn accepted_messages_survive_kills(server: Option<&Arc<Server>>) {
     let length = number("SOAK_SECONDS").map_or(SHORT, Duration::from_secs);
     scenario_within(length + patience(Duration::from_secs(180)), async |world| {
         let seed = Dice::seed()?;
-        let mut pair = world.pair().await?;
+        let mut relay = match server {
+            Some(server) => world.new_relay_on(server, "relay")?,
+            None => world.new_relay("relay")?,
+        };
+        relay.start().await?;
+        let mut pair = world.pair_on(relay).await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
         let (history, mut dice) = (History::default(), Dice::new(seed));
         let (end, ended) = watch::channel(false);
@@ -158,7 +193,7 @@ fn accepted_messages_survive_kills_of_every_program() {
                 dice.roll(u64::MAX),
             ));
         }
-        let kills = chaos(&mut pair, length, &mut dice)
+        let kills = chaos(&mut pair, server, length, &mut dice)
             .await
             .with_context(|| format!("SEED={seed}"))?;
         end.send_replace(true);
@@ -175,7 +210,6 @@ fn accepted_messages_survive_kills_of_every_program() {
             .and_then(|done| done);
         let violations = history.violations();
         let summary = format!("SEED={seed}, {} accepted, {kills} kills", history.len());
-        println!("{summary}");
         ensure!(
             violations.is_empty(),
             "{summary}: {:#?}",
@@ -340,55 +374,83 @@ fn recipient_dies_before_the_ack_is_recorded() {
 #[test]
 fn relay_keeps_what_it_answered_under_kills() {
     scenario(async |world| {
-        let mut relay = world.relay().await?;
-        let reader = Stranger::registered(relay.http(), "reader", world.canaries()).await?;
-        let mut senders = JoinSet::new();
-        let (end, ended) = watch::channel(false);
-        for number in 0..LANES {
-            let sender =
-                Stranger::registered(relay.http(), &format!("sender-{number}"), world.canaries()).await?;
-            let (to, ended) = (reader.id(), ended.clone());
-            senders.spawn(async move {
-                let mut accepted = Vec::new();
-                while !*ended.borrow() {
-                    let envelope = sender.envelope(to, &random::<560>()?)?;
-                    // Not answered: repeated until it is.
-                    while sender.store(&envelope).await.is_err() {
-                        sleep(Duration::from_millis(20)).await;
-                    }
-                    accepted.push(envelope);
-                }
-                anyhow::Ok(accepted)
-            });
-        }
-        for _ in 0..6 {
-            sleep(Duration::from_millis(500)).await;
-            relay.crash().await?;
-        }
-        end.send_replace(true);
-        let mut lanes = Vec::new();
-        while let Some(accepted) = within("senders end", Duration::from_secs(30), senders.join_next()).await?
-        {
-            lanes.push(accepted??);
-        }
-        let held = fetch_all(&reader).await?;
-        ensure!(
-            lanes.iter().map(Vec::len).sum::<usize>() > 100,
-            "hardly anything was sent"
-        );
-        ensure!(
-            held.len() == lanes.iter().map(Vec::len).sum::<usize>(),
-            "lost or held twice"
-        );
-        for lane in &lanes {
-            let mut rest = held.iter();
-            ensure!(
-                lane.iter().all(|sent| rest.any(|kept| kept == sent)),
-                "lost or out of order"
-            );
-        }
-        Ok(())
+        let relay = world.relay().await?;
+        keeps_what_it_answered(world, relay, async |relay, _| relay.crash().await).await
     });
+}
+
+/// B4 on PostgreSQL: neither its death nor that of the relay takes back a 201.
+#[test]
+fn relay_keeps_what_it_answered_under_kills_of_postgresql() {
+    scenario(async |world| {
+        let server = Arc::new(Server::start()?);
+        let mut relay = world.new_relay_on(&server, "relay")?;
+        relay.start().await?;
+        let kill = async |relay: &mut Relay, round: usize| match round % 3 {
+            0 => relay.crash().await,
+            1 => kill_and_revive(&server, Duration::ZERO).await,
+            _ => {
+                // One after the other, without a moment in between.
+                relay.kill()?;
+                kill_and_revive(&server, Duration::ZERO).await?;
+                relay.start().await
+            }
+        };
+        keeps_what_it_answered(world, relay, kill).await
+    });
+}
+
+async fn keeps_what_it_answered(
+    world: &World,
+    mut relay: Relay,
+    mut kill: impl AsyncFnMut(&mut Relay, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let reader = Stranger::registered(relay.http(), "reader", world.canaries()).await?;
+    let mut senders = JoinSet::new();
+    let (end, ended) = watch::channel(false);
+    for number in 0..LANES {
+        let sender =
+            Stranger::registered(relay.http(), &format!("sender-{number}"), world.canaries()).await?;
+        let (to, ended) = (reader.id(), ended.clone());
+        senders.spawn(async move {
+            let mut accepted = Vec::new();
+            while !*ended.borrow() {
+                let envelope = sender.envelope(to, &random::<560>()?)?;
+                // Not answered: repeated until it is.
+                while sender.store(&envelope).await.is_err() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                accepted.push(envelope);
+            }
+            anyhow::Ok(accepted)
+        });
+    }
+    for round in 0..6 {
+        sleep(Duration::from_millis(500)).await;
+        kill(&mut relay, round).await?;
+    }
+    end.send_replace(true);
+    let mut lanes = Vec::new();
+    while let Some(accepted) = within("senders end", Duration::from_secs(30), senders.join_next()).await? {
+        lanes.push(accepted??);
+    }
+    let held = fetch_all(&reader).await?;
+    ensure!(
+        lanes.iter().map(Vec::len).sum::<usize>() > 100,
+        "hardly anything was sent"
+    );
+    ensure!(
+        held.len() == lanes.iter().map(Vec::len).sum::<usize>(),
+        "lost or held twice"
+    );
+    for lane in &lanes {
+        let mut rest = held.iter();
+        ensure!(
+            lane.iter().all(|sent| rest.any(|kept| kept == sent)),
+            "lost or out of order"
+        );
+    }
+    Ok(())
 }
 
 /// Every envelope of the reader's mail, checked for gaps in its positions.

@@ -85,12 +85,9 @@ impl Scene {
     }
 
     /// Everything that the relay holds, for the ledger.
-    fn note_all(&self, world: &World) -> anyhow::Result<()> {
-        let database = rusqlite::Connection::open(self.circle.relay.database())?;
-        let mut statement = database.prepare("SELECT bytes FROM envelope")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            world.ledger().note(&row.get::<_, Vec<u8>>(0)?);
+    async fn note_all(&self, world: &World) -> anyhow::Result<()> {
+        for (_, envelope) in self.circle.relay.store().envelopes().await? {
+            world.ledger().note(&envelope);
         }
         ensure!(world.ledger().len() > 3, "hardly anything was sealed");
         Ok(())
@@ -165,7 +162,7 @@ fn founder_dies_at(fault: &'static str) {
         }
         scene.converges(["alice", "bob"], fault).await?;
         ensure!(bob.invitations().await?.is_empty(), "a second group was founded");
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -229,7 +226,7 @@ fn inviter_dies_at_every_step() {
             alice.until_members(&scene.group, &members).await?;
             scene.converges(members, fault).await.context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -259,7 +256,7 @@ fn joiner_dies_at_every_step() {
             alice.until_members(&scene.group, &members).await?;
             scene.converges(members, fault).await.context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -284,7 +281,7 @@ fn member_dies_while_the_key_changes() {
             scene.revive("bob").await?;
             scene.converges(members, fault).await.context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -319,7 +316,7 @@ fn sender_dies_at_every_step() {
             scene.converges(members, fault).await.context(fault)?;
         }
         assert_eq!(same_history(&[&alice, &bob, &carol], &scene.group).await?, 16);
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -353,7 +350,7 @@ fn reader_dies_at_every_step() {
             scene.converges(members, fault).await.context(fault)?;
         }
         same_history(&[&alice, &bob, &carol], &scene.group).await?;
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -389,7 +386,7 @@ fn leaver_dies_at_every_step() {
                 .await
                 .context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -434,7 +431,7 @@ fn payer_dies_at_every_step() {
             alice.until_members(&scene.group, &members).await?;
             scene.converges(members, fault).await.context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -468,7 +465,7 @@ fn sender_dies_while_it_seals_again() {
         ensure!(got.id == sent.id && got.security.gap.is_none(), "{got:?}");
         scene.converges(["alice", "bob"], "sealed again").await?;
         assert_eq!(same_history(&[&alice, &bob], &scene.group).await?, 3);
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -492,7 +489,7 @@ fn remover_dies_at_every_step() {
             alice.until_members(&scene.group, &members).await?;
             scene.converges(members, fault).await.context(fault)?;
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -511,7 +508,7 @@ fn removed_member_dies_while_it_learns_of_it() {
             .await?
             .refused(404, "GROUP_NOT_FOUND")?;
         scene.converges(["alice", "bob"], "the removal").await?;
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -552,7 +549,7 @@ fn racer_dies_at_every_step() {
                 "{fault}: {before} {after}"
             );
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }
 
@@ -593,6 +590,6 @@ fn relay_dies_in_the_middle_of_an_append() {
             let after = alice.group_security(&scene.group).await?.epoch;
             assert_eq!(after, before + 1, "{what}");
         }
-        scene.note_all(world)
+        scene.note_all(world).await
     });
 }

@@ -327,10 +327,7 @@ fn replaced_relay_is_not_trusted() {
         alice.identity("bob").await?;
         pair.alice.tap().record();
         pair.relay.kill()?;
-        for file in ["relay.db", "relay.db-wal", "relay.db-shm"] {
-            // Those beside the database may be gone already.
-            let _gone = std::fs::remove_file(pair.relay.folder().join(file));
-        }
+        pair.relay.store().lose()?;
         pair.relay.start().await?;
         eventually("alice met the other relay", Duration::from_secs(60), async || {
             let recorded = pair.alice.tap().recorded();

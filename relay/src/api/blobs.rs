@@ -25,7 +25,7 @@ use super::{
     extract::{Authenticated, Json, Query, json, require_type},
 };
 use crate::{
-    blobs::{AppendError, Appending},
+    blobs::{Appending, ChangeError},
     delivery::send::UNAVAILABLE_RETRY,
     relay::Relay,
     store::{BlobOutcome, BlobQuota, BlobRecord, NewBlob},
@@ -40,7 +40,7 @@ pub(super) async fn begin(
     Authenticated(account): Authenticated,
     Json(BlobRequest { blob_id, length }): Json<BlobRequest>,
 ) -> Result<Response, ApiError> {
-    let limits = &relay.limits;
+    let limits = &account.limits;
     let max = match limits.attachment {
         0 => i64::MAX.cast_unsigned(),
         bytes => sealed_length(bytes).unwrap_or(u64::MAX),
@@ -114,8 +114,7 @@ pub(super) async fn append(
     }
     let mut blob = match relay.blobs.append(&id).await {
         Ok(blob) => blob,
-        Err(AppendError::Busy) => return Err(ApiError::new(ProblemType::Unavailable).retry_after(1)),
-        Err(AppendError::Io(error)) => return Err(fault(&error)),
+        Err(error) => return Err(unchanged(&error)),
     };
     if blob.offset() != offset {
         return Err(ApiError::new(ProblemType::WrongOffset).offset(blob.offset()));
@@ -124,11 +123,28 @@ pub(super) async fn append(
     // Also after a body that broke off: what is told later to be here must be here after a crash.
     blob.sync().await.map_err(|error| fault(&error))?;
     received?;
-    let complete = blob.offset() == record.length;
-    if complete && !relay.delivery.store.complete_blob(record.no).await? {
+    let offset = blob.offset();
+    if offset < record.length {
+        return Ok(json(StatusCode::OK, &answer(id, offset, false)));
+    }
+    // Goes on when whoever asked has gone, and is told of it when it asks again.
+    let completing = relay.tasks.spawn(complete(Arc::clone(&relay), blob, record));
+    let completed = completing.await;
+    completed.unwrap_or_else(|error| Err(ApiError::fault(ProblemType::Internal, &error)))?;
+    Ok(json(StatusCode::OK, &answer(id, offset, true)))
+}
+
+/// Makes a blob complete of which all bytes are here.
+async fn complete(relay: Arc<Relay>, blob: Appending, record: BlobRecord) -> Result<(), ApiError> {
+    relay.blobs.finish(&blob).await.map_err(|error| fault(&error))?;
+    if !relay.delivery.store.complete_blob(record.no).await? {
         return Err(ApiError::new(ProblemType::NotFound));
     }
-    Ok(json(StatusCode::OK, &answer(id, blob.offset(), complete)))
+    if let Err(error) = relay.blobs.settle(blob).await {
+        // It is carried to where it is already.
+        tracing::warn!(%error, "the file of a complete attachment stays for now");
+    }
+    Ok(())
 }
 
 async fn receive(blob: &mut Appending, length: u64, mut body: Body) -> Result<(), ApiError> {
@@ -191,7 +207,7 @@ pub(super) async fn delete(
     let store = &relay.delivery.store;
     let record = store.blob(&id).await?;
     if record.is_some_and(|record| record.owner == account.agent) {
-        relay.blobs.delete(&id).await.map_err(|error| fault(&error))?;
+        relay.blobs.delete(&id).await.map_err(|error| unchanged(&error))?;
         store.delete_blob(id).await?;
     }
     Ok(StatusCode::NO_CONTENT)
@@ -230,7 +246,14 @@ const fn answer(blob_id: BlobId, offset: u64, complete: bool) -> BlobAnswer {
     }
 }
 
-/// The disk does not take or give the bytes now.
+fn unchanged(error: &ChangeError) -> ApiError {
+    match error {
+        ChangeError::Busy => ApiError::new(ProblemType::Unavailable).retry_after(1),
+        ChangeError::Io(error) => fault(error),
+    }
+}
+
+/// The disk or the bucket does not take or give the bytes now.
 fn fault(error: &io::Error) -> ApiError {
     ApiError::fault(ProblemType::Unavailable, error).retry_after(UNAVAILABLE_RETRY)
 }

@@ -12,19 +12,15 @@ use waxwire_shared::{
         problem::ProblemType,
         rest::{Base64Bytes, BundleAnswer},
     },
-    ids::Handle,
     limits,
 };
 
 use super::{
     ApiError,
     extract::{Authenticated, Octets, json},
+    sight::look_up,
 };
-use crate::{
-    accounts::proof,
-    relay::Relay,
-    store::{BundleOutcome, Sight},
-};
+use crate::{accounts::proof, relay::Relay, store::BundleOutcome};
 
 /// Largest signed bundle: the body, its signature and their heads.
 const SIGNED_BUNDLE: usize = limits::BUNDLE + 1024;
@@ -54,26 +50,19 @@ pub(super) async fn put(
 }
 
 /// Answers the latest bundle of any agent and how its identity came to the handle, to any agent that is not
-/// blocked by it. A handle that cannot
-/// be one is unknown.
+/// blocked by it.
 pub(super) async fn get(
     State(relay): State<Arc<Relay>>,
     Authenticated(account): Authenticated,
     Path(handle): Path<String>,
 ) -> Result<Response, ApiError> {
-    let unknown = || ApiError::new(ProblemType::NotFound);
-    let handle: Handle = handle.parse().map_err(|_| unknown())?;
-    let (agent_id, bytes) = match relay.delivery.store.bundle(account.agent, &handle).await? {
-        Sight::Visible(bundle) => bundle,
-        Sight::Blocked => return Err(ApiError::new(ProblemType::Blocked)),
-        Sight::Unknown => return Err(unknown()),
-    };
+    let store = &relay.delivery.store;
+    let (handle, (agent_id, bytes)) = look_up(&relay, account.agent, &handle, async |handle| {
+        store.bundle(account.agent, handle).await
+    })
+    .await?;
     // Read after the bundle: they prove at least the identity in it.
-    let successions = relay
-        .delivery
-        .store
-        .successions(&handle, limits::SUCCESSIONS)
-        .await?;
+    let successions = store.successions(&handle, limits::SUCCESSIONS).await?;
     let answer = BundleAnswer {
         agent_id,
         bundle: Base64Bytes(bytes),

@@ -9,22 +9,20 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use waxwire_shared::{
-    api::{
-        problem::ProblemType,
-        profile::{DirectoryAnswer, ProfileAnswer, ProfileRequest, is_description, is_display_name},
-    },
-    ids::Handle,
+use waxwire_shared::api::{
+    problem::ProblemType,
+    profile::{DirectoryAnswer, ProfileAnswer, ProfileRequest, is_description, is_display_name},
 };
 
 use super::{
     ApiError,
     extract::{Authenticated, Json, Query, json},
+    sight::look_up,
 };
 use crate::{
     limits::Allowance,
     relay::Relay,
-    store::{AgentNo, Profile, Sight},
+    store::{AgentNo, Profile},
 };
 
 const DEFAULT: u64 = 20;
@@ -60,13 +58,12 @@ pub(super) async fn profile(
     Authenticated(account): Authenticated,
     Path(handle): Path<String>,
 ) -> Result<Response, ApiError> {
-    let unknown = || ApiError::new(ProblemType::NotFound);
-    let handle: Handle = handle.parse().map_err(|_| unknown())?;
-    match relay.delivery.store.profile(account.agent, &handle).await? {
-        Sight::Visible(profile) => Ok(json(StatusCode::OK, &answer(profile))),
-        Sight::Blocked => Err(ApiError::new(ProblemType::Blocked)),
-        Sight::Unknown => Err(unknown()),
-    }
+    let store = &relay.delivery.store;
+    let (_, profile) = look_up(&relay, account.agent, &handle, async |handle| {
+        store.profile(account.agent, handle).await
+    })
+    .await?;
+    Ok(json(StatusCode::OK, &answer(profile)))
 }
 
 /// Which agents.

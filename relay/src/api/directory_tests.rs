@@ -133,3 +133,70 @@ async fn searches_are_limited_by_minute_and_day() {
     relay.advance(24 * 3_600_000);
     assert_eq!(status(&alice).await.status, StatusCode::OK);
 }
+
+/// Attack 34: whoever tries handles until some are there is slowed down, and by then is answered alike for all.
+#[tokio::test]
+async fn lookups_of_handles_that_nobody_has_are_limited() {
+    let relay = TestRelay::start_with(Setup {
+        limits: Limits {
+            lookup_misses_per_minute: 3,
+            lookup_misses_per_day: 5,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    let ask = async |agent: &TestAgent, path: &str| {
+        relay.get(&format!("/v1/agents/{path}"), Some(&agent.key)).await
+    };
+    let body = Some(("application/json", br#"{"known":false}"#.to_vec()));
+    let block = relay
+        .call(Method::PUT, "/v1/blocks/alice", Some(&bob.key), body)
+        .await;
+    assert_eq!(block.status, StatusCode::NO_CONTENT);
+    // Known handles cost nothing.
+    for _ in 0..10 {
+        assert_eq!(ask(&bob, "bob/bundle").await.status, StatusCode::OK);
+        assert_eq!(ask(&alice, "alice").await.status, StatusCode::OK);
+    }
+    // None, none that can be, one that hides.
+    let mut answers = Vec::new();
+    for path in ["nobody/bundle", "No%20Handle", "bob"] {
+        let answer = ask(&alice, path).await;
+        answer.assert_problem(ProblemType::NotFound);
+        let mut body: serde_json::Value = answer.json();
+        body["instance"] = json!(null);
+        answers.push(body);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    for path in ["nobody/bundle", "bob/bundle", "alice/bundle", "alice"] {
+        let refused = ask(&alice, path).await.assert_problem(ProblemType::RateLimited);
+        assert_eq!(refused.retry_after, Some(20), "{path}");
+    }
+    ask(&bob, "nobody").await.assert_problem(ProblemType::NotFound);
+    // Asking who is there is a lookup, too, of each handle once.
+    let body = br#"{"handles":["bob","nobody","nobody","none"]}"#.to_vec();
+    let presences = async |agent: &TestAgent| {
+        let body = Some(("application/json", body.clone()));
+        relay
+            .call(Method::POST, "/v1/presence", Some(&agent.key), body)
+            .await
+    };
+    presences(&alice).await.assert_problem(ProblemType::RateLimited);
+    assert_eq!(presences(&bob).await.status, StatusCode::OK);
+    presences(&bob).await.assert_problem(ProblemType::RateLimited);
+    relay.advance(20_000);
+    assert_eq!(ask(&alice, "alice").await.status, StatusCode::OK);
+    ask(&alice, "nobody").await.assert_problem(ProblemType::NotFound);
+    ask(&alice, "alice")
+        .await
+        .assert_problem(ProblemType::RateLimited);
+    relay.advance(60_000);
+    ask(&alice, "nobody").await.assert_problem(ProblemType::NotFound);
+    relay.advance(60_000);
+    let refused = ask(&alice, "nobody")
+        .await
+        .assert_problem(ProblemType::RateLimited);
+    assert!(refused.retry_after.unwrap() > 3_600);
+}

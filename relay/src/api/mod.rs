@@ -40,6 +40,7 @@ mod relations;
 mod relations_tests;
 mod relay_info;
 mod service;
+mod sight;
 mod successions;
 #[cfg(test)]
 mod successions_tests;

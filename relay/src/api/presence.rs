@@ -1,17 +1,19 @@
 //! `POST /v1/presence`: who is there.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use waxwire_shared::{
     api::rest::{PresenceAnswer, PresenceRequest},
+    ids::Handle,
     limits,
 };
 
 use super::{
     ApiError,
     extract::{Authenticated, Json, json},
+    sight,
 };
 use crate::relay::Relay;
 
@@ -26,8 +28,11 @@ pub(super) async fn post(
         let (max, actual) = (limits::PRESENCES as u64, handles.len() as u64);
         return Err(ApiError::bad_request("too many handles").limit("handles", max, actual));
     }
+    sight::may_look_up(&relay, account.agent)?;
     let delivery = &relay.delivery;
     let agents = delivery.store.in_sight(account.agent, &handles).await?;
+    let asked: HashSet<&Handle> = handles.iter().collect();
+    sight::count_misses(&relay, account.agent, asked.len().saturating_sub(agents.len()));
     let presences = agents
         .into_iter()
         .map(|(agent, handle, written)| delivery.presence.see(agent, handle, written));

@@ -187,7 +187,7 @@ impl Groups {
         if self.store.group(&id).await?.is_some() {
             return Ok(accepted(id, 0, asked.hash, true));
         }
-        let rules = self.rules();
+        let rules = self.rules(account);
         let (asked, judged) = blocking(move || {
             let judged = judge::first(rules, &asked.commit, &asked.leaves)?;
             Ok((asked, judged))
@@ -220,7 +220,7 @@ impl Groups {
             *held = Some(roster);
             return Err(refusal.into());
         }
-        let rules = self.rules();
+        let rules = self.rules(account);
         let (asked, before, judged) = blocking(move || {
             let judged = judge::next(rules, &roster, &asked.commit, &asked.leaves);
             Ok((asked, roster, judged))
@@ -293,10 +293,10 @@ impl Groups {
         }
     }
 
-    const fn rules(&self) -> Rules {
+    const fn rules(&self, account: &Account) -> Rules {
         Rules {
             relay: self.relay,
-            members: self.members,
+            members: account.limits.group_members,
         }
     }
 }

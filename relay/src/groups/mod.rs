@@ -36,8 +36,6 @@ pub struct Groups {
     relay: RelayId,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Members that a group may have, 0 is unlimited.
-    members: u64,
     pace: Pace,
     rosters: Rosters,
     trees: Trees,
@@ -68,7 +66,6 @@ impl Groups {
             relay,
             metrics,
             clock,
-            members: limits.group_members,
             pace: Pace::new(limits),
             rosters: Rosters::default(),
             trees: Trees::default(),

@@ -1,4 +1,4 @@
-//! How much agents may send: limits by tier, and the buckets that they are counted in.
+//! How much agents may do: limits by tier, and the buckets that sends are counted in.
 //!
 //! Counts live in memory: a relay that starts again begins with full buckets. Nothing that a limit refuses is
 //! lost, for the sender is told at once and keeps it.
@@ -43,19 +43,46 @@ impl Default for SendLimits {
     }
 }
 
+/// What a tier sets; 0 is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TierLimits {
+    /// Of sends and of what waits.
+    pub sends: SendLimits,
+    /// Members of a group, for whom the agent invites, and for it to join.
+    pub group_members: u64,
+    /// Bytes of an attachment before it is padded and sealed.
+    pub attachment: u64,
+    /// Bytes of blobs that the relay holds of an agent.
+    pub blob_bytes: u64,
+    /// Uploads that an agent may have begun and not completed.
+    pub unfinished_blobs: u64,
+}
+
+impl Default for TierLimits {
+    fn default() -> Self {
+        Self {
+            sends: SendLimits::default(),
+            group_members: 256,
+            attachment: waxwire_shared::limits::ATTACHMENT,
+            blob_bytes: 1024 * 1024 * 1024,
+            unfinished_blobs: 16,
+        }
+    }
+}
+
 /// Limits by the name of a tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tiers {
     /// Of the default tier, and of names that the configuration lacks.
-    pub default: SendLimits,
+    pub default: TierLimits,
     /// Of the others.
-    pub named: BTreeMap<String, SendLimits>,
+    pub named: BTreeMap<String, TierLimits>,
 }
 
 impl Tiers {
     /// The limits of a tier.
     #[must_use]
-    pub fn get(&self, tier: &str) -> SendLimits {
+    pub fn get(&self, tier: &str) -> TierLimits {
         self.named.get(tier).copied().unwrap_or(self.default)
     }
 }

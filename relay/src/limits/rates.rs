@@ -25,6 +25,18 @@ struct Asked {
 pub struct Rates(Mutex<Asked>);
 
 impl Rates {
+    /// Whether an agent may ask; nothing is counted.
+    ///
+    /// # Errors
+    /// [`Spent`].
+    pub fn look(&self, agent: AgentNo, allowance: Allowance, now_ms: u64) -> Result<(), Spent> {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let day = Rate::per_day(allowance.per_day);
+        asked.on_day.look(&agent, day, now_ms)?;
+        let minute = Rate::per_minute(allowance.per_minute);
+        asked.in_minute.look(&agent, minute, now_ms).map(drop)
+    }
+
     /// Counts a question of an agent, unless it is one too many.
     ///
     /// # Errors
@@ -58,6 +70,8 @@ mod tests {
         assert_eq!(ask(other, 1_000), Ok(()));
         assert_eq!(ask(one, 30_000), Ok(()), "what was refused did not count");
         assert_eq!(ask(one, 120_000).unwrap_err().seconds(), 8 * 3_600 - 120);
+        assert_eq!(rates.look(one, allowance, NOW + 120_000), ask(one, 120_000));
+        assert_eq!(rates.look(other, allowance, NOW + 120_000), Ok(()));
         let unlimited = Allowance {
             per_minute: 0,
             per_day: 0,

@@ -20,7 +20,7 @@ use self::{
 use crate::{
     accounts::auth::Auth,
     background,
-    blobs::Blobs,
+    blobs::{self, Blobs},
     clock::Clock,
     config::Config,
     delivery::{Allowances, Delivery, Hub, Presence, Timing},
@@ -46,15 +46,9 @@ pub enum StartError {
     /// The relay's identity.
     #[error("the relay's identity cannot be read or stored")]
     Identity(#[from] WriteError),
-    /// The folder of attachments.
-    #[error("the folder {path} cannot be used for attachments")]
-    Blobs {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// The place of attachments.
+    #[error("there is no place for attachments")]
+    Blobs(#[from] blobs::OpenError),
     /// Randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -124,10 +118,7 @@ impl Server {
             serving: true,
         };
         let store = Store::open(&config.database, context).await?;
-        let blobs = Blobs::open(config.blobs.clone()).map_err(|source| StartError::Blobs {
-            path: config.blobs.clone(),
-            source,
-        })?;
+        let blobs = Blobs::open(&config.blobs)?;
         let identity = identity(&store, &*random).await?;
         let prefix = u32::from_be_bytes(rng::array(&*random)?);
         let groups = Groups::new(
@@ -157,6 +148,7 @@ impl Server {
             limits: config.limits,
             hook_rules: Arc::new(HookRules::new(config.hook_allow)),
             directory_rates: Rates::default(),
+            lookup_misses: Rates::default(),
             random,
             requests: RequestIds::new(prefix),
             tasks: TaskTracker::new(),

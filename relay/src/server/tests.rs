@@ -19,6 +19,7 @@ use waxwire_shared::api::rest::Registration;
 
 use super::*;
 use crate::{
+    blobs::BlobsConfig,
     config::{Limits, Listen, TlsFiles},
     limits::Tiers,
     logging::{LogFilter, LogFormat},
@@ -31,7 +32,10 @@ fn config(folder: &TempDir, listen: &str) -> Config {
     Config {
         listen: listen.parse().unwrap(),
         database: DatabaseUrl::Sqlite(folder.path().join("relay.db")),
-        blobs: folder.path().join("blobs"),
+        blobs: BlobsConfig {
+            folder: folder.path().join("blobs"),
+            bucket: None,
+        },
         worker: WorkerId::default(),
         public_url: None,
         tls: None,

@@ -2,7 +2,7 @@
 
 use waxwire_shared::ids::BlobId;
 
-use super::{AgentNo, ReadError, Store, WriteError};
+use super::{AgentNo, ReadError, Store, WriteError, on_each};
 
 /// What a blob counts for at least, so that rows are bounded by bytes.
 pub const LEAST_BLOB: u64 = 64 * 1024;
@@ -74,9 +74,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn begin_blob(&self, blob: NewBlob) -> Result<BlobOutcome, WriteError> {
-        match self {
-            Self::Sqlite(store) => store.begin_blob(blob).await,
-        }
+        on_each!(self, s => s.begin_blob(blob).await)
     }
 
     /// Notes that every byte of a blob is durable; false if it has been deleted meanwhile.
@@ -84,9 +82,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn complete_blob(&self, blob: BlobNo) -> Result<bool, WriteError> {
-        match self {
-            Self::Sqlite(store) => store.complete_blob(blob).await,
-        }
+        on_each!(self, s => s.complete_blob(blob).await)
     }
 
     /// Forgets a blob, whose file is gone.
@@ -94,9 +90,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn delete_blob(&self, id: BlobId) -> Result<(), WriteError> {
-        match self {
-            Self::Sqlite(store) => store.delete_blob(id).await,
-        }
+        on_each!(self, s => s.delete_blob(id).await)
     }
 
     /// A blob.
@@ -104,9 +98,7 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn blob(&self, id: &BlobId) -> Result<Option<BlobRecord>, ReadError> {
-        match self {
-            Self::Sqlite(store) => store.blob(id).await,
-        }
+        on_each!(self, s => s.blob(id).await)
     }
 
     /// Some of the blobs that were begun before a time, and of those that were begun before another and
@@ -120,8 +112,6 @@ impl Store {
         unfinished_before: u64,
         limit: usize,
     ) -> Result<Vec<BlobId>, ReadError> {
-        match self {
-            Self::Sqlite(store) => store.expired_blobs(before, unfinished_before, limit).await,
-        }
+        on_each!(self, s => s.expired_blobs(before, unfinished_before, limit).await)
     }
 }

@@ -10,9 +10,15 @@ pub struct DatabaseUrlError;
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The backend is not there yet.
-    #[error("PostgreSQL is not yet supported in this version; use sqlite://PATH")]
-    PostgresNotSupported,
+    /// The URL of the database.
+    #[error(transparent)]
+    Url(#[from] DatabaseUrlError),
+    /// There is no server, no such database, or it does not let this program in.
+    #[error("the database cannot be reached")]
+    Connect(#[source] sqlx::Error),
+    /// The server is of an old version.
+    #[error("PostgreSQL 15 or later is needed")]
+    TooOld,
     /// Another relay serves this database.
     #[error("the database is in use by another relay")]
     InUse,

@@ -6,7 +6,7 @@ use waxwire_shared::{
 };
 use zeroize::Zeroizing;
 
-use super::{AgentNo, QueueNo, ReadError, Store, WriteError};
+use super::{AgentNo, QueueNo, ReadError, Store, WriteError, on_each};
 
 /// A wake-up that an agent is owed.
 #[derive(Clone)]
@@ -68,8 +68,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn put_hook(&self, agent: AgentNo, url: String, secret: String) -> Result<(), WriteError> {
-        let Self::Sqlite(store) = self;
-        store.put_hook(agent, url, secret).await
+        on_each!(self, s => s.put_hook(agent, url, secret).await)
     }
 
     /// Takes it back, with what is owed to it.
@@ -77,8 +76,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn remove_hook(&self, agent: AgentNo) -> Result<(), WriteError> {
-        let Self::Sqlite(store) = self;
-        store.remove_hook(agent).await
+        on_each!(self, s => s.remove_hook(agent).await)
     }
 
     /// Notes a wake-up for every agent that has a hook and a backlog, and is not owed one. Gives how many
@@ -87,8 +85,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn owe_backlogs(&self, now: u64) -> Result<u64, WriteError> {
-        let Self::Sqlite(store) = self;
-        store.owe_backlogs(now).await
+        on_each!(self, s => s.owe_backlogs(now).await)
     }
 
     /// Who has a hook and serves a queue.
@@ -96,8 +93,7 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn hooked_readers(&self, queue: QueueNo) -> Result<Vec<AgentNo>, ReadError> {
-        let Self::Sqlite(store) = self;
-        store.hooked_readers(queue).await
+        on_each!(self, s => s.hooked_readers(queue).await)
     }
 
     /// Notes that agents are owed a wake-up: what has grown, and not before which time. Who has no hook is
@@ -106,8 +102,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn owe_wakeups(&self, owed: Vec<(AgentNo, Cursor, u64)>, now: u64) -> Result<(), WriteError> {
-        let Self::Sqlite(store) = self;
-        store.owe_wakeups(owed, now).await
+        on_each!(self, s => s.owe_wakeups(owed, now).await)
     }
 
     /// Wake-ups that are due, those that have waited longest first.
@@ -115,8 +110,7 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn due_wakeups(&self, now: u64, limit: usize) -> Result<Vec<Wakeup>, ReadError> {
-        let Self::Sqlite(store) = self;
-        store.due_wakeups(now, limit).await
+        on_each!(self, s => s.due_wakeups(now, limit).await)
     }
 
     /// Takes a wake-up away that was heard. If more has grown since, another is due at `next`.
@@ -124,8 +118,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn settle_wakeup(&self, agent: AgentNo, serial: u64, next: u64) -> Result<(), WriteError> {
-        let Self::Sqlite(store) = self;
-        store.settle_wakeup(agent, serial, next).await
+        on_each!(self, s => s.settle_wakeup(agent, serial, next).await)
     }
 
     /// Notes that a wake-up was not heard.
@@ -133,8 +126,7 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn fail_wakeup(&self, failure: WakeupFailure, now: u64) -> Result<(), WriteError> {
-        let Self::Sqlite(store) = self;
-        store.fail_wakeup(failure, now).await
+        on_each!(self, s => s.fail_wakeup(failure, now).await)
     }
 
     /// Wake-ups that were given up, by handle, after one.
@@ -142,8 +134,7 @@ impl Store {
     /// # Errors
     /// [`ReadError`].
     pub async fn dead_wakeups(&self, after: &str, limit: usize) -> Result<Vec<DeadWakeup>, ReadError> {
-        let Self::Sqlite(store) = self;
-        store.dead_wakeups(after, limit).await
+        on_each!(self, s => s.dead_wakeups(after, limit).await)
     }
 
     /// Has a wake-up that was given up tried again; false if there is none.
@@ -151,7 +142,6 @@ impl Store {
     /// # Errors
     /// [`WriteError`].
     pub async fn redeliver_wakeup(&self, handle: Handle) -> Result<bool, WriteError> {
-        let Self::Sqlite(store) = self;
-        store.redeliver_wakeup(handle).await
+        on_each!(self, s => s.redeliver_wakeup(handle).await)
     }
 }

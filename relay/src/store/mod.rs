@@ -10,13 +10,18 @@ mod error;
 pub mod groups;
 pub mod hooks;
 pub mod model;
+pub mod postgres;
 pub mod relations;
 mod retention;
+mod rows;
+mod rules;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
+mod url;
+mod writer;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 pub use blobs::*;
 pub use error::{DatabaseUrlError, OpenError, ReadError, WriteError};
@@ -27,35 +32,14 @@ pub use relations::*;
 pub use retention::{RetainError, RetainStep, Retention, RetentionCursor};
 #[cfg(test)]
 pub(crate) use testing::*;
+pub use url::{DatabaseUrl, PostgresUrl};
 use waxwire_shared::{
     api::profile::ProfileRequest,
     ids::{GroupId, Handle, Hash},
 };
+use zeroize::Zeroizing;
 
 use crate::{clock::Clock, limits::Tiers, metrics::Metrics, snowflake::WorkerId};
-
-/// Which database, as an URL says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// `sqlite://PATH`.
-    Sqlite(PathBuf),
-    /// `postgres://...`.
-    Postgres,
-}
-
-impl std::str::FromStr for DatabaseUrl {
-    type Err = DatabaseUrlError;
-
-    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
-        match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
-                Ok(Self::Sqlite(path.into()))
-            }
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
-            _ => Err(DatabaseUrlError),
-        }
-    }
-}
 
 /// What a store needs of its surroundings.
 pub struct StoreContext {
@@ -78,6 +62,8 @@ pub struct StoreContext {
 pub enum Store {
     /// Embedded.
     Sqlite(sqlite::SqliteStore),
+    /// A server of its own.
+    Postgres(postgres::PostgresStore),
 }
 
 /// Calls the method of the same name on whichever store it is.
@@ -85,9 +71,12 @@ macro_rules! on_each {
     ($store:expr, $inner:ident => $call:expr) => {
         match $store {
             Self::Sqlite($inner) => $call,
+            Self::Postgres($inner) => $call,
         }
     };
 }
+
+use on_each;
 
 impl Store {
     /// Opens the database, creates and migrates it where needed.
@@ -97,7 +86,9 @@ impl Store {
     pub async fn open(url: &DatabaseUrl, context: StoreContext) -> Result<Self, OpenError> {
         match url {
             DatabaseUrl::Sqlite(path) => sqlite::SqliteStore::open(path, context).await.map(Self::Sqlite),
-            DatabaseUrl::Postgres => Err(OpenError::PostgresNotSupported),
+            DatabaseUrl::Postgres(url) => postgres::PostgresStore::open(url, context)
+                .await
+                .map(Self::Postgres),
         }
     }
 
@@ -144,10 +135,7 @@ impl Store {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn relay_secret(
-        &self,
-        candidate: zeroize::Zeroizing<[u8; 32]>,
-    ) -> Result<RelaySecret, WriteError> {
+    pub async fn relay_secret(&self, candidate: Zeroizing<[u8; 32]>) -> Result<RelaySecret, WriteError> {
         on_each!(self, s => s.relay_secret(candidate).await)
     }
 

@@ -13,7 +13,7 @@ use waxwire_shared::{
 };
 
 use super::{Appended, WriteError};
-use crate::limits::Due;
+use crate::limits::{Due, TierLimits};
 
 /// The store's number of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,8 @@ pub struct Account {
     pub control: QueueNo,
     /// Whether the operator has suspended it.
     pub suspended: bool,
+    /// The limits of its organisation's tier.
+    pub limits: TierLimits,
 }
 
 /// An organisation: its agents have a limit in common.

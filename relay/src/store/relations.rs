@@ -1,6 +1,8 @@
 //! What agents hold of one another: contacts and blocks.
 
-use super::AgentNo;
+use std::collections::HashMap;
+
+use super::{AgentNo, SendOutcome};
 
 /// Something that one agent may hold of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,13 @@ pub enum Block {
     Told,
     /// Nothing: the other one looks like an agent that does not exist.
     Hidden,
+}
+
+impl Block {
+    /// The block of a row.
+    pub(in crate::store) const fn of(told: bool) -> Self {
+        if told { Self::Told } else { Self::Hidden }
+    }
 }
 
 /// What became of a wish to hold something of another agent.
@@ -58,3 +67,39 @@ impl<T> Sight<T> {
 
 /// Who has blocked whom: `(by, blocked)`.
 pub type Pair = (AgentNo, AgentNo);
+
+/// Every block that there is, for a writer: sends are decided by it without a statement.
+pub(in crate::store) struct Blocks(HashMap<Pair, Block>);
+
+impl Blocks {
+    /// Rows of `(by, blocked, told)`.
+    pub(in crate::store) fn of(rows: impl IntoIterator<Item = (i64, i64, bool)>) -> Self {
+        let entry = |(by, blocked, told)| ((AgentNo(by), AgentNo(blocked)), Block::of(told));
+        Self(rows.into_iter().map(entry).collect())
+    }
+
+    pub(in crate::store) fn insert(&mut self, pair: Pair, block: Block) {
+        self.0.insert(pair, block);
+    }
+
+    pub(in crate::store) fn remove(&mut self, pair: Pair) {
+        self.0.remove(&pair);
+    }
+
+    /// Why `from` may not write to `to`. Of two blocks the recipient's counts: by one of its own, nobody
+    /// shall learn whether an agent exists that hides.
+    pub(in crate::store) fn refusal(&self, from: AgentNo, to: AgentNo) -> Option<SendOutcome> {
+        if self.0.is_empty() {
+            return None;
+        }
+        match (self.0.get(&(to, from)), self.0.get(&(from, to))) {
+            (None, None) => None,
+            (Some(Block::Hidden), _) => Some(SendOutcome::NotFound),
+            _ => Some(SendOutcome::Blocked),
+        }
+    }
+
+    pub(in crate::store) fn between(&self, one: AgentNo, other: AgentNo) -> bool {
+        self.refusal(one, other).is_some()
+    }
+}

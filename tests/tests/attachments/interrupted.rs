@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use http::Method;
 use tokio::sync::Notify;
-use waxwire_tests::{Agent, Tap, scenario_within, tap::Outcome, within};
+use waxwire_tests::{Agent, Pair, S3, Tap, World, scenario_within, tap::Outcome, within};
 
 use crate::{content, files_of, same};
 
@@ -147,30 +147,45 @@ fn broken_upload_may_begin_again_with_other_bytes() {
 fn killed_relay_goes_on_both_ways() {
     scenario_within(LIMIT, async |world| {
         let mut pair = world.pair().await?;
-        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
-        let bytes = content(world, LENGTH)?;
-        let begun = alice.begin_upload("a.csv", &bytes).await?;
-        let reached = at(pair.alice.tap(), Method::PATCH, 8);
-        let uploading = tokio::spawn({
-            let (alice, path, bytes) = (alice.clone(), begun.path.clone(), bytes.clone());
-            async move { alice.put_bytes(&path, None, bytes).await }
-        });
-        within("the eighth part", Duration::from_secs(30), reached.notified()).await?;
-        pair.relay.crash().await?;
-        ensure!(uploading.await??.expect(200)?["complete"] == true);
-        alice.until_ready().await?;
-        bob.until_ready().await?;
-        alice.send_file("bob", "a", &begun.id).await?;
-        let message = bob.receive().await?;
-        let reached = at(pair.bob.tap(), Method::GET, 8);
-        let downloading = tokio::spawn({
-            let (bob, id) = (bob.clone(), message.attachment().to_owned());
-            async move { bob.download(&id).await }
-        });
-        within("the eighth part", Duration::from_secs(30), reached.notified()).await?;
-        pair.relay.crash().await?;
-        same(&downloading.await??, &bytes)
+        killed_both_ways(world, &mut pair).await
     });
+}
+
+#[test]
+fn killed_relay_goes_on_both_ways_with_a_bucket() {
+    scenario_within(LIMIT, async |world| {
+        let s3 = S3::start(world).await?;
+        let mut pair = world.pair_on(s3.relay(world).await?).await?;
+        killed_both_ways(world, &mut pair).await?;
+        ensure!(s3.objects().await?.len() == 1);
+        Ok(())
+    });
+}
+
+async fn killed_both_ways(world: &World, pair: &mut Pair) -> anyhow::Result<()> {
+    let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+    let bytes = content(world, LENGTH)?;
+    let begun = alice.begin_upload("a.csv", &bytes).await?;
+    let reached = at(pair.alice.tap(), Method::PATCH, 8);
+    let uploading = tokio::spawn({
+        let (alice, path, bytes) = (alice.clone(), begun.path.clone(), bytes.clone());
+        async move { alice.put_bytes(&path, None, bytes).await }
+    });
+    within("the eighth part", Duration::from_secs(30), reached.notified()).await?;
+    pair.relay.crash().await?;
+    ensure!(uploading.await??.expect(200)?["complete"] == true);
+    alice.until_ready().await?;
+    bob.until_ready().await?;
+    alice.send_file("bob", "a", &begun.id).await?;
+    let message = bob.receive().await?;
+    let reached = at(pair.bob.tap(), Method::GET, 8);
+    let downloading = tokio::spawn({
+        let (bob, id) = (bob.clone(), message.attachment().to_owned());
+        async move { bob.download(&id).await }
+    });
+    within("the eighth part", Duration::from_secs(30), reached.notified()).await?;
+    pair.relay.crash().await?;
+    same(&downloading.await??, &bytes)
 }
 
 /// What was fetched in part is deleted, and fetched again when it is asked for again.

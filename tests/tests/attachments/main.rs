@@ -1,5 +1,6 @@
 //! Encrypted attachments between agents (docs/protocol.md, 7.2; docs/proxy-api.md, Attachments).
 
+mod bucket;
 mod hostile;
 mod interrupted;
 mod refused;
@@ -49,7 +50,7 @@ fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// The relay's files of attachments.
 fn blobs(pair: &Pair) -> anyhow::Result<Vec<PathBuf>> {
-    files_of(&pair.relay.folder().join("relay.db-blobs"))
+    files_of(&pair.relay.blobs())
 }
 
 /// These very bytes came.

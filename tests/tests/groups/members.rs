@@ -168,6 +168,9 @@ fn leave_is_paid_by_somebody_if_nobody_sends() {
         let group = alice.gather(&unique("quiet")?, &[&bob, &carol]).await?.id;
         let before = settled(&[&alice, &bob, &carol], &group).await?.epoch;
         carol.leave(&group).await?;
+        for agent in [&alice, &bob] {
+            agent.until_event(&group, "member_left", "carol").await?;
+        }
         let after = settled(&[&alice, &bob], &group).await?;
         assert_eq!(after.epoch, before + 1);
         no_alerts(&[&alice, &bob]).await
@@ -278,6 +281,7 @@ fn joins_and_leaves_have_a_quota() {
         let [alice, bob] = circle.agents(["alice", "bob"])?;
         let group = alice.gather(&unique("quota")?, &[&bob]).await?.id;
         bob.leave(&group).await?;
+        alice.until_members(&group, &["alice"]).await?;
         let invite = alice.invite(&group, "bob").await?;
         bob.until_invited(&group).await?;
         let refused = bob.try_accept(&invite).await?;

@@ -1,6 +1,6 @@
 //! What the relay and the disks hold of a group: nothing that was said, and not what it is called.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -9,6 +9,7 @@ use waxwire_shared::{
     wire::{Document as _, Envelope, GroupHeader},
 };
 use waxwire_tests::{
+    Database,
     canary::files,
     circle::all_talk,
     eventually, scenario,
@@ -17,13 +18,9 @@ use waxwire_tests::{
 };
 
 /// Every envelope to a group that a relay's database holds, as the relay would deliver it.
-fn deliveries(database: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let database = rusqlite::Connection::open(database)?;
-    let mut statement = database.prepare("SELECT position, bytes FROM envelope ORDER BY envelope_id")?;
-    let mut rows = statement.query([])?;
+async fn deliveries(database: &Database) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut frames = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (position, bytes): (u64, Vec<u8>) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?);
+    for (position, bytes) in database.envelopes().await? {
         let header = Envelope::split(&bytes)
             .ok()
             .map(|parts| GroupHeader::decode(parts.header));
@@ -70,7 +67,7 @@ fn former_member_with_every_byte_of_the_relay_opens_nothing_new() {
         });
         alice.remove(&group, "carol").await?;
         all_talk(&[&alice, &bob], &group, "without carol").await?;
-        let held = deliveries(&circle.relay.database())?;
+        let held = deliveries(circle.relay.store()).await?;
         let given = held.len();
         let tap = circle.proxy("carol")?.tap();
         for frame in held {
@@ -90,7 +87,7 @@ fn former_member_with_every_byte_of_the_relay_opens_nothing_new() {
         circle.proxy("carol")?.tap().cut();
         carol.until_event(&group, "member_removed", "carol").await?;
         carol.until_ready().await?;
-        let frames = deliveries(&circle.relay.database())?;
+        let frames = deliveries(circle.relay.store()).await?;
         for frame in frames {
             circle.proxy("carol")?.tap().inject(Side::Relay, frame);
         }
@@ -181,6 +178,7 @@ fn nothing_of_a_group_lies_anywhere_in_clear() {
             ensure!(proxy.terminate().await?.success());
         }
         ensure!(relay.terminate().await?.success());
+        relay.store().dump(relay.folder()).await?;
         world.check()?;
         // The search looked where the group is: its id is public, and there.
         let id = hex::decode(&group["grp_".len()..])?;

@@ -11,16 +11,23 @@ use super::{
     super::{OrgOutcome, QueueNo, SendOutcome, View},
     Backend, World,
     groups::{Log, joined},
-    to_lane, unlimited,
+    key, to_lane, unlimited,
 };
 use crate::{
-    limits::{Due, SendLimits, Tiers},
+    limits::{Due, SendLimits, TierLimits, Tiers},
     testing::UNLIMITED,
 };
 
+fn tier(sends: SendLimits) -> TierLimits {
+    TierLimits {
+        sends,
+        ..TierLimits::default()
+    }
+}
+
 fn tiers(default: SendLimits) -> Tiers {
     Tiers {
-        default,
+        default: tier(default),
         ..unlimited()
     }
 }
@@ -80,15 +87,18 @@ pub(crate) async fn sends_of_an_agent_are_counted_in_each_lane<B: Backend>() {
 }
 
 pub(crate) async fn organisation_is_counted_and_its_tier_counts<B: Backend>() {
-    let gold = SendLimits {
-        org_sends_per_hour: 4,
-        ..UNLIMITED
+    let gold = TierLimits {
+        group_members: 3,
+        ..tier(SendLimits {
+            org_sends_per_hour: 4,
+            ..UNLIMITED
+        })
     };
     let world = World::<B>::with(Tiers {
-        default: SendLimits {
+        default: tier(SendLimits {
             org_sends_per_hour: 2,
             ..UNLIMITED
-        },
+        }),
         named: BTreeMap::from([("gold".to_owned(), gold)]),
     })
     .await;
@@ -114,6 +124,11 @@ pub(crate) async fn organisation_is_counted_and_its_tier_counts<B: Backend>() {
     );
     let stranger = "nobody".parse().unwrap();
     assert_eq!(store.move_agent(stranger, "acme".to_owned()).await, Ok(None));
+    let limits = async |number| {
+        let account = store.account_by_key(&key(number, 0)).await.unwrap();
+        account.unwrap().limits
+    };
+    assert_eq!((limits(1).await, limits(2).await.group_members), (gold, 256));
     let orgs = store.orgs().await.unwrap();
     let rows: Vec<_> = orgs
         .iter()

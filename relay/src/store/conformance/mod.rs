@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    limits::Tiers,
+    limits::{TierLimits, Tiers},
     metrics::Metrics,
     snowflake::WorkerId,
     testing::{NOW, UNLIMITED},
@@ -176,7 +176,10 @@ impl<B: Backend> World<B> {
 
 fn unlimited() -> Tiers {
     Tiers {
-        default: UNLIMITED,
+        default: TierLimits {
+            sends: UNLIMITED,
+            ..TierLimits::default()
+        },
         ..Tiers::default()
     }
 }
@@ -196,8 +199,14 @@ fn id(number: u8) -> AgentId {
     AgentId::of(&RelayId::from_bytes([0; 32]), &identity(number))
 }
 
-fn handle(number: u8) -> Handle {
+pub(super) fn handle(number: u8) -> Handle {
     format!("agent-{number}").parse().unwrap()
+}
+
+/// Registers the first agent in a store.
+pub(super) async fn registered(store: &Store) -> Account {
+    store.register(registration(1)).await.unwrap();
+    store.account_by_key(&key(1, 0)).await.unwrap().unwrap()
 }
 
 /// Hash of an agent's API key of a generation.

@@ -12,11 +12,8 @@ use zeroize::Zeroizing;
 use super::{SqliteStore, batch::Transaction, sql};
 use crate::store::{
     Admission, AgentNo, BundleBytes, BundleOutcome, KeyOutcome, RegisterOutcome, Registration, RelaySecret,
-    UsedChallenge, WriteError,
+    UsedChallenge, WriteError, rows::kind, rules,
 };
-
-const MAIL: i64 = 1;
-const CONTROL: i64 = 2;
 
 /// An agent as an act finds it.
 pub(super) struct Found {
@@ -137,8 +134,8 @@ fn register_new(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<
 pub(super) fn insert_agent(tx: &Transaction<'_>, asked: &Registration) -> rusqlite::Result<AgentNo> {
     let connection = tx.connection;
     let mut insert_queue = connection.prepare_cached(sql::INSERT_QUEUE)?;
-    let mail = insert_queue.insert([MAIL])?;
-    let control = insert_queue.insert([CONTROL])?;
+    let mail = insert_queue.insert([kind::MAIL])?;
+    let control = insert_queue.insert([kind::CONTROL])?;
     let agent = connection.prepare_cached(sql::INSERT_AGENT)?.insert(params![
         asked.id.as_bytes(),
         asked.handle.as_str(),
@@ -158,19 +155,15 @@ pub(super) fn insert_agent(tx: &Transaction<'_>, asked: &Registration) -> rusqli
 }
 
 fn publish(tx: &Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> rusqlite::Result<BundleOutcome> {
-    let number = bundle.number.cast_signed();
-    let held: Option<(i64, Vec<u8>)> = tx
+    let held = tx
         .connection
         .prepare_cached(sql::LATEST_BUNDLE)?
         .query_row([agent.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    match held {
-        Some((latest, bytes)) if latest == number && bytes == bundle.bytes => {
-            return Ok(BundleOutcome::Repeated);
-        }
-        Some((latest, _)) if latest >= number => return Ok(BundleOutcome::Stale),
-        _ => {}
+    if let Some(outcome) = rules::bundle(held, bundle) {
+        return Ok(outcome);
     }
+    let number = bundle.number.cast_signed();
     tx.connection
         .prepare_cached(sql::INSERT_BUNDLE)?
         .execute(params![agent.0, number, bundle.bytes])?;

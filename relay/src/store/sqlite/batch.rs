@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 use waxwire_shared::{api::frames::Queue, ids::Hash};
 
-use super::{
-    admission::{Place, admit, count},
-    groups::write_ack,
-    memory::Memory,
-    sql,
+use super::{groups::write_ack, sql};
+use crate::store::{
+    Appended, NewEnvelope, QueueNo, SendOutcome, Stored, View,
+    writer::{
+        admission::{Facts as _, Place, admit, count},
+        memory::Memory,
+        ops::Sends,
+    },
 };
-use crate::store::{Appended, NewEnvelope, QueueNo, SendOutcome, Stored, View};
 
 /// What acts and sends work on.
 pub(super) struct Transaction<'a> {
@@ -20,17 +22,6 @@ pub(super) struct Transaction<'a> {
     /// Unix milliseconds.
     pub(super) now_ms: u64,
     /// What acts have appended to logs.
-    pub(super) appended: Vec<Appended>,
-}
-
-/// What became of a batch.
-#[derive(Default)]
-pub(super) struct Sends {
-    /// One for each send, in order.
-    pub(super) outcomes: Vec<SendOutcome>,
-    /// What was stored, in order.
-    pub(super) stored: Vec<Stored>,
-    /// What was appended to logs before, in order.
     pub(super) appended: Vec<Appended>,
 }
 
@@ -46,6 +37,7 @@ struct Placed {
 
 /// Stores what is to be stored of `sends`. A refused one leaves no trace.
 pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> rusqlite::Result<Sends> {
+    let now_ms = tx.now_ms;
     let mut outcomes = Vec::with_capacity(sends.len());
     let mut placed: Vec<Placed> = Vec::with_capacity(sends.len());
     let mut queues: HashMap<QueueNo, u64> = HashMap::new();
@@ -53,7 +45,8 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
         let mut find = tx.connection.prepare_cached(sql::SENT)?;
         let mut insert = tx.connection.prepare_cached(sql::INSERT_SENT)?;
         for (index, send) in sends.iter().enumerate() {
-            let admitted = match admit(tx, send, |queue| queues.get(&queue).copied().unwrap_or_default())? {
+            let pending = |queue| queues.get(&queue).copied().unwrap_or_default();
+            let admitted = match admit(tx, send, now_ms, pending)? {
                 Ok(admitted) => admitted,
                 Err(refused) => {
                     // What was stored before is answered whatever has changed since.
@@ -76,7 +69,7 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
                 outcomes.push(held);
                 continue;
             }
-            let notice = count(tx, send, &admitted)?;
+            let notice = count(tx, send, &admitted, now_ms)?;
             let Place { queue_no, queue, .. } = admitted.place;
             let offset = queues.entry(queue_no).or_default();
             *offset += 1;
@@ -90,7 +83,7 @@ pub(super) fn write_sends(tx: &mut Transaction<'_>, sends: &[&NewEnvelope]) -> r
             });
         }
     }
-    advance_heads(tx.connection, tx.memory, &mut queues)?;
+    advance_heads(tx, &mut queues)?;
     let stored = insert(tx, sends, &placed, &queues)?;
     Ok(Sends {
         outcomes,
@@ -114,17 +107,13 @@ fn find_sent(
 }
 
 /// Adds to each queue's head what is to be stored in it; `queues` then has the heads before.
-fn advance_heads(
-    connection: &Connection,
-    memory: &mut Memory,
-    queues: &mut HashMap<QueueNo, u64>,
-) -> rusqlite::Result<()> {
-    let mut set = connection.prepare_cached(sql::SET_HEAD)?;
+fn advance_heads(tx: &mut Transaction<'_>, queues: &mut HashMap<QueueNo, u64>) -> rusqlite::Result<()> {
+    let mut set = tx.connection.prepare_cached(sql::SET_HEAD)?;
     for (queue, count) in queues {
-        let head = memory.ends(connection, *queue)?.head;
+        let head = tx.ends(*queue)?.head;
         let moved = head + *count;
         set.execute([queue.0, moved.cast_signed()])?;
-        memory.set_head(*queue, moved);
+        tx.memory.set_head(*queue, moved);
         *count = head;
     }
     Ok(())

@@ -3,22 +3,12 @@
 use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::ids::BlobId;
 
-use super::{SqliteStore, batch::Transaction, reads::count, sql};
+use super::{SqliteStore, batch::Transaction, sql};
 use crate::store::{
-    AgentNo, BlobNo, BlobOutcome, BlobQuota, BlobRecord, LEAST_BLOB, NewBlob, ReadError, WriteError,
+    BlobNo, BlobOutcome, BlobRecord, LEAST_BLOB, NewBlob, WriteError,
+    rows::{self},
+    rules,
 };
-
-/// Number, owner, length, whether it is complete.
-type Row = (i64, i64, i64, bool);
-
-fn record((no, owner, length, complete): Row) -> BlobRecord {
-    BlobRecord {
-        no: BlobNo(no),
-        owner: AgentNo(owner),
-        length: length.cast_unsigned(),
-        complete,
-    }
-}
 
 fn begin(tx: &Transaction<'_>, blob: &NewBlob) -> rusqlite::Result<BlobOutcome> {
     let held = tx
@@ -28,13 +18,8 @@ fn begin(tx: &Transaction<'_>, blob: &NewBlob) -> rusqlite::Result<BlobOutcome> 
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    if let Some(held) = held.map(record) {
-        let same = held.owner == blob.owner && held.length == blob.length;
-        return Ok(if same {
-            BlobOutcome::Held(held)
-        } else {
-            BlobOutcome::Taken
-        });
+    if let Some(held) = held.map(rows::blob) {
+        return Ok(rules::same_blob(held, blob));
     }
     if let Some(full) = quota(tx, blob)? {
         return Ok(full);
@@ -61,16 +46,7 @@ fn quota(tx: &Transaction<'_>, blob: &NewBlob) -> rusqlite::Result<Option<BlobOu
         .query_row([blob.owner.0, LEAST_BLOB.cast_signed()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let bytes = bytes.cast_unsigned().saturating_add(blob.length.max(LEAST_BLOB));
-    let unfinished = unfinished.cast_unsigned() + 1;
-    let quotas = [
-        (BlobQuota::Bytes, blob.max_bytes, bytes),
-        (BlobQuota::Unfinished, blob.max_unfinished, unfinished),
-    ];
-    let exceeded = quotas
-        .into_iter()
-        .find(|(_, max, actual)| *max > 0 && actual > max);
-    Ok(exceeded.map(|(quota, max, actual)| BlobOutcome::Full { quota, max, actual }))
+    Ok(rules::blob_quota(bytes, unfinished, blob))
 }
 
 impl SqliteStore {
@@ -93,34 +69,5 @@ impl SqliteStore {
             statement.execute([id.as_bytes()]).map(drop)
         })
         .await
-    }
-
-    pub(in crate::store) async fn blob(&self, id: &BlobId) -> Result<Option<BlobRecord>, ReadError> {
-        let row: Option<Row> = sqlx::query_as(sql::BLOB)
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(record))
-    }
-
-    pub(in crate::store) async fn expired_blobs(
-        &self,
-        before: u64,
-        unfinished_before: u64,
-        limit: usize,
-    ) -> Result<Vec<BlobId>, ReadError> {
-        let rows: Vec<(Vec<u8>,)> = sqlx::query_as(sql::EXPIRED_BLOBS)
-            .bind(before.cast_signed())
-            .bind(unfinished_before.cast_signed())
-            .bind(count(limit))
-            .fetch_all(&self.readers)
-            .await?;
-        let id = |(bytes,): (Vec<u8>,)| {
-            BlobId::from_slice(&bytes).map_err(|_| ReadError::Row {
-                table: "blob",
-                column: "blob_id",
-            })
-        };
-        rows.into_iter().map(id).collect()
     }
 }

@@ -4,29 +4,21 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use waxwire_shared::{
     api::frames::Queue,
     ids::{AgentId, GroupId, Handle, Hash},
-    limits,
 };
 
 use super::{SqliteStore, batch::Transaction, sql};
 use crate::store::{
-    AgentNo, AppendOutcome, Appended, ChannelRecord, GroupNo, GroupRecord, LogTip, Membership,
-    MembershipChange, Naming, NewCommit, QueueHead, QueueNo, ReadError, Seat, Standing, Stored, View,
-    WriteError,
+    AgentNo, AppendOutcome, Appended, GroupNo, GroupRecord, MembershipChange, Naming, NewCommit, QueueNo,
+    Stored, View, WriteError,
+    rows::{self, kind},
+    writer::admission::Facts as _,
 };
-
-/// Kinds of the queues of groups.
-pub(super) const MESSAGES: i64 = 3;
-const LOG: i64 = 4;
 
 fn find_group(connection: &Connection, id: &GroupId) -> rusqlite::Result<Option<GroupRecord>> {
     connection
         .prepare_cached(sql::GROUP)?
         .query_row([id.as_bytes()], |row| {
-            Ok(GroupRecord {
-                no: GroupNo(row.get(0)?),
-                messages: QueueNo(row.get(1)?),
-                log: QueueNo(row.get(2)?),
-            })
+            Ok(rows::group((row.get(0)?, row.get(1)?, row.get(2)?)))
         })
         .optional()
 }
@@ -77,7 +69,7 @@ fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<Appe
 fn invites_across_a_block(tx: &mut Transaction<'_>, commit: &NewCommit) -> rusqlite::Result<bool> {
     for id in &commit.effect.invited {
         if let Some(invited) = find_agent(tx.connection, id)?
-            && tx.memory.blocks(tx.connection)?.between(commit.by, invited)
+            && tx.blocks()?.between(commit.by, invited)
         {
             return Ok(true);
         }
@@ -114,8 +106,8 @@ fn head(connection: &Connection, queue: QueueNo) -> rusqlite::Result<i64> {
 
 fn make_group(tx: &Transaction<'_>, id: &GroupId) -> rusqlite::Result<GroupRecord> {
     let mut insert_queue = tx.connection.prepare_cached(sql::INSERT_QUEUE)?;
-    let messages = QueueNo(insert_queue.insert([MESSAGES])?);
-    let log = QueueNo(insert_queue.insert([LOG])?);
+    let messages = QueueNo(insert_queue.insert([kind::MESSAGES])?);
+    let log = QueueNo(insert_queue.insert([kind::LOG])?);
     let no = tx.connection.prepare_cached(sql::INSERT_GROUP)?.insert(params![
         id.as_bytes(),
         messages.0,
@@ -260,236 +252,8 @@ pub(super) fn write_ack(connection: &Connection, view: &View, position: i64) -> 
         .map(drop)
 }
 
-/// An agent at the log of a group.
-struct AtLog {
-    standing: Standing,
-    open: bool,
-    /// Of the whole log.
-    head: u64,
-    acked: u64,
-}
-
-/// Group, its queues, whether the membership goes on, then head and ack of messages and log.
-type MembershipRow = (Vec<u8>, i64, i64, i64, bool, i64, i64, i64, i64);
-
-fn membership(row: MembershipRow) -> Result<Membership, ReadError> {
-    let (id, no, messages, log, current, head, acked, log_head, log_acked) = row;
-    let queue = |head: i64, acked: i64| QueueHead {
-        head: head.cast_unsigned(),
-        acked: acked.cast_unsigned(),
-    };
-    Ok(Membership {
-        id: GroupId::from_slice(&id).map_err(|_| ReadError::Row {
-            table: "grp",
-            column: "group_id",
-        })?,
-        group: GroupRecord {
-            no: GroupNo(no),
-            messages: QueueNo(messages),
-            log: QueueNo(log),
-        },
-        current,
-        messages: queue(head, acked),
-        log: queue(log_head, log_acked),
-    })
-}
-
-/// Slug, group, its number and queues, whether it is open, members.
-type ChannelRow = (String, Vec<u8>, i64, i64, i64, bool, i64);
-
-fn channel(row: ChannelRow) -> Result<ChannelRecord, ReadError> {
-    let (slug, id, no, messages, log, open, members) = row;
-    let invalid = |column| ReadError::Row { table: "grp", column };
-    Ok(ChannelRecord {
-        slug: slug.parse().map_err(|_| invalid("slug"))?,
-        id: GroupId::from_slice(&id).map_err(|_| invalid("group_id"))?,
-        group: GroupRecord {
-            no: GroupNo(no),
-            messages: QueueNo(messages),
-            log: QueueNo(log),
-        },
-        open,
-        members: members.cast_unsigned(),
-    })
-}
-
 impl SqliteStore {
     pub(in crate::store) async fn append(&self, commit: NewCommit) -> Result<AppendOutcome, WriteError> {
         self.write(move |tx| append(tx, &commit)).await
-    }
-
-    pub(in crate::store) async fn group(&self, id: &GroupId) -> Result<Option<GroupRecord>, ReadError> {
-        let row: Option<(i64, i64, i64)> = sqlx::query_as(sql::GROUP)
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(|(no, messages, log)| GroupRecord {
-            no: GroupNo(no),
-            messages: QueueNo(messages),
-            log: QueueNo(log),
-        }))
-    }
-
-    pub(in crate::store) async fn standing(
-        &self,
-        group: &GroupRecord,
-        agent: AgentNo,
-    ) -> Result<Standing, ReadError> {
-        let seat = Seat {
-            group: group.no,
-            agent,
-            queue: group.log,
-        };
-        Ok(self.at_log(&seat).await?.standing)
-    }
-
-    async fn at_log(&self, seat: &Seat) -> Result<AtLog, ReadError> {
-        let row: (bool, bool, Option<i64>, bool, i64, Option<i64>) = sqlx::query_as(sql::STANDING)
-            .bind(seat.group.0)
-            .bind(seat.agent.0)
-            .bind(seat.queue.0)
-            .bind(limits::INVITE_LIFE.cast_signed())
-            .fetch_one(&self.readers)
-            .await?;
-        let (member, invited, departed, open, head, acked) = row;
-        let standing = match departed {
-            _ if member => Standing::Member,
-            _ if invited => Standing::Invited,
-            Some(departed) => Standing::Former {
-                departed: departed.cast_unsigned(),
-            },
-            None => Standing::Stranger,
-        };
-        Ok(AtLog {
-            standing,
-            open,
-            head: head.cast_unsigned(),
-            acked: acked.unwrap_or_default().cast_unsigned(),
-        })
-    }
-
-    pub(in crate::store) async fn is_open(&self, group: &GroupRecord) -> Result<bool, ReadError> {
-        let (open,): (bool,) = sqlx::query_as(sql::IS_OPEN)
-            .bind(group.no.0)
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(open)
-    }
-
-    pub(in crate::store) async fn channel(&self, slug: &Handle) -> Result<Option<ChannelRecord>, ReadError> {
-        let row: Option<ChannelRow> = sqlx::query_as(sql::CHANNEL)
-            .bind(slug.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(channel).transpose()
-    }
-
-    pub(in crate::store) async fn open_channels(
-        &self,
-        after: &str,
-        limit: u64,
-    ) -> Result<Vec<ChannelRecord>, ReadError> {
-        let rows: Vec<ChannelRow> = sqlx::query_as(sql::OPEN_CHANNELS)
-            .bind(after)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(channel).collect()
-    }
-
-    pub(in crate::store) async fn log_tip(&self, group: &GroupRecord) -> Result<LogTip, ReadError> {
-        let (head, hash): (i64, Vec<u8>) = sqlx::query_as(sql::LOG_TIP)
-            .bind(group.log.0)
-            .fetch_one(&self.readers)
-            .await?;
-        let invalid = |column| ReadError::Row {
-            table: "queue",
-            column,
-        };
-        Ok(LogTip {
-            position: head
-                .cast_unsigned()
-                .checked_sub(1)
-                .ok_or_else(|| invalid("head"))?,
-            hash: Hash::from_slice(&hash).map_err(|_| invalid("log_head"))?,
-        })
-    }
-
-    pub(in crate::store) async fn commit_position(
-        &self,
-        group: GroupNo,
-        hash: &Hash,
-    ) -> Result<Option<u64>, ReadError> {
-        let row: Option<(i64,)> = sqlx::query_as(sql::COMMIT_POSITION)
-            .bind(group.0)
-            .bind(hash.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(|(position,)| position.cast_unsigned()))
-    }
-
-    pub(in crate::store) async fn rekey_position(
-        &self,
-        group: GroupNo,
-        epoch: u64,
-    ) -> Result<Option<u64>, ReadError> {
-        let row: Option<(i64,)> = sqlx::query_as(sql::REKEY_POSITION)
-            .bind(group.0)
-            .bind(i64::try_from(epoch).unwrap_or(i64::MAX))
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(|(position,)| position.cast_unsigned()))
-    }
-
-    pub(in crate::store) async fn leaves(
-        &self,
-        group: GroupNo,
-        epoch: u64,
-    ) -> Result<Option<Vec<u8>>, ReadError> {
-        let row: Option<(Vec<u8>,)> = sqlx::query_as(sql::LEAVES)
-            .bind(group.0)
-            .bind(i64::try_from(epoch).unwrap_or(i64::MAX))
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(|(leaves,)| leaves))
-    }
-
-    pub(in crate::store) async fn memberships(&self, agent: AgentNo) -> Result<Vec<Membership>, ReadError> {
-        let rows: Vec<MembershipRow> = sqlx::query_as(sql::MEMBERSHIPS)
-            .bind(agent.0)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(membership).collect()
-    }
-
-    /// What there is to see of the messages of a group: those of the latest membership end it.
-    pub(super) async fn messages_head(&self, seat: &Seat) -> Result<Option<QueueHead>, ReadError> {
-        let row: Option<(i64, i64)> = sqlx::query_as(sql::MESSAGES_HEAD)
-            .bind(seat.group.0)
-            .bind(seat.agent.0)
-            .bind(seat.queue.0)
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(row.map(|(head, acked)| QueueHead {
-            head: head.cast_unsigned(),
-            acked: acked.cast_unsigned(),
-        }))
-    }
-
-    /// What there is to see of the log of a group.
-    pub(super) async fn log_head(&self, seat: &Seat) -> Result<Option<QueueHead>, ReadError> {
-        let AtLog {
-            standing,
-            open,
-            head,
-            acked,
-        } = self.at_log(seat).await?;
-        let head = match standing {
-            _ if open => head,
-            Standing::Member | Standing::Invited => head,
-            Standing::Former { departed } => departed + 1,
-            Standing::Stranger => return Ok(None),
-        };
-        Ok(Some(QueueHead { head, acked }))
     }
 }

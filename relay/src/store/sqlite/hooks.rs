@@ -4,34 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::{api::frames::Cursor, ids::Handle};
 
 use super::{SqliteStore, sql};
-use crate::store::{AgentNo, DeadWakeup, QueueNo, ReadError, Wakeup, WakeupFailure, WriteError};
-
-const fn damaged(column: &'static str) -> ReadError {
-    ReadError::Row {
-        table: "wakeup",
-        column,
-    }
-}
-
-/// Agent, its id, url, secret, queue, head, serial, attempts.
-type DueRow = (i64, Vec<u8>, String, String, String, i64, i64, i64);
-
-fn due(row: DueRow) -> Result<Wakeup, ReadError> {
-    let (agent, id, url, secret, queue, head, serial, attempts) = row;
-    let id: [u8; 16] = id.try_into().map_err(|_| damaged("agent_id"))?;
-    Ok(Wakeup {
-        agent: AgentNo(agent),
-        id: waxwire_shared::ids::AgentId::from_bytes(id),
-        url,
-        secret: secret.into(),
-        cursor: Cursor {
-            queue: queue.parse().map_err(|_| damaged("queue"))?,
-            position: head.cast_unsigned(),
-        },
-        serial: serial.cast_unsigned(),
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-    })
-}
+use crate::store::{AgentNo, WakeupFailure, WriteError};
 
 impl SqliteStore {
     pub(in crate::store) async fn put_hook(
@@ -81,14 +54,6 @@ impl SqliteStore {
         .await
     }
 
-    pub(in crate::store) async fn hooked_readers(&self, queue: QueueNo) -> Result<Vec<AgentNo>, ReadError> {
-        let rows: Vec<(i64,)> = sqlx::query_as(sql::HOOKED_READERS)
-            .bind(queue.0)
-            .fetch_all(&self.readers)
-            .await?;
-        Ok(rows.into_iter().map(|(agent,)| AgentNo(agent)).collect())
-    }
-
     pub(in crate::store) async fn owe_wakeups(
         &self,
         owed: Vec<(AgentNo, Cursor, u64)>,
@@ -104,19 +69,6 @@ impl SqliteStore {
             Ok(())
         })
         .await
-    }
-
-    pub(in crate::store) async fn due_wakeups(
-        &self,
-        now: u64,
-        limit: usize,
-    ) -> Result<Vec<Wakeup>, ReadError> {
-        let rows: Vec<DueRow> = sqlx::query_as(sql::DUE_WAKEUPS)
-            .bind(now.cast_signed())
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(due).collect()
     }
 
     pub(in crate::store) async fn settle_wakeup(
@@ -154,30 +106,6 @@ impl SqliteStore {
             Ok(())
         })
         .await
-    }
-
-    pub(in crate::store) async fn dead_wakeups(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<DeadWakeup>, ReadError> {
-        let rows: Vec<(String, i64, String, i64, i64)> = sqlx::query_as(sql::DEAD_WAKEUPS)
-            .bind(after)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
-        let dead = rows
-            .into_iter()
-            .map(|(handle, attempts, reason, since, dead_at)| {
-                Ok(DeadWakeup {
-                    handle: handle.parse().map_err(|_| damaged("handle"))?,
-                    attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-                    reason,
-                    since: since.cast_unsigned(),
-                    dead_at: dead_at.cast_unsigned(),
-                })
-            });
-        dead.collect()
     }
 
     pub(in crate::store) async fn redeliver_wakeup(&self, handle: Handle) -> Result<bool, WriteError> {

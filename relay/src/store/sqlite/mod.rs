@@ -1,19 +1,18 @@
 //! The embedded store: one writer thread with group commit, a pool of readers.
 
 mod accounts;
-mod admission;
 mod batch;
 mod blobs;
 mod checkpoint;
 mod directory;
+mod facts;
 mod groups;
 mod hooks;
 mod leases;
-mod memory;
 mod open;
-mod ops;
 mod orgs;
 mod presence;
+#[path = "../reads/mod.rs"]
 mod reads;
 mod relations;
 mod retention;
@@ -26,15 +25,19 @@ mod writer;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use sqlx::SqlitePool;
-use tokio::sync::oneshot;
 
 use self::{
     batch::Transaction,
-    ops::{Act, Op, SendOp},
-    writer::WriterHandle,
+    writer::{Job, SqliteEngine, set_counter},
 };
-use super::{NewEnvelope, OpenError, Reply, StoreContext, View, WriteError};
-use crate::clock::Stopwatch;
+use super::{
+    NewEnvelope, OpenError, Reply, StoreContext, View, WriteError,
+    writer::{PROBE_COUNTER, WriterHandle},
+};
+use crate::limits::Tiers;
+
+/// As the shared reads know it.
+use SqliteStore as Backend;
 
 /// How long readiness waits for the writer and the readers.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,7 +46,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
-    writer: Arc<WriterHandle>,
+    tiers: Arc<Tiers>,
+    writer: Arc<WriterHandle<dyn Job>>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -65,20 +69,18 @@ impl SqliteStore {
             None
         };
         open::migrate(path).await?;
-        let writer = WriterHandle::start(path, lock, context)?;
+        let tiers = Arc::clone(&context.tiers);
+        let engine = SqliteEngine::open(path, lock, &context)?;
+        let writer = WriterHandle::start(engine, context.metrics, context.listener)?;
         Ok(Self {
             readers: open::readers(path),
+            tiers,
             writer: Arc::new(writer),
         })
     }
 
     pub(super) async fn submit(&self, send: NewEnvelope, reply: Reply) {
-        let op = SendOp {
-            send,
-            reply,
-            queued: Stopwatch::start(),
-        };
-        self.writer.submit(Op::Send(op)).await;
+        self.writer.send(send, reply).await;
     }
 
     pub(super) fn note_ack(&self, view: View, position: u64) {
@@ -91,8 +93,16 @@ impl SqliteStore {
     }
 
     pub(super) async fn is_ready(&self) -> bool {
+        let healthy = self.writer.is_healthy();
         let both = async {
-            let write = self.writer.probe().await;
+            // Cheap while writes succeed, a real one after one failed.
+            let probe = self.write(move |tx| {
+                if healthy {
+                    return Ok(());
+                }
+                set_counter(tx.connection, PROBE_COUNTER, tx.now_ms)
+            });
+            let write = probe.await.is_ok();
             let read = sqlx::query(sql::PING).execute(&self.readers).await;
             write && read.is_ok()
         };
@@ -111,8 +121,6 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.writer.submit(Op::Job(Box::new(Act::new(act, reply)))).await;
-        answer.await.unwrap_or(Err(WriteError::Unavailable))
+        self.writer.act(act, |act| Box::new(act)).await
     }
 }

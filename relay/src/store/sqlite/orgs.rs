@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 use waxwire_shared::ids::Handle;
 
 use super::{SqliteStore, accounts::by_handle, batch::Transaction, sql};
-use crate::store::{AgentNo, OrgOutcome, OrgRecord, ReadError, WriteError};
+use crate::store::{AgentNo, OrgOutcome, WriteError};
 
 fn put_org(tx: &Transaction<'_>, name: &str, tier: &str) -> rusqlite::Result<OrgOutcome> {
     let held: Option<(i64, String)> = tx
@@ -79,15 +79,5 @@ impl SqliteStore {
             Ok(())
         })
         .await
-    }
-
-    pub(in crate::store) async fn orgs(&self) -> Result<Vec<OrgRecord>, ReadError> {
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(sql::ORGS).fetch_all(&self.readers).await?;
-        let record = |(name, tier, agents): (_, _, i64)| OrgRecord {
-            name,
-            tier,
-            agents: agents.cast_unsigned(),
-        };
-        Ok(rows.into_iter().map(record).collect())
     }
 }

@@ -330,8 +330,8 @@ pub(super) const ENVELOPES: &str = "SELECT position, envelope_id, stored_at, byt
     WHERE queue_no = ?1 AND position > ?2 AND position < ?3 ORDER BY position LIMIT ?4";
 
 pub(super) const ACCOUNT_BY_KEY: &str =
-    "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL
-    FROM agent WHERE api_key_hash = ?1";
+    "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL, tier
+    FROM agent JOIN org USING (org_id) WHERE api_key_hash = ?1";
 pub(super) const AGENT: &str =
     "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
     FROM agent WHERE agent_no = ?1 AND handle IS NOT NULL";

@@ -1,20 +1,17 @@
 //! A handle goes from one identity to another.
 
 use rusqlite::{OptionalExtension as _, params};
-use waxwire_shared::ids::{AgentId, Handle, Hash};
+use waxwire_shared::ids::Hash;
 
 use super::{
     SqliteStore,
     accounts::{self, Found},
     batch::Transaction,
-    reads::{agent_id, count},
     sql,
 };
 use crate::{
     accounts::proof,
-    store::{
-        AgentNo, NewSuccession, ReadError, RegisterOutcome, Registration, SuccessionOutcome, WriteError,
-    },
+    store::{AgentNo, NewSuccession, RegisterOutcome, Registration, SuccessionOutcome, WriteError},
 };
 
 fn succeed(
@@ -121,29 +118,5 @@ impl SqliteStore {
         succession: NewSuccession,
     ) -> Result<SuccessionOutcome, WriteError> {
         self.write(move |tx| succeed(tx, &asked, &succession)).await
-    }
-
-    pub(in crate::store) async fn holder(
-        &self,
-        handle: &Handle,
-    ) -> Result<Option<(AgentId, Vec<u8>)>, ReadError> {
-        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(sql::HOLDER)
-            .bind(handle.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(|(id, bytes)| Ok((agent_id(&id)?, bytes))).transpose()
-    }
-
-    pub(in crate::store) async fn successions(
-        &self,
-        handle: &Handle,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, ReadError> {
-        let rows: Vec<(Vec<u8>,)> = sqlx::query_as(sql::SUCCESSIONS)
-            .bind(handle.as_str())
-            .bind(count(limit))
-            .fetch_all(&self.readers)
-            .await?;
-        Ok(rows.into_iter().rev().map(|(bytes,)| bytes).collect())
     }
 }

@@ -24,6 +24,7 @@ impl Sqlite {
 fn inner(store: &Store) -> &SqliteStore {
     match store {
         Store::Sqlite(store) => store,
+        Store::Postgres(_) => panic!("another store"),
     }
 }
 

@@ -1,111 +1,86 @@
-//! The bytes of attachments: opaque, appended to until they are complete, then read. Which there are and
-//! whose is in the [`store`](crate::store).
+//! A folder with one file a blob, named by its id.
 
 use std::{
     collections::HashSet,
     fs::DirBuilder,
     io::{self, SeekFrom},
     os::unix::fs::DirBuilderExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, BufWriter},
 };
 use waxwire_shared::ids::BlobId;
 
+use super::{BlobStream, ChangeError};
+
 /// Bytes that are written or read at once.
 const BUFFER: usize = 128 * 1024;
 
-/// Where the bytes of attachments are.
-#[derive(Debug, Clone)]
-pub enum Blobs {
-    /// Files in a folder of this machine.
-    Folder(Folder),
-}
-
 /// A folder with one file a blob, named by its id.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
-    /// Blobs that are appended to right now.
+    /// Blobs that are changed right now.
     busy: Arc<Mutex<HashSet<BlobId>>>,
 }
 
-/// Why a blob cannot be appended to.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Another request does so at this moment.
-    #[error("another request appends to this blob")]
-    Busy,
-    /// The disk.
-    #[error("the blob's file cannot be written")]
-    Io(#[from] io::Error),
-}
-
-impl Blobs {
-    /// Makes the folder where it is missing, for its owner only.
-    ///
-    /// # Errors
-    /// The disk's own.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        Ok(Self::Folder(Folder {
-            path,
+impl Folder {
+    /// Makes it where it is missing, for its owner only.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(Self {
+            path: path.to_owned(),
             busy: Arc::default(),
-        }))
+        })
     }
 
-    /// How many bytes of a blob are here.
-    ///
-    /// # Errors
-    /// The disk's own.
-    pub async fn offset(&self, id: &BlobId) -> io::Result<u64> {
-        let Self::Folder(folder) = self;
-        match tokio::fs::metadata(folder.file(id)).await {
+    /// The file of a blob.
+    pub(super) fn file(&self, id: &BlobId) -> PathBuf {
+        self.path.join(id.to_string())
+    }
+
+    /// The right to change a blob, unless somebody has it.
+    pub(super) fn turn(&self, id: BlobId) -> Option<Turn> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(id).then(|| Turn {
+            busy: Arc::clone(&self.busy),
+            id,
+        })
+    }
+
+    pub(super) async fn offset(&self, id: &BlobId) -> io::Result<u64> {
+        match tokio::fs::metadata(self.file(id)).await {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
     }
 
-    /// Opens a blob to append to it; one at a time.
-    ///
-    /// # Errors
-    /// [`AppendError`].
-    pub async fn append(&self, id: &BlobId) -> Result<Appending, AppendError> {
-        let Self::Folder(folder) = self;
-        let turn = folder.turn(*id).ok_or(AppendError::Busy)?;
+    pub(super) async fn append(&self, id: &BlobId) -> Result<Appending, ChangeError> {
+        let turn = self.turn(*id).ok_or(ChangeError::Busy)?;
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(folder.file(id))
+            .open(self.file(id))
             .await?;
         Ok(Appending {
             offset: file.metadata().await?.len(),
             file: BufWriter::with_capacity(BUFFER, file),
-            folder: folder.path.clone(),
-            _turn: turn,
+            folder: self.path.clone(),
+            turn,
         })
     }
 
-    /// The bytes of a range, to be read as they are wanted; `None` if the file is not as long.
-    ///
-    /// # Errors
-    /// The disk's own.
-    pub async fn read(
-        &self,
-        id: &BlobId,
-        start: u64,
-        count: u64,
-    ) -> io::Result<Option<impl Stream<Item = io::Result<Bytes>> + Send + 'static>> {
-        let Self::Folder(folder) = self;
-        let mut file = match File::open(folder.file(id)).await {
+    /// The bytes of a range; `None` if there is no file, or none as long.
+    pub(super) async fn read(&self, id: &BlobId, start: u64, count: u64) -> io::Result<Option<BlobStream>> {
+        let mut file = match File::open(self.file(id)).await {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -114,19 +89,30 @@ impl Blobs {
             return Ok(None);
         }
         file.seek(SeekFrom::Start(start)).await?;
-        Ok(Some(stream::try_unfold((file, count), next)))
+        Ok(Some(stream::try_unfold((file, count), next).boxed()))
     }
 
-    /// Deletes the bytes of a blob; there may be none.
-    ///
-    /// # Errors
-    /// The disk's own.
-    pub async fn delete(&self, id: &BlobId) -> io::Result<()> {
-        let Self::Folder(folder) = self;
-        match tokio::fs::remove_file(folder.file(id)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    pub(super) async fn delete(&self, id: &BlobId) -> io::Result<()> {
+        remove(&self.file(id)).await
+    }
+
+    /// Every blob that has a file.
+    pub(super) async fn list(&self) -> io::Result<Vec<BlobId>> {
+        let mut entries = tokio::fs::read_dir(&self.path).await?;
+        let mut ids = Vec::new();
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<BlobId>().ok()));
         }
+        Ok(ids)
+    }
+}
+
+/// Removes a file that may not be there.
+pub(super) async fn remove(file: &Path) -> io::Result<()> {
+    match tokio::fs::remove_file(file).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -144,23 +130,9 @@ async fn next((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, (File,
     Ok(Some((part.into(), (file, left - count as u64))))
 }
 
-impl Folder {
-    fn file(&self, id: &BlobId) -> PathBuf {
-        self.path.join(id.to_string())
-    }
-
-    fn turn(&self, id: BlobId) -> Option<Turn> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(id).then(|| Turn {
-            busy: Arc::clone(&self.busy),
-            id,
-        })
-    }
-}
-
-/// The right to append to a blob, until it is dropped.
+/// The right to change a blob, until it is dropped.
 #[derive(Debug)]
-struct Turn {
+pub(super) struct Turn {
     busy: Arc<Mutex<HashSet<BlobId>>>,
     id: BlobId,
 }
@@ -178,10 +150,14 @@ pub struct Appending {
     file: BufWriter<File>,
     folder: PathBuf,
     offset: u64,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Appending {
+    pub(super) const fn id(&self) -> &BlobId {
+        &self.turn.id
+    }
+
     /// How many bytes there are.
     #[must_use]
     pub const fn offset(&self) -> u64 {

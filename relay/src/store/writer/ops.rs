@@ -4,30 +4,31 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Sends, Transaction};
 use crate::{
     clock::Stopwatch,
-    store::{CommitListener, NewEnvelope, Reply, SendResult, View, WriteError},
+    store::{
+        Appended, CommitListener, NewEnvelope, Reply, SendOutcome, SendResult, Stored, View, WriteError,
+    },
 };
 
 /// A waiting write.
-pub(super) enum Op {
+pub(in crate::store) enum Op<J: ?Sized> {
     Send(SendOp),
-    Job(Box<dyn Job>),
+    Job(Box<J>),
     /// Nothing but a reason to write the acks that were noted.
     Acks,
     /// Write what is waiting, then end.
     Close,
 }
 
-pub(super) struct SendOp {
-    pub(super) send: NewEnvelope,
-    pub(super) reply: Reply,
-    pub(super) queued: Stopwatch,
+pub(in crate::store) struct SendOp {
+    pub(in crate::store) send: NewEnvelope,
+    pub(in crate::store) reply: Reply,
+    pub(in crate::store) queued: Stopwatch,
 }
 
 impl SendOp {
-    pub(super) fn answer(self, result: SendResult) {
+    pub(in crate::store) fn answer(self, result: SendResult) {
         match self.reply {
             // Who has gone away does not need an answer.
             Reply::Once(reply) => drop(reply.send(result)),
@@ -36,16 +37,15 @@ impl SendOp {
     }
 }
 
-/// An act other than a send.
-pub(super) trait Job: Send {
-    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()>;
+/// An act other than a send, once it is over.
+pub(in crate::store) trait Answer: Send {
     fn answer(self: Box<Self>, committed: Result<(), WriteError>);
 }
 
-/// A job made of a function and of who waits for its value.
-pub(super) struct Act<T, F> {
-    act: F,
-    value: Option<T>,
+/// A job made of a function and of who waits for its value. Each backend says how to run it.
+pub(in crate::store) struct Act<T, F> {
+    pub(in crate::store) act: F,
+    pub(in crate::store) value: Option<T>,
     reply: oneshot::Sender<Result<T, WriteError>>,
 }
 
@@ -59,16 +59,7 @@ impl<T, F> Act<T, F> {
     }
 }
 
-impl<T, F> Job for Act<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Transaction<'_>) -> rusqlite::Result<T> + Send,
-{
-    fn run(&mut self, tx: &mut Transaction<'_>) -> rusqlite::Result<()> {
-        self.value = Some((self.act)(tx)?);
-        Ok(())
-    }
-
+impl<T: Send, F: Send> Answer for Act<T, F> {
     fn answer(self: Box<Self>, committed: Result<(), WriteError>) {
         let Self { value, reply, .. } = *self;
         let answer = committed.and_then(|()| value.ok_or(WriteError::Failed));
@@ -77,15 +68,29 @@ where
     }
 }
 
+/// What became of a batch.
+#[derive(Default)]
+pub(in crate::store) struct Sends {
+    /// One for each send, in order.
+    pub(in crate::store) outcomes: Vec<SendOutcome>,
+    /// What was stored, in order.
+    pub(in crate::store) stored: Vec<Stored>,
+    /// What was appended to logs before, in order.
+    pub(in crate::store) appended: Vec<Appended>,
+}
+
 /// A batch that is over and that nobody has been told of.
-pub(super) struct Over {
-    pub(super) batch: Batch,
+pub(super) struct Over<J: ?Sized> {
+    pub(super) batch: Batch<J>,
     pub(super) result: Result<Sends, WriteError>,
 }
 
 /// Answers batches and pushes what they stored, in the order of the commits. Beside the writer, which
 /// goes on with the next batch meanwhile.
-pub(super) async fn tell(mut batches: mpsc::UnboundedReceiver<Over>, listener: Arc<dyn CommitListener>) {
+pub(super) async fn tell<J: ?Sized + Answer>(
+    mut batches: mpsc::UnboundedReceiver<Over<J>>,
+    listener: Arc<dyn CommitListener>,
+) {
     while let Some(Over { batch, result }) = batches.recv().await {
         match result {
             Ok(sends) => {
@@ -105,18 +110,29 @@ pub(super) async fn tell(mut batches: mpsc::UnboundedReceiver<Over>, listener: A
 }
 
 /// What is written in one transaction.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) jobs: Vec<Box<dyn Job>>,
-    pub(super) sends: Vec<SendOp>,
-    pub(super) acks: HashMap<View, u64>,
+pub(in crate::store) struct Batch<J: ?Sized> {
+    pub(in crate::store) jobs: Vec<Box<J>>,
+    pub(in crate::store) sends: Vec<SendOp>,
+    pub(in crate::store) acks: HashMap<View, u64>,
 }
 
-impl Batch {
-    pub(super) fn len(&self) -> usize {
+impl<J: ?Sized> Default for Batch<J> {
+    fn default() -> Self {
+        Self {
+            jobs: Vec::new(),
+            sends: Vec::new(),
+            acks: HashMap::new(),
+        }
+    }
+}
+
+impl<J: ?Sized> Batch<J> {
+    pub(in crate::store) fn len(&self) -> usize {
         self.jobs.len() + self.sends.len() + usize::from(!self.acks.is_empty())
     }
+}
 
+impl<J: ?Sized + Answer> Batch<J> {
     fn refuse(self, error: WriteError) {
         for op in self.sends {
             op.answer(Err(error));

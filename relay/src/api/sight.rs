@@ -1,0 +1,57 @@
+//! What an agent may learn of a handle. Who asks for many that it may not know of is looking for agents, and is
+//! answered nothing more for a while, whomever it asks for: a refusal tells no more than the answers before it.
+
+use waxwire_shared::{api::problem::ProblemType, ids::Handle};
+
+use super::ApiError;
+use crate::{
+    limits::Allowance,
+    relay::Relay,
+    store::{AgentNo, ReadError, Sight},
+};
+
+fn allowance(relay: &Relay) -> Allowance {
+    Allowance {
+        per_minute: relay.limits.lookup_misses_per_minute,
+        per_day: relay.limits.lookup_misses_per_day,
+    }
+}
+
+/// Whether an agent may look handles up now.
+pub(super) fn may_look_up(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
+    let now = relay.delivery.clock.now_ms();
+    let looked = relay.lookup_misses.look(agent, allowance(relay), now);
+    looked.map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
+}
+
+/// Notes that so many handles were looked up in vain.
+pub(super) fn count_misses(relay: &Relay, agent: AgentNo, misses: usize) {
+    let now = relay.delivery.clock.now_ms();
+    for _ in 0..misses {
+        // Requests at the same time may all have been let through.
+        let _counted = relay.lookup_misses.ask(agent, allowance(relay), now);
+    }
+}
+
+/// Looks something of a handle up with `read`. A handle that cannot be one is unknown.
+pub(super) async fn look_up<T>(
+    relay: &Relay,
+    agent: AgentNo,
+    handle: &str,
+    read: impl AsyncFnOnce(&Handle) -> Result<Sight<T>, ReadError>,
+) -> Result<(Handle, T), ApiError> {
+    may_look_up(relay, agent)?;
+    let handle = handle.parse::<Handle>().ok();
+    let sight = match &handle {
+        Some(handle) => read(handle).await?,
+        None => Sight::Unknown,
+    };
+    match (handle, sight) {
+        (Some(handle), Sight::Visible(found)) => Ok((handle, found)),
+        (_, Sight::Blocked) => Err(ApiError::new(ProblemType::Blocked)),
+        _ => {
+            count_misses(relay, agent, 1);
+            Err(ApiError::new(ProblemType::NotFound))
+        }
+    }
+}

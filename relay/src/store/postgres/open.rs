@@ -1,0 +1,111 @@
+//! Connecting, migrating, and making this process the only one that serves the database.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::sql;
+use crate::store::{DatabaseUrlError, OpenError, PostgresUrl};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The first version that has all that the statements use.
+const LEAST_VERSION: i64 = 150_000;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Connections that read at the same time.
+const READERS: u32 = 8;
+/// How long a read waits for one of them.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// Statements that are kept prepared on a connection.
+const STATEMENTS: usize = 256;
+/// Key of the advisory lock of the relay that serves; the locks of different databases are apart.
+const LOCK: i64 = i64::from_be_bytes(*b"waxwire\0");
+/// How long the lock is waited for: a server needs a moment to notice that a relay was killed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// What every connection is set to. A server that no longer hears of a client ends what that one held within half a
+/// minute; what takes longer than ten seconds is given up.
+const SETTINGS: [(&str, &str); 6] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("client_connection_check_interval", "5s"),
+    ("lock_timeout", "5s"),
+    ("synchronous_commit", "on"),
+];
+const STATEMENT_TIMEOUT: (&str, &str) = ("statement_timeout", "10s");
+
+pub(super) fn options(url: &PostgresUrl) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url.expose_text()).map_err(|_| DatabaseUrlError)?;
+    Ok(options
+        .application_name("waxwire-relay")
+        .statement_cache_capacity(STATEMENTS)
+        .options(SETTINGS)
+        .disable_statement_logging())
+}
+
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let options = options.clone().options([STATEMENT_TIMEOUT]);
+    connect_unbounded(&options).await
+}
+
+/// For what may take as long as it takes.
+async fn connect_unbounded(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(CONNECT, PgConnection::connect_with(options))
+        .await
+        .map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))?
+}
+
+/// Brings the schema up to date. Of several programs that do so at the same time, one does it and the others wait for
+/// its lock.
+pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let options = options.clone().options([("lock_timeout", "0")]);
+    let mut connection = connect_unbounded(&options).await.map_err(OpenError::Connect)?;
+    let (version,): (i64,) = sqlx::query_as(sql::SERVER_VERSION)
+        .fetch_one(&mut connection)
+        .await?;
+    if version < LEAST_VERSION {
+        return Err(OpenError::TooOld);
+    }
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// The readers' connections, opened when they are needed.
+pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(ACQUIRE)
+        .connect_lazy_with(options.clone().options([STATEMENT_TIMEOUT]))
+}
+
+/// Whether this session is the one of the relay that serves, now or after a while.
+pub(super) async fn lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let taken = async {
+        loop {
+            if try_lock(connection).await? {
+                return Ok(true);
+            }
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
+    };
+    tokio::time::timeout(LOCK_PATIENCE, taken)
+        .await
+        .unwrap_or(Ok(false))
+}
+
+/// The same without waiting.
+pub(super) async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let (locked,): (bool,) = sqlx::query_as(sql::TRY_LOCK)
+        .bind(LOCK)
+        .fetch_one(connection)
+        .await?;
+    Ok(locked)
+}

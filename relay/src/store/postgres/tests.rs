@@ -1,0 +1,279 @@
+//! The conformance suite on PostgreSQL, and what only this store does.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::Connection as _;
+
+use super::{testing::Database, *};
+use crate::store::{
+    Appended, CommitListener, DatabaseUrl, OpenError, Store, Stored,
+    conformance::{self, Backend},
+};
+use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
+
+fn inner(store: &Store) -> &PostgresStore {
+    match store {
+        Store::Postgres(store) => store,
+        Store::Sqlite(_) => panic!("another store"),
+    }
+}
+
+impl Backend for Database {
+    fn new() -> Self {
+        Self::new()
+    }
+
+    async fn open(&self, context: StoreContext) -> Store {
+        Store::open(&self.url(), context).await.unwrap()
+    }
+
+    fn crash(&self) -> Self {
+        self.crash()
+    }
+
+    async fn bad_write(store: &Store) -> Result<(), WriteError> {
+        let store = inner(store);
+        let slow = store.write(async |tx| {
+            sqlx::query("SELECT pg_sleep(0.05)")
+                .execute(&mut *tx.connection)
+                .await
+                .map(drop)
+        });
+        // Waits in the queue with whatever else is sent meanwhile.
+        let bad = store.write(async |tx| {
+            sqlx::query("INSERT INTO queue (kind) VALUES (NULL)")
+                .execute(&mut *tx.connection)
+                .await
+                .map(drop)
+        });
+        tokio::join!(slow, bad).1
+    }
+
+    async fn refuse_envelopes(store: &Store, refuse: bool) {
+        let act = if refuse {
+            "ALTER TABLE envelope ADD CONSTRAINT refuse CHECK (position < 0) NOT VALID"
+        } else {
+            "ALTER TABLE envelope DROP CONSTRAINT refuse"
+        };
+        let done =
+            inner(store).write(async move |tx| sqlx::query(act).execute(&mut *tx.connection).await.map(drop));
+        done.await.unwrap();
+    }
+}
+
+conformance::conformance!(Database);
+
+struct Nobody;
+
+impl CommitListener for Nobody {
+    fn stored(&self, _: &[Appended], _: &[Stored]) {}
+}
+
+fn context(serving: bool) -> StoreContext {
+    StoreContext {
+        worker: WorkerId::default(),
+        clock: Clock::Manual(Arc::new(NOW.into())),
+        metrics: Arc::new(Metrics::default()),
+        tiers: Arc::default(),
+        listener: Arc::new(Nobody),
+        serving,
+    }
+}
+
+/// Any act that writes.
+async fn write(store: &Store) -> Result<(), WriteError> {
+    let hash = waxwire_shared::ids::Hash::from_bytes(rand_bytes());
+    store.add_invite(hash, NOW).await
+}
+
+fn rand_bytes() -> [u8; 32] {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    bytes
+}
+
+/// Waits until a store takes writes again.
+async fn healed(store: &Store) {
+    let healed = async {
+        while !store.is_ready().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), healed)
+        .await
+        .unwrap();
+    assert_eq!(write(store).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_relay_on_one_database_is_refused() {
+    let database = Database::new();
+    let first = database.open(context(true)).await;
+    let second = Store::open(&database.url(), context(true)).await;
+    assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+    // A command may look at it all the same.
+    database.open(context(false)).await.close().await;
+    first.close().await;
+    database.open(context(true)).await.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relay_that_lost_its_lock_writes_nothing_until_it_has_it_again() {
+    let database = Database::new();
+    let first = database.open(context(true)).await;
+    assert_eq!(write(&first).await, Ok(()));
+    database.cut();
+    let second = database.open(context(true)).await;
+    assert_eq!(write(&first).await, Err(WriteError::Unavailable));
+    assert!(!first.is_ready().await);
+    assert_eq!(write(&second).await, Ok(()));
+    second.close().await;
+    healed(&first).await;
+    first.close().await;
+}
+
+/// What another relay may have made while this one had no connection is not made again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_a_relay_that_served_meanwhile_are_not_made_again() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    assert_eq!(write(&store).await, Ok(()));
+    let reserved = NOW + 86_400_000;
+    let reserve = format!("INSERT INTO counter VALUES ('ids_reserved_until_ms', {reserved})");
+    database.run(&[&reserve]);
+    database.cut();
+    healed(&store).await;
+    let id = inner(&store).write(async |tx| Ok(tx.memory.ids.next(tx.now_ms)));
+    let id = id.await.unwrap();
+    assert!(id >= crate::snowflake::first_at(reserved + 1), "{id}");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_database_fails_writes_and_reads_turns_readiness_red_and_heals() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    assert!(store.is_ready().await);
+    database.shut(true);
+    assert_eq!(write(&store).await, Err(WriteError::Unavailable));
+    assert!(!store.is_ready().await);
+    assert!(store.agents("", 1).await.is_err());
+    database.shut(false);
+    healed(&store).await;
+    assert!(store.agents("", 1).await.is_ok());
+    store.close().await;
+}
+
+/// One statement that the server gives up is no reason to give up the connection, and with it the lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lock_outlives_a_transaction_that_stood_in_the_way() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    let pid = async || {
+        let pid = inner(&store).write(async |tx| {
+            let (pid,): (i32,) = sqlx::query_as("SELECT pg_backend_pid()")
+                .fetch_one(&mut *tx.connection)
+                .await?;
+            Ok(pid)
+        });
+        pid.await.unwrap()
+    };
+    let before = pid().await;
+    // Whatever the server answers to a deadlock, at the first time.
+    let mut first = true;
+    let passed = inner(&store).write(async move |tx| {
+        if std::mem::take(&mut first) {
+            sqlx::query("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$")
+                .execute(&mut *tx.connection)
+                .await?;
+        }
+        Ok(())
+    });
+    assert_eq!(passed.await, Ok(()));
+    assert_eq!(pid().await, before);
+    store.close().await;
+}
+
+/// Two transactions that begin one way and commit the other: whoever follows events sees both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_of_another_process_is_not_passed_over() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    let world = conformance::registered(&store).await;
+    let mut other = sqlx::PgConnection::connect(&database.url_text()).await.unwrap();
+    let mut begun = other.begin().await.unwrap();
+    sqlx::query(sql::INSERT_AUTH_EVENT)
+        .bind(world.agent.0)
+        .bind(0_i64)
+        .execute(&mut *begun)
+        .await
+        .unwrap();
+    let handle = conformance::handle(1);
+    let (revoked, ()) = tokio::join!(store.revoke_key(handle), async {
+        // The store waits for the event that was begun before its own.
+        while !database.waits().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(store.auth_events(Some(0)).await.unwrap().len(), 0);
+        begun.commit().await.unwrap();
+    });
+    assert!(matches!(revoked, Ok(Some((_, true)))), "{revoked:?}");
+    let events = store.auth_events(Some(0)).await.unwrap();
+    let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
+    assert_eq!(numbers, [1, 2]);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_wait_for_a_connection_for_a_while_only() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    let readers = &inner(&store).readers;
+    let mut held = Vec::new();
+    while let Ok(connection) = readers.acquire().await {
+        held.push(connection);
+    }
+    assert!(!held.is_empty());
+    assert!(store.agents("", 1).await.is_err());
+    drop(held);
+    assert!(store.agents("", 1).await.is_ok());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_migrate_at_the_same_time_wait_for_each_other() {
+    let database = Database::empty();
+    let opened = (0..4).map(|_| database.open(context(false)));
+    for store in futures_util::future::join_all(opened).await {
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn database_that_is_not_there_is_told_without_its_password() {
+    let url = Database::new()
+        .url_text()
+        .replace("postgres@", "postgres:hunter2@");
+    let error = Store::open(&url.parse().unwrap(), context(true))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
+    let shown = format!(
+        "{} {error:?} {url:?}",
+        crate::logging::chain(&error),
+        url = url.parse::<DatabaseUrl>()
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn writes_after_close_are_refused() {
+    let database = Database::new();
+    let store = database.open(context(true)).await;
+    store.close().await;
+    assert!(!store.is_ready().await);
+    assert_eq!(write(&store).await, Err(WriteError::Unavailable));
+    store.close().await;
+}

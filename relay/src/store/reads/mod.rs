@@ -1,0 +1,12 @@
+//! What every backend reads with the same code, through its pool; only statements and driver differ. Each backend compiles
+//! this folder as a module of its own: over sqlx's generics the bounds would be longer than the code.
+
+mod accounts;
+mod blobs;
+mod groups;
+mod hooks;
+mod people;
+mod queues;
+mod retention;
+
+use super::{Backend, sql};
