@@ -219,6 +219,9 @@ pub struct Security {
     pub granted_by: Option<Handle>,
     /// It came after its author had left, from before the cut-off.
     pub late: bool,
+    /// How many messages with this content, if it is long enough to be counted, came within an hour before it,
+    /// from whomever.
+    pub repeats: u64,
 }
 
 /// A hole in a sender's signed numbers.

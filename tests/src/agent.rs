@@ -83,6 +83,9 @@ pub struct Security {
     /// Its author had left when it came.
     #[serde(default)]
     pub late: bool,
+    /// How often its content had come before.
+    #[serde(default)]
+    pub repeats: u64,
 }
 
 /// A hole in a sender's numbers.

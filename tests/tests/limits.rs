@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use waxwire_tests::{Agent, Relay, eventually, http::Answer, program::run, scenario, unique, world::World};
+use waxwire_shared::{api::problem::ProblemType, ids::BlobId};
+use waxwire_tests::{
+    Agent, Relay, Stranger, eventually, http::Answer, program::run, scenario, unique, world::World,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -35,13 +38,6 @@ async fn admin<const N: usize>(relay: &Relay, words: [&str; N]) -> anyhow::Resul
     let mut command = relay.tool(["admin"])?;
     command.args(words);
     Ok(run(command, LIMIT).await?.success()?.stdout)
-}
-
-/// Messages that wait at the relay for agents.
-fn waiting(relay: &Relay) -> anyhow::Result<i64> {
-    let database = rusqlite::Connection::open(relay.database())?;
-    let sum = "SELECT sum(head - acked) FROM queue JOIN agent ON mail_queue = queue_no";
-    Ok(database.query_row(sum, [], |row| row.get(0))?)
 }
 
 #[test]
@@ -142,7 +138,7 @@ fn full_mailbox_refuses_mail_and_takes_it_again_once_it_is_fetched() {
         send(&alice, "bob", "hello").await?.expect(201)?;
         bob.agent()?.receive().await?;
         eventually("nothing waits", LIMIT, async || {
-            Ok((waiting(&relay)? == 0).then_some(()))
+            Ok((relay.store().waiting().await? == 0).then_some(()))
         })
         .await?;
         bob.terminate().await?;
@@ -241,19 +237,115 @@ fn content_that_is_sent_over_and_over_is_refused_by_the_own_proxy() {
         alice.arguments(["--duplicates", "3"]);
         alice.init().await?;
         alice.start().await?;
-        let _bob = world.proxy(&relay, "bob").await?;
-        let agent = alice.agent()?;
+        let reader = world.proxy(&relay, "bob").await?;
+        let (agent, bob) = (alice.agent()?, reader.agent()?);
         agent.until_ready().await?;
         let text = unique("the same again, and again, and again, and again, and again")?;
         for number in 0..3 {
             agent.send_text("bob", &format!("same-{number}"), &text).await?;
+            // The other end counts, too.
+            assert_eq!(bob.receive().await?.security.repeats, number);
         }
         let refused = agent.try_text("bob", "same-3", &text).await?;
         refused.refused(429, "RATE_LIMITED")?;
         ensure!(refused.header("retry-after").is_some(), "no Retry-After");
-        agent
-            .send_text("bob", "other", &unique("something else")?)
-            .await
-            .map(drop)
+        let other = unique("something else that is long enough to be counted, if it came again")?;
+        agent.send_text("bob", "other", &other).await?;
+        assert_eq!(bob.receive().await?.security.repeats, 0);
+        Ok(())
+    });
+}
+
+/// Attack 34, with keys of its own: who tries handles is slowed down, and another agent is not.
+#[test]
+fn agent_that_tries_handles_waits_and_costs_nobody_else_anything() {
+    scenario(async |world| {
+        let relay = relay(world, &[("lookup_misses_per_minute", 30)]).await?;
+        let mallory = Stranger::registered(relay.http(), "mallory", world.canaries()).await?;
+        let alice = Stranger::registered(relay.http(), "alice", world.canaries()).await?;
+        let look = async |agent: &Stranger, handle: &str| {
+            let path = format!("/v1/agents/{handle}/bundle");
+            agent.ask(agent.request("GET", path)).await
+        };
+        let mut refused = None;
+        for number in 0..40 {
+            let answer = look(&mallory, &format!("guess-{number}")).await?;
+            if answer.status != 404 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.context("40 guesses passed")?;
+        refused.problem(ProblemType::RateLimited)?;
+        // Whoever is there is not told apart from who is not.
+        look(&mallory, "alice").await?.problem(ProblemType::RateLimited)?;
+        look(&alice, "mallory").await?.expect_status(200)?;
+        look(&alice, "nobody").await?.problem(ProblemType::NotFound)?;
+        let wait: u64 = refused.header("retry-after").context("no Retry-After")?.parse()?;
+        ensure!((1..=2).contains(&wait), "Retry-After: {wait}");
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        look(&mallory, "alice").await?.expect_status(200)
+    });
+}
+
+/// What an organisation pays for: larger groups and attachments, from the moment of its tier on.
+#[test]
+fn tier_sets_members_of_groups_and_attachments() {
+    scenario(async |world| {
+        let mut relay = world.new_relay("relay")?;
+        for (name, value) in [
+            ("group_members", 2),
+            ("attachment", 100_000),
+            ("blob_bytes", 200_000),
+        ] {
+            relay.limit(name, value);
+        }
+        relay.configuration("[tiers.gold]\ngroup_members = 3\nattachment = 300_000\nblob_bytes = 0\n");
+        relay.start().await?;
+        let circle = world
+            .circle_around(relay, ["alice", "bob", "carol", "dave"])
+            .await?;
+        let [alice, bob] = circle.agents(["alice", "bob"])?;
+        let found = async |agent: &Agent, others: &[&str]| {
+            let body = json!({ "name": unique("tier")?, "member_handles": others });
+            agent.post_json("/v1/groups", &body).await
+        };
+        found(&alice, &["bob"]).await?.expect(201)?;
+        let refused = found(&alice, &["bob", "carol"]).await?;
+        refused.refused(403, "GROUP_FULL")?;
+        let blob = async |agent: &Stranger, first: u8, length: u64| {
+            let body = json!({ "blob_id": BlobId::from_bytes([first; 16]), "length": length });
+            agent.ask(agent.request("POST", "/v1/blobs").json(&body)).await
+        };
+        let erin = Stranger::registered(circle.relay.http(), "erin", world.canaries()).await?;
+        let problem = blob(&erin, 1, 200_000).await?.problem(ProblemType::TooLarge)?;
+        ensure!(problem.limit.context("no limit")?.name == "attachment");
+        blob(&erin, 2, 90_000).await?.expect_status(201)?;
+        blob(&erin, 3, 90_000).await?.expect_status(201)?;
+        let problem = blob(&erin, 4, 90_000).await?.problem(ProblemType::Forbidden)?;
+        ensure!(problem.limit.context("no limit")?.name == "blob_bytes");
+
+        admin(&circle.relay, ["org", "acme", "--tier", "gold"]).await?;
+        for handle in ["alice", "erin"] {
+            admin(&circle.relay, ["move", handle, "acme"]).await?;
+        }
+        eventually("the relay has noticed", LIMIT, async || {
+            Ok((blob(&erin, 1, 200_000).await?.status == 201).then_some(()))
+        })
+        .await?;
+        blob(&erin, 4, 90_000).await?.expect_status(201)?;
+        eventually("alice may have a larger group", LIMIT, async || {
+            let answer = found(&alice, &["bob", "carol"]).await?;
+            Ok((answer.status == 201).then_some(()))
+        })
+        .await?;
+        found(&alice, &["bob", "carol", "dave"])
+            .await?
+            .refused(403, "GROUP_FULL")?;
+        // Others stay where they were.
+        found(&bob, &["alice", "carol"])
+            .await?
+            .refused(403, "GROUP_FULL")?;
+        Ok(())
     });
 }

@@ -103,6 +103,7 @@ pub(super) fn message(number: u8) -> Message {
             epoch: None,
             granted_by: None,
             late: false,
+            repeats: 0,
         },
         group: None,
         recipients: Vec::new(),

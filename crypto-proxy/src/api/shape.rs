@@ -144,6 +144,10 @@ pub(crate) struct SecurityBody {
     /// Its author had left the group when it came. Absent if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
+    /// How many messages with this content came within an hour before it, from whomever. Contents below 64 bytes are
+    /// not counted. Absent if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<u64>,
 }
 
 /// Under what a message was sealed.
@@ -311,6 +315,7 @@ fn security(security: &Security) -> SecurityBody {
         epoch: security.epoch,
         granted_by: security.granted_by.as_ref().map(ToString::to_string),
         late: security.late,
+        repeats: (security.repeats > 0).then_some(security.repeats),
     }
 }
 

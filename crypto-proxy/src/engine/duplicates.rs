@@ -1,5 +1,5 @@
-//! The same content over and over, to whomever: a loop, or spam. No relay can see it, so the proxy of the
-//! agent that sends it counts.
+//! The same content over and over: a loop, or spam. No relay can see it, so the proxies at both ends count: that of
+//! the sender refuses, that of the recipient says with each message how often it came before.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,10 @@ use waxwire_shared::hash::sha256;
 use super::Engine;
 use crate::model::{Refusal, SendRequest, UnixMs};
 
-/// Milliseconds in which equal contents are counted.
-const WINDOW_MS: u64 = 60_000;
+/// Milliseconds in which equal contents are counted that the agent sends.
+const SENT_MS: u64 = 60_000;
+/// The same for what it receives.
+const RECEIVED_MS: u64 = 3_600_000;
 /// Contents that are counted at the same time. Who sends more different ones meets the relay's limits.
 const CONTENTS: usize = 4_096;
 /// Bytes of content below which nothing is counted: short answers are alike.
@@ -17,54 +19,66 @@ const SHORT: usize = 64;
 /// Bytes of a hash that stand for a content.
 const TAG: usize = 16;
 
-/// How often a content was sent since a time.
+/// What the agent sends.
+pub(super) type Sent = Contents<SENT_MS>;
+/// What it receives, from whomever.
+pub(super) type Received = Contents<RECEIVED_MS>;
+
+/// How often there was a content since a time.
 #[derive(Debug, Clone, Copy)]
 struct Count {
     since: UnixMs,
-    sent: u64,
+    times: u64,
 }
 
-/// Contents of the last minute.
+/// Contents, counted for so many milliseconds from when each came first.
 #[derive(Debug, Default)]
-pub(super) struct Duplicates(HashMap<[u8; TAG], Count>);
+pub(super) struct Contents<const WINDOW_MS: u64>(HashMap<[u8; TAG], Count>);
 
-impl Duplicates {
+impl<const WINDOW_MS: u64> Contents<WINDOW_MS> {
     fn recent(&self, tag: &[u8; TAG], now: UnixMs) -> Option<Count> {
         let count = self.0.get(tag).copied();
         count.filter(|count| (count.since..count.since + WINDOW_MS).contains(&now))
     }
 
-    fn add(&mut self, tag: [u8; TAG], now: UnixMs) {
-        let before = self.recent(&tag, now).unwrap_or(Count { since: now, sent: 0 });
+    /// Gives how often it was there before.
+    fn add(&mut self, tag: [u8; TAG], now: UnixMs) -> u64 {
+        let before = self.recent(&tag, now).unwrap_or(Count { since: now, times: 0 });
         if self.0.len() >= CONTENTS {
             self.0.retain(|_, count| now < count.since + WINDOW_MS);
         }
         if self.0.len() < CONTENTS || self.0.contains_key(&tag) {
-            let sent = before.sent + 1;
-            self.0.insert(tag, Count { sent, ..before });
+            let times = before.times + 1;
+            self.0.insert(tag, Count { times, ..before });
         }
+        before.times
     }
 }
 
-/// A broadcast is one message, however many have a copy.
-fn tag(request: &SendRequest) -> Option<[u8; TAG]> {
-    if request.broadcast || request.content.len() < SHORT {
+fn tag(content: &[u8]) -> Option<[u8; TAG]> {
+    if content.len() < SHORT {
         return None;
     }
-    sha256(request.content.as_bytes())
-        .as_bytes()
-        .first_chunk()
-        .copied()
+    sha256(content).as_bytes().first_chunk().copied()
+}
+
+/// A broadcast is one message, however many have a copy.
+fn tag_of(request: &SendRequest) -> Option<[u8; TAG]> {
+    if request.broadcast {
+        None
+    } else {
+        tag(request.content.as_bytes())
+    }
 }
 
 impl Engine {
     /// Why a content may not be sent once more now.
     pub(super) fn check_duplicate(&self, request: &SendRequest, now: UnixMs) -> Result<(), Refusal> {
         let max = self.settings.duplicates;
-        let count = tag(request).and_then(|tag| self.volatile.duplicates.recent(&tag, now));
+        let count = tag_of(request).and_then(|tag| self.volatile.sent.recent(&tag, now));
         match count {
-            Some(Count { since, sent }) if max > 0 && sent >= max => Err(Refusal::RateLimited {
-                retry_after: (since + WINDOW_MS - now).div_ceil(1_000),
+            Some(Count { since, times }) if max > 0 && times >= max => Err(Refusal::RateLimited {
+                retry_after: (since + SENT_MS - now).div_ceil(1_000),
             }),
             _ => Ok(()),
         }
@@ -72,8 +86,13 @@ impl Engine {
 
     /// A message was queued.
     pub(super) fn count_content(&mut self, request: &SendRequest, now: UnixMs) {
-        if let Some(tag) = tag(request) {
-            self.volatile.duplicates.add(tag, now);
+        if let Some(tag) = tag_of(request) {
+            self.volatile.sent.add(tag, now);
         }
+    }
+
+    /// A message came; gives how often its content had come before.
+    pub(super) fn count_received(&mut self, content: &[u8], now: UnixMs) -> u64 {
+        tag(content).map_or(0, |tag| self.volatile.received.add(tag, now))
     }
 }

@@ -124,6 +124,7 @@ impl Engine {
             hold: if stranger { Hold::Request } else { Hold::Gap },
             epoch: *epoch,
             late: *late,
+            repeats: self.count_received(&core.content, now),
             envelope: None,
         };
         let row = self.store.insert_message(&mut *self.rng, &new, now)?;

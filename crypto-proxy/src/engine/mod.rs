@@ -138,7 +138,8 @@ struct Volatile {
     /// Whether lines from before the start have their time.
     lines_known: bool,
     declaring: relations::Declaring,
-    duplicates: duplicates::Duplicates,
+    sent: duplicates::Sent,
+    received: duplicates::Received,
     hooks: webhooks::Hooks,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,

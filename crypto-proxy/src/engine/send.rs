@@ -269,6 +269,7 @@ impl Engine {
             hold: Hold::None,
             epoch: None,
             late: false,
+            repeats: 0,
             envelope: Some((header.mid, sha256(&sealed.envelope))),
         };
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;

@@ -86,6 +86,8 @@ pub struct NewMessage<'a> {
     pub epoch: Option<u64>,
     /// Its author had left; it is from before the cut-off.
     pub late: bool,
+    /// How often its content had come before, if it is inbound.
+    pub repeats: u64,
     /// Of an own one: its envelope's `mid` and hash.
     pub envelope: Option<(Mid, Hash)>,
 }
@@ -162,8 +164,8 @@ impl Store {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO message(message_row, message_id, conversation_id, peer_id, own, session, n, \
              core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, epoch, late, mid, \
-             envelope_hash, era) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+             envelope_hash, repeats, era) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
              (SELECT era FROM conversation WHERE conversation_id = ?3))",
         )?;
         statement.execute(params![
@@ -189,6 +191,7 @@ impl Store {
             new.late,
             new.envelope.as_ref().map(|(mid, _)| *mid.as_bytes()),
             new.envelope.as_ref().map(|(_, hash)| *hash.as_bytes()),
+            to_sql(new.repeats),
         ])?;
         Ok(row)
     }

@@ -71,6 +71,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("attachments.sql"),
     include_str!("channels.sql"),
+    include_str!("repeats.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

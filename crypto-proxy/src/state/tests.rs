@@ -107,6 +107,7 @@ fn receive(store: &mut Store, texts: &[&str]) -> LocalConversation {
             hold: Hold::Gap,
             epoch: None,
             late: false,
+            repeats: 0,
             envelope: None,
         };
         let row = store.insert_message(&mut rng(9), &new, NOW).unwrap();

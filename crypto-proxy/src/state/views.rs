@@ -66,7 +66,8 @@ pub(super) const VIEW: &str = "SELECT m.message_row, m.own, m.seq, m.delivery, m
      WHERE gm.group_row = g.group_row AND gm.own = 0 AND gm.place <= e.position) END, m.place, \
      (SELECT max(coalesce(mu.until, 9223372036854775807)) FROM mute mu WHERE mu.kind = 1 \
      AND mu.target = p.handle OR mu.kind = 2 \
-     AND mu.target = (CASE c.kind WHEN 2 THEN 'grp_' ELSE 'conv_' END || lower(hex(c.local)))) AS muted_until \
+     AND mu.target = (CASE c.kind WHEN 2 THEN 'grp_' ELSE 'conv_' END || lower(hex(c.local)))) AS muted_until, \
+     m.repeats \
      FROM message m JOIN conversation c USING (conversation_id) LEFT JOIN peer p ON p.peer_id = m.peer_id \
      LEFT JOIN peer gb ON gb.peer_id = m.granted_by LEFT JOIN grp g ON g.conversation_id = m.conversation_id";
 
@@ -144,6 +145,7 @@ pub(super) fn view(row: &Row<'_>, keys: &ColumnKeys, tag: [u8; 8]) -> Result<Mes
                 .transpose()
                 .map_err(|_| damaged())?,
             late: row.get(18)?,
+            repeats: from_sql(row.get(29)?),
         },
         group: group(row, keys)?,
         recipients: recipients(row.get(26)?).ok_or_else(damaged)?,

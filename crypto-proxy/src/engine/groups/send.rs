@@ -72,6 +72,7 @@ impl Engine {
             hold: Hold::None,
             epoch: Some(epoch.epoch),
             late: false,
+            repeats: 0,
             envelope: Some((mid, sha256(&sealed.envelope))),
         };
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;

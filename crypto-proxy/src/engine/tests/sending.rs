@@ -460,3 +460,31 @@ fn content_that_is_sent_over_and_over_is_refused_for_a_while() {
     net.pass(50_000);
     assert!(say(&mut net, "m4", &text).is_ok());
 }
+
+/// The other end counts what comes, from whomever, and says so with each message.
+#[test]
+fn repeats_of_a_content_are_counted_where_it_arrives() {
+    let names = ["alice", "bob", "carol"];
+    let nodes = names
+        .into_iter()
+        .zip(1..)
+        .map(|(name, seed)| Node::new(name, seed, Settings::default()));
+    let mut net = Net::new(nodes.collect());
+    let long = format!("{{\"text\":\"{}\"}}", "buy ".repeat(20));
+    let say = |net: &mut Net, node: usize, id: &str, content: &str| {
+        let mut message = request(Destination::Peer("bob".parse().unwrap()), id);
+        content.clone_into(&mut message.content);
+        net.command(node, Command::Send(message));
+        net.run();
+    };
+    say(&mut net, 0, "m1", &long);
+    say(&mut net, 2, "m2", &long);
+    say(&mut net, 0, "m3", "{\"text\":\"ok\"}");
+    say(&mut net, 0, "m4", "{\"text\":\"ok\"}");
+    say(&mut net, 0, "m5", &long);
+    net.pass(3_600_000);
+    say(&mut net, 2, "m6", &long);
+    let shown = net.nodes[1].shown.iter();
+    let repeats: Vec<u64> = shown.map(|message| message.security.repeats).collect();
+    assert_eq!(repeats, [0, 1, 0, 0, 2, 0]);
+}
