@@ -99,6 +99,8 @@ pub const CBOR_DEPTH: usize = 8;
 pub const LIST: usize = GROUP_MEMBERS;
 /// Largest signed head of a transparency log.
 pub const LOG_HEAD: usize = 1_280;
+/// Most leaves of a transparency log in one answer.
+pub const LOG_LEAVES: usize = 1_000;
 /// Most hashes in a Merkle path: trees have less than 2^64 leaves.
 pub const MERKLE_PATH: usize = 64;
 

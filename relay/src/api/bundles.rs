@@ -45,6 +45,7 @@ pub(super) async fn put(
         agent_id: account.id,
         bundle: Base64Bytes(body.to_vec()),
         successions: Vec::new(),
+        log: None,
     };
     Ok(json(StatusCode::OK, &answer))
 }
@@ -67,6 +68,7 @@ pub(super) async fn get(
         agent_id,
         bundle: Base64Bytes(bytes),
         successions: successions.into_iter().map(Base64Bytes).collect(),
+        log: None,
     };
     Ok(json(StatusCode::OK, &answer))
 }

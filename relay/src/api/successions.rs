@@ -63,6 +63,7 @@ pub(super) async fn get(
         agent_id,
         bundle: Base64Bytes(bytes),
         successions: Vec::new(),
+        log: None,
     };
     Ok(json(StatusCode::OK, &answer))
 }

@@ -161,6 +161,33 @@ pub struct BundleAnswer {
     /// most [`limits::SUCCESSIONS`](crate::limits::SUCCESSIONS).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub successions: Vec<Base64Bytes>,
+    /// A [`crate::wire::LogProof`] of the leaf of exactly this bundle, once a signed head covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Base64Bytes>,
+}
+
+/// `GET /v1/log/head`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHeadAnswer {
+    /// The newest signed [`crate::wire::LogHead`].
+    pub head: Base64Bytes,
+}
+
+/// `GET /v1/log/consistency`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogConsistencyAnswer {
+    /// A [`crate::wire::LogConsistency`].
+    pub consistency: Base64Bytes,
+}
+
+/// `GET /v1/log/leaves`: a range of the transparency log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLeavesAnswer {
+    /// Encoded [`crate::wire::LogLeaf`]s in their order, at most
+    /// [`limits::LOG_LEAVES`](crate::limits::LOG_LEAVES).
+    pub leaves: Vec<Base64Bytes>,
+    /// Size of the newest signed head; nothing beyond it is shown.
+    pub size: u64,
 }
 
 /// `PUT /v1/blocks/{handle}`.

@@ -62,6 +62,7 @@ fn shown(agent: &Stranger, bundle: &Bundle) -> BundleAnswer {
         agent_id: agent.id(),
         bundle: Base64Bytes(agent.signed(bundle)),
         successions: Vec::new(),
+        log: None,
     }
 }
 

@@ -755,6 +755,7 @@ impl Net {
             agent_id,
             bundle: Base64Bytes(bundle.clone()),
             successions: self.successions.iter().cloned().map(Base64Bytes).collect(),
+            log: None,
         })
     }
 

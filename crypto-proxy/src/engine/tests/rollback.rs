@@ -128,6 +128,7 @@ fn own_bundle_that_is_newer_than_the_state_begins_a_new_session_and_is_followed(
             agent_id: net.nodes[0].agent_id,
             bundle: waxwire_shared::api::rest::Base64Bytes(bundle),
             successions: Vec::new(),
+            log: None,
         };
         net.feed(
             0,

@@ -155,6 +155,7 @@ pub(super) fn bundle_of(handle: &str) -> BundleAnswer {
         agent_id: AgentId::from_bytes([7; 16]),
         bundle: Base64Bytes(handle.as_bytes().to_vec()),
         successions: Vec::new(),
+        log: None,
     }
 }
 
