@@ -1,7 +1,10 @@
 //! Merkle trees as RFC 9162 section 2.1 hashes them (docs/protocol.md, 2 and 6).
 
+mod nodes;
+
 use sha2::{Digest, Sha256};
 
+pub use self::nodes::{Frontier, Node, Plan};
 use crate::ids::Hash;
 
 /// `SHA-256(0x00 || leaf)`.
@@ -26,7 +29,7 @@ pub fn root(leaves: &[Hash]) -> Hash {
         [] => crate::hash::sha256(&[]),
         [leaf] => *leaf,
         _ => {
-            let (left, right) = leaves.split_at(split(leaves.len()));
+            let (left, right) = leaves.split_at(half(leaves));
             node_hash(&root(left), &root(right))
         }
     }
@@ -38,7 +41,7 @@ pub fn inclusion_path(leaves: &[Hash], index: usize) -> Vec<Hash> {
     if leaves.len() < 2 || index >= leaves.len() {
         return Vec::new();
     }
-    let (left, right) = leaves.split_at(split(leaves.len()));
+    let (left, right) = leaves.split_at(half(leaves));
     let (mut path, sibling) = if index < left.len() {
         (inclusion_path(left, index), root(right))
     } else {
@@ -142,7 +145,7 @@ fn subproof(leaves: &[Hash], first: usize, whole: bool) -> Vec<Hash> {
     if first == leaves.len() {
         return if whole { Vec::new() } else { vec![root(leaves)] };
     }
-    let (left, right) = leaves.split_at(split(leaves.len()));
+    let (left, right) = leaves.split_at(half(leaves));
     let (mut path, sibling) = if first <= left.len() {
         (subproof(left, first, whole), root(right))
     } else {
@@ -203,9 +206,14 @@ pub fn verify_consistency(
     last == 0 && earlier == *first_root && later == *second_root
 }
 
+/// Where leaves, at least two, are split.
+const fn half(leaves: &[Hash]) -> usize {
+    split(leaves.len() as u64) as usize
+}
+
 /// The largest power of two below `length`, which is at least 2.
-const fn split(length: usize) -> usize {
-    length.next_power_of_two() / 2
+const fn split(length: u64) -> u64 {
+    1 << (length - 1).ilog2()
 }
 
 #[cfg(test)]
