@@ -8,6 +8,7 @@
 //! - [`wire`]: every binary format, as tables of field numbers
 //! - [`sign`], [`message`]: `Unverified` bytes become a `Verified` value in one function
 //! - [`identity`], [`fingerprint`], [`merkle`]: public keys, how people compare them, tree hashes
+//! - [`handle_tag`]: what stands for a handle in the transparency log
 //! - [`succession`]: whether an identity follows another
 //! - [`hook`], [`target`], [`reach`]: webhooks: how calls are signed, where a URL and an address lead
 //! - [`roster`]: when a group commit is valid
@@ -15,6 +16,7 @@
 
 pub mod api;
 pub mod fingerprint;
+pub mod handle_tag;
 pub mod hash;
 pub mod hook;
 pub mod identity;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use waxwire_shared::{
     fingerprint::{Address, Fingerprint, safety_number},
+    handle_tag::handle_tag,
     hash::{labelled, sha256},
     ids::{AgentId, ConversationId, GroupId, Handle, RelayId},
     labels::Label,
@@ -44,6 +45,7 @@ pub(super) fn run(op: &str, input: In<'_>) -> Option<Result<Value, Fault>> {
             let hash = |text: &str| hex(labelled(Label::HashCredential, &[text.as_bytes()]).as_bytes());
             input.text("credential").map(|text| json!({"hash": hash(text)}))
         }
+        "handle_tag" => tag(input),
         "recovery_text" => recovery_text(input),
         "recovery_parse" => recovery_parse(input),
         _ => return None,
@@ -125,6 +127,13 @@ fn conversation(input: In<'_>) -> Result<Value, Fault> {
 fn safety(input: In<'_>) -> Result<Value, Fault> {
     let number = safety_number(&input.identity("a")?, &input.identity("b")?);
     Ok(json!({"text": number}))
+}
+
+fn tag(input: In<'_>) -> Result<Value, Fault> {
+    let relay = RelayId::from_bytes(input.array("relay")?);
+    let tag = handle_tag(&relay, &input.text("handle")?.parse()?);
+    let tag = tag.map_err(|error| Fault::Case(error.to_string()))?;
+    Ok(json!({"tag": hex(tag.as_bytes())}))
 }
 
 fn core(input: In<'_>) -> Result<Value, Fault> {

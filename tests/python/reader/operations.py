@@ -100,6 +100,11 @@ class Operations:
     def op_agent_id(self, i):
         return {"id": self.agent_id(i.bytes("relay"), i.bytes("identity")).hex()}
 
+    def op_handle_tag(self, i):
+        demand(is_handle(i["handle"]), "decode", "no handle")
+        salt = self.hash("HashHandleTag", i.bytes("relay"))[:16]
+        return {"tag": p.argon2id(i["handle"].encode(), salt, kibibytes=19_456, passes=2).hex()}
+
     def op_conversation_id(self, i):
         if "group" in i:
             return {"id": i.bytes("group").hex()}

@@ -22,6 +22,11 @@ def hkdf(key, info, length=32):
     return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()[:length]
 
 
+def argon2id(secret, salt, kibibytes, passes):
+    """RFC 9106, version 0x13, one lane, 32 bytes."""
+    return sodium.crypto_pwhash_alg(32, secret, salt, passes, kibibytes * 1024, sodium.crypto_pwhash_ALG_ARGON2ID13)
+
+
 # -- Merkle trees, 2.6
 
 def leaf_hash(leaf):

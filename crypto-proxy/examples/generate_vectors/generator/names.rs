@@ -56,7 +56,10 @@ fn key(key: &IdentityKey) -> serde_json::Value {
 }
 
 pub(super) fn names() -> Cases {
-    let mut cases = Cases::new("4.1, 5.2, 5.3", "what is named by a hash, and what people type");
+    let mut cases = Cases::new(
+        "4.1, 5.2, 5.3, 10",
+        "what is named by a hash, and what people type",
+    );
     let (alice, bob) = (alice().key(), bob().key());
     cases.valid("relay id", "relay_id", json!({"identity": key(relay().public())}));
     for (comment, identity) in [("alice", &alice), ("bob", &bob)] {
@@ -72,7 +75,7 @@ pub(super) fn names() -> Cases {
     cases.valid(
         "at another relay",
         "agent_id",
-        json!({"relay": other, "identity": key(&alice)}),
+        json!({"relay": other.clone(), "identity": key(&alice)}),
     );
     for (a, b) in [(&alice, &bob), (&bob, &alice), (&alice, &alice)] {
         cases.valid("direct", "conversation_id", json!({"a": key(a), "b": key(b)}));
@@ -93,6 +96,14 @@ pub(super) fn names() -> Cases {
         "credential_hash",
         json!({"credential": "wxk_secret"}),
     );
+    for (comment, relay, handle) in [
+        ("in the transparency log", hex(relay_id().as_bytes()), "alice"),
+        ("another handle", hex(relay_id().as_bytes()), &*"a".repeat(30)),
+        ("the same at another relay", other, "alice"),
+    ] {
+        let input = json!({"relay": relay, "handle": handle});
+        cases.valid(comment, "handle_tag", input);
+    }
     let later = IdentityKey::from_prefixed(&[&[0, 2][..], &[9; 1_952]].concat()).unwrap();
     cases.valid(
         "an algorithm of a later version, 1,952 bytes",
