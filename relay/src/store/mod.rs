@@ -18,6 +18,7 @@ mod rules;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
+pub mod transparency;
 mod url;
 mod writer;
 
@@ -32,6 +33,7 @@ pub use relations::*;
 pub use retention::{RetainError, RetainStep, Retention, RetentionCursor};
 #[cfg(test)]
 pub(crate) use testing::*;
+pub use transparency::*;
 pub use url::{DatabaseUrl, PostgresUrl};
 use waxwire_shared::{
     api::profile::ProfileRequest,

@@ -22,7 +22,7 @@ pub(super) mod kind {
     pub(in crate::store) const LOG: i64 = 4;
 }
 
-const fn invalid(table: &'static str, column: &'static str) -> ReadError {
+pub(super) const fn invalid(table: &'static str, column: &'static str) -> ReadError {
     ReadError::Row { table, column }
 }
 

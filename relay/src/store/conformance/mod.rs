@@ -13,6 +13,7 @@ pub(super) mod relations;
 pub(super) mod retention;
 pub(super) mod sends;
 pub(super) mod successions;
+pub(super) mod transparency;
 
 use std::{
     collections::HashMap,
@@ -348,6 +349,11 @@ macro_rules! conformance {
             retention: retention_deletes_old_idempotency_keys_in_steps
             retention: group_messages_go_once_every_member_has_them
             retention: leaves_of_the_last_epochs_stay_and_older_ones_while_they_are_needed
+            transparency: latest_bundles_and_all_that_follow_are_due_for_a_log
+            transparency: bundle_that_is_due_is_not_pruned
+            transparency: leaf_is_appended_once_whatever_is_repeated
+            transparency: stored_nodes_prove_every_leaf_and_prefix
+            transparency: head_is_kept_once_and_never_beyond_the_leaves
         }
     };
 }

@@ -9,7 +9,7 @@ use waxwire_shared::{
 };
 use zeroize::Zeroizing;
 
-use super::{PostgresStore, batch::Transaction, sql};
+use super::{PostgresStore, batch::Transaction, sql, transparency};
 use crate::store::{
     Admission, AgentNo, BundleBytes, BundleOutcome, KeyOutcome, RegisterOutcome, Registration, RelaySecret,
     UsedChallenge, WriteError, rows::kind, rules,
@@ -161,23 +161,19 @@ pub(super) async fn insert_agent(tx: &mut Transaction<'_>, asked: &Registration)
         .fetch_one(&mut *tx.connection)
         .await?;
     let agent = AgentNo(agent);
-    insert_bundle(tx.connection, agent, &asked.bundle).await?;
+    insert_bundle(tx, agent, &asked.bundle).await?;
     use_challenge(tx, &asked.challenge).await?;
     Ok(agent)
 }
 
-async fn insert_bundle(
-    connection: &mut PgConnection,
-    agent: AgentNo,
-    bundle: &BundleBytes,
-) -> sqlx::Result<()> {
+async fn insert_bundle(tx: &mut Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> sqlx::Result<()> {
     sqlx::query(sql::INSERT_BUNDLE)
         .bind(agent.0)
         .bind(bundle.number.cast_signed())
         .bind(bundle.bytes.as_slice())
-        .execute(connection)
-        .await
-        .map(drop)
+        .execute(&mut *tx.connection)
+        .await?;
+    transparency::owe(tx, agent, bundle).await
 }
 
 /// Number and bytes.
@@ -200,7 +196,7 @@ async fn publish(
     if let Some(outcome) = rules::bundle(held, bundle) {
         return Ok(outcome);
     }
-    insert_bundle(tx.connection, agent, bundle).await?;
+    insert_bundle(tx, agent, bundle).await?;
     sqlx::query(sql::PRUNE_BUNDLES)
         .bind(agent.0)
         .execute(&mut *tx.connection)

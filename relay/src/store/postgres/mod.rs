@@ -28,6 +28,7 @@ mod successions;
 pub(in crate::store) mod testing;
 #[cfg(test)]
 mod tests;
+mod transparency;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -8,5 +8,6 @@ mod hooks;
 mod people;
 mod queues;
 mod retention;
+mod transparency;
 
-use super::{Backend, sql};
+use super::{Backend, sql, transparency as log_sql};

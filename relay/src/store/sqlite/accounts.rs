@@ -9,7 +9,7 @@ use waxwire_shared::{
 };
 use zeroize::Zeroizing;
 
-use super::{SqliteStore, batch::Transaction, sql};
+use super::{SqliteStore, batch::Transaction, sql, transparency};
 use crate::store::{
     Admission, AgentNo, BundleBytes, BundleOutcome, KeyOutcome, RegisterOutcome, Registration, RelaySecret,
     UsedChallenge, WriteError, rows::kind, rules,
@@ -145,13 +145,18 @@ pub(super) fn insert_agent(tx: &Transaction<'_>, asked: &Registration) -> rusqli
         control,
         tx.now_ms.cast_signed()
     ])?;
-    connection.prepare_cached(sql::INSERT_BUNDLE)?.execute(params![
-        agent,
-        asked.bundle.number.cast_signed(),
-        asked.bundle.bytes
-    ])?;
+    let agent = AgentNo(agent);
+    insert_bundle(tx, agent, &asked.bundle)?;
     use_challenge(tx, &asked.challenge)?;
-    Ok(AgentNo(agent))
+    Ok(agent)
+}
+
+fn insert_bundle(tx: &Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> rusqlite::Result<()> {
+    let number = bundle.number.cast_signed();
+    tx.connection
+        .prepare_cached(sql::INSERT_BUNDLE)?
+        .execute(params![agent.0, number, bundle.bytes])?;
+    transparency::owe(tx, agent, bundle)
 }
 
 fn publish(tx: &Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> rusqlite::Result<BundleOutcome> {
@@ -163,10 +168,7 @@ fn publish(tx: &Transaction<'_>, agent: AgentNo, bundle: &BundleBytes) -> rusqli
     if let Some(outcome) = rules::bundle(held, bundle) {
         return Ok(outcome);
     }
-    let number = bundle.number.cast_signed();
-    tx.connection
-        .prepare_cached(sql::INSERT_BUNDLE)?
-        .execute(params![agent.0, number, bundle.bytes])?;
+    insert_bundle(tx, agent, bundle)?;
     tx.connection
         .prepare_cached(sql::PRUNE_BUNDLES)?
         .execute([agent.0])?;

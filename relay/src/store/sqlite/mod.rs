@@ -20,6 +20,7 @@ mod sql;
 mod successions;
 #[cfg(test)]
 mod tests;
+mod transparency;
 mod writer;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};

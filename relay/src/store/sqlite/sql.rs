@@ -109,9 +109,10 @@ pub(super) const USE_INVITE: &str = "UPDATE invite SET used_at = ?2, used_by = ?
 pub(super) const LATEST_BUNDLE: &str =
     "SELECT number, bytes FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1";
 pub(super) const INSERT_BUNDLE: &str = "INSERT INTO bundle (agent_no, number, bytes) VALUES (?1, ?2, ?3)";
-/// Keeps the sixteen latest.
+/// Keeps the sixteen latest, and what is not in the transparency log yet.
 pub(super) const PRUNE_BUNDLES: &str = "DELETE FROM bundle WHERE agent_no = ?1 AND number <=
-    (SELECT number FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1 OFFSET 16)";
+    (SELECT number FROM bundle WHERE agent_no = ?1 ORDER BY number DESC LIMIT 1 OFFSET 16)
+    AND number NOT IN (SELECT number FROM transparency_due WHERE agent_no = ?1)";
 /// With the block that keeps it from the viewer.
 pub(super) const BUNDLE_BY_HANDLE: &str = "SELECT agent.agent_no, agent.agent_id, bundle.bytes, block.told
     FROM agent JOIN bundle ON bundle.agent_no = agent.agent_no
