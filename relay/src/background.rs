@@ -1,4 +1,5 @@
-//! Tasks that run beside the requests: following changes of credentials, presence, retention, wake-ups.
+//! Tasks that run beside the requests: following changes of credentials, presence, retention, wake-ups, the transparency
+//! log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::{
     hooks, logging,
     relay::Relay,
     store::{AuthEvent, ReadError, Retention, RetentionCursor},
+    transparency,
 };
 
 /// Between looks for changes that another process made.
@@ -34,6 +36,9 @@ pub fn start(relay: &Arc<Relay>) {
     tokio::spawn(follow_auth_events(Arc::clone(relay)));
     tokio::spawn(Arc::clone(&relay.delivery).follow_presence());
     tokio::spawn(retain(Arc::clone(relay)));
+    if let Some(log) = relay.transparency {
+        tokio::spawn(transparency::follow(Arc::clone(relay), log));
+    }
     let caller = Caller::new(
         concat!("waxwire-relay/", env!("CARGO_PKG_VERSION")),
         Arc::clone(&relay.hook_rules) as Arc<_>,
@@ -43,7 +48,7 @@ pub fn start(relay: &Arc<Relay>) {
 }
 
 /// Whether the relay still serves after `pause`.
-async fn rest(shutdown: &CancellationToken, pause: Duration) -> bool {
+pub(crate) async fn rest(shutdown: &CancellationToken, pause: Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(pause) => true,
         () = shutdown.cancelled() => false,

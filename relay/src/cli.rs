@@ -13,6 +13,7 @@ use crate::{
     limits::DEFAULT_TIER,
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
+    transparency::Switch,
 };
 
 /// Stores and routes ciphertext between agents.
@@ -209,6 +210,14 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub hook_allow: Vec<HookAllow>,
+    /// Whether bundles go into a transparency log, which agents check [default: on]
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "WAXWIRE_RELAY_TRANSPARENCY",
+        hide_possible_values = true
+    )]
+    pub transparency: Option<Switch>,
     /// What to log: a level, or target=level pairs [default: info]
     #[arg(long, value_name = "FILTER", env = "WAXWIRE_LOG")]
     pub log: Option<LogFilter>,

@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de};
@@ -22,6 +23,7 @@ use crate::{
     logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
     store::{DatabaseUrl, DatabaseUrlError},
+    transparency::{HeadIntervalError, TransparencyTable},
 };
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
@@ -244,6 +246,8 @@ struct File {
     log: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
+    transparency: TransparencyTable,
+    #[serde(default)]
     limits: Limits,
     #[serde(default)]
     tiers: BTreeMap<String, TierTable>,
@@ -305,6 +309,9 @@ pub enum ConfigError {
     /// The default tier has its limits elsewhere.
     #[error("the limits of the tier {DEFAULT_TIER} are those of [limits]")]
     DefaultTier,
+    /// The interval of heads.
+    #[error(transparent)]
+    HeadInterval(#[from] HeadIntervalError),
     /// The public URL.
     #[error("the public URL must begin with http:// or https://")]
     PublicUrl,
@@ -372,6 +379,8 @@ pub struct Config {
     pub metrics_listen: Option<Listen>,
     /// Whose hooks may be called besides public ones over TLS.
     pub hook_allow: Vec<HookAllow>,
+    /// How often heads of the transparency log are signed at most; none if there is no log.
+    pub transparency: Option<Duration>,
     /// What to log.
     pub log: LogFilter,
     /// How to log.
@@ -456,6 +465,7 @@ impl Config {
             } else {
                 args.hook_allow
             },
+            transparency: file.transparency.resolve(args.transparency)?,
             log,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             limits: file.limits,
@@ -673,11 +683,31 @@ mod tests {
     }
 
     #[test]
+    fn transparency_log_is_on_unless_it_is_switched_off() {
+        let folder = TempDir::new().unwrap();
+        let resolve = |file: &str, flags: &[&str]| resolve(&folder, file, flags);
+        let (ten, three) = (Duration::from_secs(10), Duration::from_secs(3));
+        assert_eq!(resolve("", &[]).unwrap().transparency, Some(ten));
+        let file = "[transparency]\nenabled = false\nhead_interval_seconds = 3\n";
+        assert_eq!(resolve(file, &[]).unwrap().transparency, None);
+        let on = resolve(file, &["--transparency", "on"]).unwrap();
+        assert_eq!(on.transparency, Some(three));
+        let off = resolve("", &["--transparency", "off"]).unwrap();
+        assert_eq!(off.transparency, None);
+        for seconds in [0, 3_601] {
+            let file = format!("[transparency]\nhead_interval_seconds = {seconds}\n");
+            let refused = resolve(&file, &[]).unwrap_err();
+            assert!(matches!(refused, ConfigError::HeadInterval(_)));
+        }
+    }
+
+    #[test]
     fn unknown_and_mistyped_keys_are_refused() {
         let folder = TempDir::new().unwrap();
         for file in [
             "lisen = '127.0.0.1:1'",
             "[limits]\nsocket = 1",
+            "[transparency]\nenable = true",
             "[limits]\nsockets = -1",
             "worker_id = 1024",
             "listen = 'nowhere'",

@@ -10,7 +10,7 @@ use waxwire_shared::{
     ids::{Nonce32, RelayId},
     labels::Label,
     sign::{SignedBytes, SignedDocument},
-    wire::{Challenge, Document as _, RelayDescription, VERSION},
+    wire::{Challenge, Document as _, LogHead, RelayDescription, VERSION},
 };
 use zeroize::Zeroizing;
 
@@ -70,6 +70,12 @@ impl RelayIdentity {
     #[must_use]
     pub fn sign_challenge(&self, challenge: &Challenge) -> Vec<u8> {
         self.sign(challenge)
+    }
+
+    /// A signed head of the transparency log.
+    #[must_use]
+    pub fn sign_head(&self, head: &LogHead) -> Vec<u8> {
+        self.sign(head)
     }
 
     fn sign<T: SignedDocument>(&self, document: &T) -> Vec<u8> {

@@ -31,3 +31,4 @@ pub mod snowflake;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod transparency;

@@ -36,6 +36,12 @@ impl Gauge {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Makes it this.
+    pub fn set(&self, value: u64) {
+        self.0
+            .store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// Its value.
     #[must_use]
     pub fn get(&self) -> i64 {
@@ -197,6 +203,12 @@ pub struct Metrics {
     pub waiting: Gauge,
     /// Rows that retention deleted.
     pub retained_away: Counter,
+    /// Leaves of the transparency log.
+    pub log_size: Gauge,
+    /// Age of the oldest bundle that is not in it.
+    pub unlogged_seconds: Gauge,
+    /// Heads of it that were signed.
+    pub heads: Counter,
 }
 
 impl Default for Metrics {
@@ -224,6 +236,9 @@ impl Default for Metrics {
             polls: Gauge::default(),
             waiting: Gauge::default(),
             retained_away: Counter::default(),
+            log_size: Gauge::default(),
+            unlogged_seconds: Gauge::default(),
+            heads: Counter::default(),
         }
     }
 }
@@ -339,6 +354,11 @@ impl Metrics {
                 "Rows that retention deleted.",
                 &self.retained_away,
             ),
+            (
+                "log_heads_total",
+                "Heads of the transparency log that were signed.",
+                &self.heads,
+            ),
         ] {
             page.head(name, "counter", help);
             page.line(name, counter.get());
@@ -351,6 +371,12 @@ impl Metrics {
                 "sends_waiting",
                 "Sends that wait for their answer.",
                 &self.waiting,
+            ),
+            ("log_size", "Leaves of the transparency log.", &self.log_size),
+            (
+                "log_unlogged_seconds",
+                "Age of the oldest bundle that is not in the transparency log.",
+                &self.unlogged_seconds,
             ),
         ] {
             page.head(name, "gauge", help);

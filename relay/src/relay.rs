@@ -18,6 +18,7 @@ use crate::{
     identity::RelayIdentity,
     limits::Rates,
     rng::Random,
+    transparency::Transparency,
 };
 
 /// A serving relay.
@@ -33,6 +34,8 @@ pub struct Relay {
     pub groups: Arc<Groups>,
     /// Attachments.
     pub blobs: Blobs,
+    /// The transparency log, if it is switched on.
+    pub transparency: Option<Transparency>,
     /// Who may register.
     pub registration: Registration,
     /// Opens the administration API.

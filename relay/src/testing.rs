@@ -4,9 +4,12 @@ pub(crate) mod groups;
 mod mute_socket;
 mod socket;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -106,6 +109,8 @@ pub(crate) struct Setup {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) seed: u64,
     pub(crate) hook_allow: Vec<HookAllow>,
+    /// Off unless a test is about it: every agent costs a computation.
+    pub(crate) transparency: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -123,6 +128,7 @@ impl Default for Setup {
             folder: Arc::new(TempDir::new().unwrap()),
             seed: 1,
             hook_allow: Vec::new(),
+            transparency: None,
         }
     }
 }
@@ -160,6 +166,7 @@ impl TestRelay {
             master_key: Some(MasterKey::new(MASTER_KEY).unwrap()),
             metrics_listen: None,
             hook_allow: setup.hook_allow,
+            transparency: setup.transparency,
             log: LogFilter::default(),
             log_format: LogFormat::Text,
             limits: setup.limits,

@@ -55,6 +55,8 @@ pub struct Relay {
     arguments: Vec<String>,
     limits: BTreeMap<String, u64>,
     tables: String,
+    /// Least seconds between two heads of the transparency log, if there is one.
+    transparency: Option<u64>,
     level: String,
     whereabouts: Whereabouts,
     http: Http,
@@ -84,6 +86,7 @@ impl Relay {
             arguments: Vec::new(),
             limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
             tables: String::new(),
+            transparency: None,
             level: "debug,sqlx=warn".to_owned(),
             whereabouts: Whereabouts::default(),
             http: Http::new(None),
@@ -105,6 +108,12 @@ impl Relay {
     /// More of its configuration file, after the limits, from the next start on.
     pub fn configuration(&mut self, tables: &str) {
         tables.clone_into(&mut self.tables);
+    }
+
+    /// Switches the transparency log on, with a head every so many seconds at most, from the next start on. Without it is
+    /// off: each agent costs a computation of some twenty milliseconds.
+    pub const fn transparency(&mut self, head_interval_seconds: u64) {
+        self.transparency = Some(head_interval_seconds);
     }
 
     /// Another log level than debug, from the next start on.
@@ -165,6 +174,10 @@ impl Relay {
         let mut text = "[limits]\n".to_owned();
         for (name, value) in &self.limits {
             writeln!(text, "{name} = {value}")?;
+        }
+        match self.transparency {
+            Some(seconds) => writeln!(text, "[transparency]\nhead_interval_seconds = {seconds}")?,
+            None => writeln!(text, "[transparency]\nenabled = false")?,
         }
         fs::write(&file, text + &self.tables)?;
         Ok(file)

@@ -13,6 +13,7 @@ use waxwire_shared::{
         rest::{Base64Bytes, BundleAnswer},
     },
     limits,
+    wire::Document as _,
 };
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     extract::{Authenticated, Octets, json},
     sight::look_up,
 };
-use crate::{accounts::proof, relay::Relay, store::BundleOutcome};
+use crate::{accounts::proof, relay::Relay, store::BundleOutcome, transparency};
 
 /// Largest signed bundle: the body, its signature and their heads.
 const SIGNED_BUNDLE: usize = limits::BUNDLE + 1024;
@@ -50,8 +51,8 @@ pub(super) async fn put(
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// Answers the latest bundle of any agent and how its identity came to the handle, to any agent that is not
-/// blocked by it.
+/// Answers the latest bundle of any agent, how its identity came to the handle and the proof that the bundle is in the
+/// transparency log, to any agent that is not blocked by it.
 pub(super) async fn get(
     State(relay): State<Arc<Relay>>,
     Authenticated(account): Authenticated,
@@ -64,11 +65,15 @@ pub(super) async fn get(
     .await?;
     // Read after the bundle: they prove at least the identity in it.
     let successions = store.successions(&handle, limits::SUCCESSIONS).await?;
+    let log = match relay.transparency {
+        Some(_) => transparency::prove(store, &bytes).await?,
+        None => None,
+    };
     let answer = BundleAnswer {
         agent_id,
         bundle: Base64Bytes(bytes),
         successions: successions.into_iter().map(Base64Bytes).collect(),
-        log: None,
+        log: log.map(|proof| Base64Bytes(proof.encode())),
     };
     Ok(json(StatusCode::OK, &answer))
 }

@@ -44,6 +44,7 @@ mod sight;
 mod successions;
 #[cfg(test)]
 mod successions_tests;
+mod transparency;
 
 use std::sync::Arc;
 
@@ -99,6 +100,9 @@ pub fn router(relay: Arc<Relay>) -> Router {
         )
         .route("/v1/channels", get(channels::list))
         .route("/v1/channels/{slug}", get(channels::show))
+        .route("/v1/log/head", get(transparency::head))
+        .route("/v1/log/consistency", get(transparency::consistency))
+        .route("/v1/log/leaves", get(transparency::leaves))
         .route("/v1/blobs", post(blobs::begin))
         .route(
             "/v1/blobs/{blob}",

@@ -10,6 +10,7 @@ mod tls;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use waxwire_shared::ids::Hash;
 use zeroize::Zeroizing;
 
 pub use self::listener::Bound;
@@ -32,6 +33,7 @@ use crate::{
     relay::{Relay, RequestIds},
     rng::{self, Random, RandomError},
     store::{CommitListener, OpenError, Store, StoreContext, WriteError},
+    transparency::Transparency,
 };
 
 /// How long connections and sockets may take to end.
@@ -46,6 +48,9 @@ pub enum StartError {
     /// The relay's identity.
     #[error("the relay's identity cannot be read or stored")]
     Identity(#[from] WriteError),
+    /// The transparency log.
+    #[error("the transparency log cannot be begun")]
+    Transparency(#[source] WriteError),
     /// The place of attachments.
     #[error("there is no place for attachments")]
     Blobs(#[from] blobs::OpenError),
@@ -121,6 +126,10 @@ impl Server {
         let blobs = Blobs::open(&config.blobs)?;
         let identity = identity(&store, &*random).await?;
         let prefix = u32::from_be_bytes(rng::array(&*random)?);
+        let transparency = match config.transparency {
+            Some(interval) => Some(transparency(&store, &*random, interval).await?),
+            None => None,
+        };
         let groups = Groups::new(
             store.clone(),
             *identity.id(),
@@ -143,6 +152,7 @@ impl Server {
             auth: Auth::default(),
             groups: Arc::new(groups),
             blobs,
+            transparency,
             registration: config.registration,
             master_key: config.master_key,
             limits: config.limits,
@@ -227,4 +237,15 @@ async fn identity(store: &Store, random: &dyn Random) -> Result<RelayIdentity, S
         tracing::info!(fingerprint = %identity.fingerprint(), "made the relay's identity");
     }
     Ok(identity)
+}
+
+/// The database's transparency log, begun when it is switched on for the first time.
+async fn transparency(
+    store: &Store,
+    random: &dyn Random,
+    interval: Duration,
+) -> Result<Transparency, StartError> {
+    let candidate = Hash::from_bytes(rng::array(random)?);
+    let log = Transparency::open(store, candidate, interval).await;
+    log.map_err(StartError::Transparency)
 }

@@ -43,6 +43,7 @@ fn config(folder: &TempDir, listen: &str) -> Config {
         master_key: None,
         metrics_listen: None,
         hook_allow: Vec::new(),
+        transparency: None,
         log: LogFilter::default(),
         log_format: LogFormat::Text,
         limits: Limits::default(),

@@ -20,9 +20,11 @@ use crate::{http_client::Connection, process::Server, socket::Socket};
 /// Bytes of ciphertext that 500 bytes of text become: the 1 KiB bucket in a sealed box.
 pub(crate) const CIPHERTEXT: usize = 1024 + 48;
 
-/// Limits that the load does not reach; they are evaluated for every send all the same.
+/// Limits that the load does not reach; they are evaluated for every send all the same. No tags of the transparency log are
+/// computed while sends are measured.
 pub(crate) const LIMITS: &str = "[limits]\nsends_per_minute = 100_000_000\ncontrol_per_minute = 100_000_000\n\
-    org_sends_per_hour = 1_000_000_000\nbacklog = 10_000_000\ncontrol_backlog = 10_000_000\n";
+    org_sends_per_hour = 1_000_000_000\nbacklog = 10_000_000\ncontrol_backlog = 10_000_000\n\
+    [transparency]\nenabled = false\n";
 
 /// File name of the program, which is built next to this one.
 const PROGRAM: &str = "waxwire-relay";

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::ensure;
 use serde_json::json;
-use waxwire_tests::{Agent, Relay, Stranger, World, program::run, unique};
+use waxwire_tests::{Agent, Relay, Stranger, World, clock::eventually, program::run, unique};
 
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -23,6 +23,7 @@ async fn operate<const N: usize>(relay: &Relay, arguments: [&str; N]) -> anyhow:
 /// A relay that has ended, with all that it kept.
 pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
     let mut relay = world.new_relay("relay")?;
+    relay.transparency(1);
     relay.configuration("[tiers.gold]\nsends_per_minute = 2000\n");
     // The hook below is called there, in vain.
     relay.arguments(["--hook-allow", "127.0.0.1"]);
@@ -56,8 +57,19 @@ pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
     operate(&relay, ["admin", "move", "bob", "acme"]).await?;
     operate(&relay, ["admin", "revoke", "dora"]).await?;
     operate(&relay, ["admin", "suspend", "dora"]).await?;
+    logged(&relay).await?;
     relay.terminate().await?;
     Ok(relay)
+}
+
+/// Waits until a head of the transparency log was signed.
+async fn logged(relay: &Relay) -> anyhow::Result<()> {
+    let look = async || {
+        let metrics = relay.metrics().await?.text();
+        let none = "waxwire_relay_log_heads_total 0\n";
+        Ok((!metrics.contains(none)).then_some(()))
+    };
+    eventually("a head was signed", Duration::from_secs(20), look).await
 }
 
 /// A message, a file, a channel, and groups, of which one ends.
