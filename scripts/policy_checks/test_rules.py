@@ -101,7 +101,7 @@ class Documents(Fixture):
 
 
 class Citations(Fixture):
-    PROTOCOL = "# T\n\n## 1. P\n\n## 2. A\n\n### 2.1 B\n\n### 2.2 C\n\n## 9. D\n\n## 10. L\n"
+    PROTOCOL = "# T\n\n## 1. P\n\n## 2. A\n\n### 2.1 B\n\n### 2.2 C\n\n## 10. D\n\n## 11. L\n"
     TEST = "/// docs/protocol.md, {}\n#[test]\nfn t() {{}}\n"
 
     def rules(self, code, untested=()):
@@ -109,24 +109,24 @@ class Citations(Fixture):
         return citations.rules(self.root, files, dict.fromkeys(untested, "reason"))
 
     def test_sections(self):
-        whole = self.TEST.format("2.1 and 2.2, step 1, and 9: text")
+        whole = self.TEST.format("2.1 and 2.2, step 1, and 10: text")
         self.assertEqual(self.rules(whole), [])
         for code in (
-            self.TEST.format("2.1, steps 2 and 9: 9 and 2.2") + self.TEST.format("9: text"),
-            self.TEST.format("2.1 and 9: text") + "/// docs/protocol.md, 2.2\nfn no_test() {}\n",
-            self.TEST.format("2.1 and 9: text") + "/// docs/protocol.md, 2.2\n\n#[test]\nfn t() {}\n",
+            self.TEST.format("2.1, steps 2 and 10: 10 and 2.2") + self.TEST.format("10: text"),
+            self.TEST.format("2.1 and 10: text") + "/// docs/protocol.md, 2.2\nfn no_test() {}\n",
+            self.TEST.format("2.1 and 10: text") + "/// docs/protocol.md, 2.2\n\n#[test]\nfn t() {}\n",
             whole + self.TEST.format("2.3: is not there"),
         ):
             self.assertEqual(len(self.rules(code)), 1, code)
         for code in (
-            self.TEST.format("2.1, last row") + self.TEST.format("2.2.") + self.TEST.format("9 and 10: text"),
+            self.TEST.format("2.1, last row") + self.TEST.format("2.2.") + self.TEST.format("10 and 11: text"),
             whole.replace("#[test]", "#[tokio::test]"),
             whole.replace("\nfn", "\n#[cfg(unix)]\nfn").replace("text", "text\n/// that goes on"),
         ):
             self.assertEqual(self.rules(code), [], code)
 
     def test_exceptions_are_true(self):
-        part = self.TEST.format("2.1 and 9: text")
+        part = self.TEST.format("2.1 and 10: text")
         self.assertEqual(self.rules(part, ["2.2"]), [])
         self.assertEqual(len(self.rules(part, ["2.2", "2.1"])), 1)
         self.assertEqual(len(self.rules(part, ["2.2", "2.7"])), 1)
