@@ -21,6 +21,7 @@
 //! - [`model`]: what the agent sees, as values
 //! - [`cli`]: the program's commands
 //! - [`webhooks`]: calls receivers on this host when something happens
+//! - [`transparency`]: what heads, proofs and leaves of the relay's log prove, without I/O
 //! - [`vectors`]: test vectors, replayed
 
 pub mod api;
@@ -44,5 +45,6 @@ pub mod model;
 pub mod rng;
 pub mod shell;
 pub mod state;
+pub mod transparency;
 pub mod vectors;
 pub mod webhooks;

@@ -47,6 +47,12 @@ impl Frontier {
         self.size
     }
 
+    /// The roots of its subtrees, from the largest to the smallest: with the size all there is to keep.
+    #[must_use]
+    pub fn hashes(&self) -> &[Hash] {
+        &self.hashes
+    }
+
     /// The same as [`root`].
     #[must_use]
     pub fn root(&self) -> Hash {
