@@ -92,9 +92,10 @@ const RECEIVES: &str = "receives_total";
 const RECEIVE_REFUSALS: &str = "receive_refusals_total";
 const TRANSIENTS: &str = "transients_total";
 const WEBHOOKS: &str = "webhook_events_total";
+const LOG_HEADS: &str = "log_heads_total";
 const ALERTS: &str = "alerts_total";
 
-const FAMILIES: [(&str, &str); 7] = [
+const FAMILIES: [(&str, &str); 8] = [
     (SENDS, "Envelopes offered to the relay, by outcome."),
     (SEND_REFUSALS, "Envelopes that the relay refused, by reason."),
     (RECEIVES, "Objects that the relay delivered, by outcome."),
@@ -107,6 +108,10 @@ const FAMILIES: [(&str, &str); 7] = [
         WEBHOOKS,
         "Events for webhooks and attempts to tell them, by outcome.",
     ),
+    (
+        LOG_HEADS,
+        "Heads of the relay's transparency log that were shown, by outcome.",
+    ),
     (ALERTS, "Alerts, by severity and kind."),
 ];
 
@@ -118,6 +123,7 @@ fn labels(count: Count) -> (&'static str, String) {
         Count::ReceiveRefused(reason) => (RECEIVE_REFUSALS, format!("{{reason=\"{reason}\"}}")),
         Count::Transient(outcome) => (TRANSIENTS, format!("{{outcome=\"{outcome}\"}}")),
         Count::Webhook(outcome) => (WEBHOOKS, format!("{{outcome=\"{outcome}\"}}")),
+        Count::LogHead(outcome) => (LOG_HEADS, format!("{{outcome=\"{outcome}\"}}")),
         Count::Alert(severity, kind) => {
             let severity = match severity {
                 Severity::Info => "info",

@@ -13,6 +13,7 @@ mod contacts;
 mod groups;
 mod presence;
 mod refusal;
+mod transparency;
 mod webhooks;
 
 pub use attachments::*;
@@ -20,6 +21,7 @@ pub use contacts::*;
 pub use groups::*;
 pub use presence::*;
 pub use refusal::Refusal;
+pub use transparency::*;
 pub use webhooks::*;
 
 /// Unix time in milliseconds.

@@ -15,6 +15,10 @@ use std::{
 };
 
 use tokio::sync::{broadcast, mpsc, oneshot};
+use waxwire_shared::{
+    handle_tag::handle_tag,
+    ids::{Handle, RelayId},
+};
 
 use crate::{
     clock::{self, Clock},
@@ -121,9 +125,13 @@ pub fn start(
         link,
         keeper,
         own: VecDeque::new(),
+        relay: engine.relay(),
+        events: events.downgrade(),
     };
     let timer = tokio::runtime::Builder::new_current_thread()
         .enable_time()
+        // Tags of handles, one at a time.
+        .max_blocking_threads(1)
         .build()?;
     let thread = thread::Builder::new()
         .name("engine".into())
@@ -145,6 +153,9 @@ struct Outside {
     keeper: Keeper,
     /// What the engine learns from its own effects.
     own: VecDeque<Event>,
+    relay: RelayId,
+    /// Weak, or the engine would wait for itself to end.
+    events: mpsc::WeakSender<Event>,
 }
 
 async fn run(
@@ -245,6 +256,10 @@ impl Outside {
                 }
                 return;
             }
+            Effect::HandleTag(handle) => {
+                self.compute_tag(handle);
+                return;
+            }
             Effect::Lease(lease) => LinkCommand::Lease(lease),
             Effect::ResetLink => LinkCommand::Reset,
             Effect::StandDown(conflict) => LinkCommand::StandDown(match conflict {
@@ -262,6 +277,18 @@ impl Outside {
         told(self.keeper.offer(offer))?;
         fault::point("bundle.durable");
         Ok(())
+    }
+
+    /// On a thread of its own: it takes tens of milliseconds and 19 MiB.
+    fn compute_tag(&self, handle: Handle) {
+        let (relay, events) = (self.relay, self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let tag = handle_tag(&relay, &handle).ok();
+            if let Some(events) = events.upgrade() {
+                // The engine may have ended meanwhile.
+                let _ended = events.blocking_send(Event::HandleTag(handle, tag));
+            }
+        });
     }
 
     fn retry_keys(&self) {

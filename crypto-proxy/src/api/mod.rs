@@ -7,6 +7,7 @@
 
 mod agents;
 mod alerts;
+mod audit;
 mod backend;
 mod broadcasts;
 mod channels;

@@ -1,10 +1,10 @@
 //! An engine for which everything works.
 
-use waxwire_shared::ids::Handle;
+use waxwire_shared::ids::{Handle, Hash};
 
-use super::samples::{NOW, contact, group, listed_channel, message, peer};
+use super::samples::{NOW, audit, contact, group, listed_channel, message, peer};
 use crate::{
-    engine::{Command, ContactCommand, GroupCommand, Reply, WebhookCommand},
+    engine::{AuditCommand, Command, ContactCommand, GroupCommand, Reply, WebhookCommand},
     model::{
         AddOutcome, Added, HookSecret, InviteId, Listed, ListedPage, Mute, Peer, PeerPresence,
         PresenceStatus, Refusal, Sent, Webhook, WebhookId,
@@ -61,6 +61,7 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
                 .unwrap_or_else(|| HookSecret::new("whsec_made".to_owned())),
             created_at: NOW,
         })),
+        Command::Audit(command) => audited(*command)?,
         Command::Presences(handles) => {
             let presence = |handle: &Handle| PeerPresence {
                 handle: handle.clone(),
@@ -72,6 +73,15 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
         }
         _ => Reply::Done,
     })
+}
+
+fn audited(command: AuditCommand) -> Result<Reply, Refusal> {
+    if command == AuditCommand::Accept(Hash::from_bytes([9; 32])) {
+        return Err(Refusal::Invalid("no log of this id"));
+    }
+    let mut audit = audit();
+    audit.running = command == AuditCommand::Start;
+    Ok(Reply::Audit(Box::new(audit)))
 }
 
 fn obliging_with_contacts(command: &ContactCommand) -> Reply {

@@ -8,7 +8,7 @@ use utoipa_axum::{
 };
 
 use super::{
-    ApiState, agents, alerts, broadcasts, channels, contacts, conversations, directory, downloads,
+    ApiState, agents, alerts, audit, broadcasts, channels, contacts, conversations, directory, downloads,
     error::ApiError, group_security, groups, guard::guard, health, history, inbox, invites, live, members,
     messages, metrics, mutes, observe::observe, openapi, presence, requests, sync, uploads, webhooks,
 };
@@ -111,6 +111,8 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(webhooks::dead_letters))
         .routes(routes!(webhooks::redeliver))
         .routes(routes!(alerts::list))
+        .routes(routes!(audit::show, audit::start))
+        .routes(routes!(audit::accept))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

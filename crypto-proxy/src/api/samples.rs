@@ -2,15 +2,22 @@
 
 use std::{path::Path, sync::Arc};
 
-use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId, wire::Role};
+use waxwire_shared::{
+    fingerprint::Fingerprint,
+    identity::IdentityKey,
+    ids::{GroupId, Hash},
+    wire::{LogLeaf, Role},
+};
 
 use crate::{
     attachments::{Attachments, Bounds},
     link::{Client, RelayUrl},
     model::{
-        Channel, Contact, Conversation, ConversationKind, DeliveryId, Group, GroupMember, GroupProfile,
-        ListedChannel, LocalConversation, Message, MessageId, Peer, Profile, Security, Status, Trust, UnixMs,
+        Audit, AuditFailure, AuditedLeaf, Channel, Contact, Conversation, ConversationKind, DeliveryId,
+        Group, GroupMember, GroupProfile, ListedChannel, LocalConversation, LogEvidence, LogEvidenceKind,
+        Message, MessageId, Peer, Profile, Security, ShownHead, Status, Trust, UnixMs,
     },
+    transparency::Verdict,
 };
 
 /// 2026-11-22T17:39:08.007Z
@@ -156,6 +163,45 @@ pub(super) fn listed_channel(number: u8, slug: &str) -> ListedChannel {
         id: group_id(number),
         slug: slug.parse().unwrap(),
         members: 7,
+    }
+}
+
+/// An audit that found everything that can be found.
+pub(super) fn audit() -> Audit {
+    let head = |log| ShownHead {
+        log: Hash::from_bytes([log; 32]),
+        size: 7,
+        time: NOW,
+    };
+    let leaf = |place, verdict| AuditedLeaf {
+        place,
+        leaf: LogLeaf {
+            handle_tag: Hash::from_bytes([3; 32]),
+            number: place * 10,
+            bundle: Hash::from_bytes([4; 32]),
+        },
+        verdict,
+    };
+    Audit {
+        running: false,
+        scanned: 7,
+        target: None,
+        head: Some(head(1)),
+        finished: Some((NOW, Some(AuditFailure::Halted))),
+        own: vec![
+            leaf(1, Verdict::Own),
+            leaf(2, Verdict::Unaccounted),
+            leaf(3, Verdict::Rogue),
+        ],
+        current_logged: true,
+        forked: true,
+        other: Some(head(2)),
+        evidence: vec![LogEvidence {
+            at: NOW,
+            kind: LogEvidenceKind::Fork,
+            first: vec![1],
+            second: vec![2, 3],
+        }],
     }
 }
 

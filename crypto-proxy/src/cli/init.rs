@@ -194,6 +194,11 @@ pub(super) fn make_state(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The handle had bundles before, which this state does not know.
+pub(super) fn note_bundles_begin_late(folder: &Path, keys: &Keys) -> anyhow::Result<()> {
+    Ok(Store::open(folder, column_keys(keys)?)?.note_bundles_begin_late()?)
+}
+
 /// The relay has this bundle: the state says when it has to be renewed.
 pub(super) fn note_bundle(folder: &Path, keys: &Keys, bundle: &[u8]) -> anyhow::Result<()> {
     let mut state = Store::open(folder, column_keys(keys)?)?;

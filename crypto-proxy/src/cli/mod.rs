@@ -2,6 +2,7 @@
 //! standard error; a refusal is one line with its causes and exit status 1 (2 for wrong usage).
 
 mod address;
+mod audit;
 mod backup;
 mod channel;
 mod client;
@@ -72,6 +73,8 @@ enum Command {
     Channel(channel::ChannelArgs),
     /// Show the keys of peers and decide on them.
     Trust(trust::TrustArgs),
+    /// Read the relay's transparency log and tell what does not hold; exit status 1 if anything does not.
+    Audit(audit::AuditArgs),
     /// Receivers on this host that are called when something happens.
     Webhook(webhook::WebhookArgs),
     /// Replay test vectors.
@@ -131,6 +134,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Group(args) => group::run(&args),
         Command::Channel(args) => channel::run(&args),
         Command::Trust(args) => trust::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Pages(command) => pages::run(command, Cli::command()),

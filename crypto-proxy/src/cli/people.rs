@@ -1,4 +1,4 @@
-//! The commands that speak to a running proxy: `status`, `send`, `inbox`, `group`, `trust`,
+//! The commands that speak to a running proxy: `status`, `send`, `inbox`, `group`, `trust`, `audit`,
 //! `webhook`.
 
 use anyhow::ensure;

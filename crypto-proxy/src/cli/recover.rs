@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 use super::{
     StateArgs,
     init::{
-        Setup, make_keys, make_state, make_token, meet, note_bundle, report, sign_current_bundle,
-        tell_recovery,
+        Setup, make_keys, make_state, make_token, meet, note_bundle, note_bundles_begin_late, report,
+        sign_current_bundle, tell_recovery,
     },
     live,
     succession::{By, Change, NotDone, unknown},
@@ -194,6 +194,7 @@ async fn follow(
     };
     fault::point("recover.published");
     note_bundle(&args.state.state, store.keys(), &bundle)?;
+    note_bundles_begin_late(&args.state.state, store.keys())?;
     let keys = store.keys_mut();
     keys.api_key = Some(key);
     keys.bundle = Some(sha256(&bundle));

@@ -102,6 +102,10 @@ pub(super) struct RunArgs {
     #[arg(long, env = "WAXWIRE_PROXY_BUNDLE_AGE", default_value_t = 24 * 3_600, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(..=24 * 3_600))]
     bundle_age: u32,
+    /// Seconds that the relay may take until a bundle that it shows is proved to be in its transparency log.
+    #[arg(long, env = "WAXWIRE_PROXY_LOG_WITHIN", default_value_t = 2 * 3_600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(..=7 * 24 * 3_600))]
+    log_within: u32,
     /// How often in a minute the agent may send the same content of 64 bytes or more; 0 is as often as it
     /// likes.
     #[arg(
@@ -170,6 +174,7 @@ impl RunArgs {
             key_rotation: u64::from(self.key_rotation) * 1_000,
             key_retention: u64::from(self.key_retention) * 1_000,
             bundle_age: u64::from(self.bundle_age) * 1_000,
+            log_within: u64::from(self.log_within) * 1_000,
             duplicates: u64::from(self.duplicates),
             hook_form: HookForm(api::hook_form),
             ..Settings::default()
@@ -350,6 +355,7 @@ fn account(keys: &Keys, own_bundle: Option<&[u8]>) -> anyhow::Result<Account> {
     Ok(Account {
         handle: keys.handle.clone(),
         relay: keys.relay_id(),
+        relay_identity: keys.relay.identity.clone(),
         agent_id: keys.agent_id(),
         identity: IdentitySecret::from_slice(keys.identity.expose_seed())?,
         send_id_key: SendIdKey::from_slice(keys.send_id.expose_bytes())?,

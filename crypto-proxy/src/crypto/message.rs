@@ -68,6 +68,44 @@ pub fn sign_message(identity: &IdentitySecret, kind: Kind, context: &Context, co
     }
 }
 
+/// A signed head of the relay's transparency log that is to travel with a message (docs/protocol.md, 10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedHead {
+    /// The head.
+    pub signed: Vec<u8>,
+    /// Whether the padded message may become longer for it.
+    pub may_lengthen: bool,
+}
+
+/// The same with a head in the context, if there is one and room for it; and whether it is in it.
+///
+/// # Security
+/// Unless the message may become longer, what the relay sees of it does not depend on the head.
+#[must_use]
+pub fn sign_with_head(
+    identity: &IdentitySecret,
+    kind: Kind,
+    context: Context,
+    core: &[u8],
+    head: Option<CarriedHead>,
+) -> (MessageBytes, bool) {
+    let plain = sign_message(identity, kind, &context, core);
+    let Some(CarriedHead { signed, may_lengthen }) = head else {
+        return (plain, false);
+    };
+    let context = Context {
+        log_head: Some(signed),
+        ..context
+    };
+    let carrying = sign_message(identity, kind, &context, core);
+    let length = |message: &MessageBytes| padded(kind, message).map(|plaintext| plaintext.len());
+    let fits = match length(&carrying) {
+        Ok(with) => may_lengthen || length(&plain) == Ok(with),
+        Err(_) => false,
+    };
+    if fits { (carrying, true) } else { (plain, false) }
+}
+
 /// The ciphertext of a direct envelope: pads `"waxwire" 7 || kind u8 || length u32 || message ||
 /// zeros` to its bucket (docs/protocol.md, 3.4) and seals it by [`sealed_box::seal`], which says what
 /// `rng` is for. Bucket and 48 bytes long.

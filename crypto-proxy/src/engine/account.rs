@@ -1,6 +1,7 @@
 //! What the engine knows of its own agent, and how it is set up.
 
 use waxwire_shared::{
+    identity::IdentityKey,
     ids::{AgentId, Handle, Hash, RelayId, SessionId},
     suite::Suite,
 };
@@ -33,6 +34,8 @@ pub struct Account {
     pub handle: Handle,
     /// The relay that it is registered at.
     pub relay: RelayId,
+    /// That relay's identity, as it was pinned.
+    pub relay_identity: IdentityKey,
     /// Its id there.
     pub agent_id: AgentId,
     /// Signs everything.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub send_deadline: u64,
     /// How old a cached bundle may be before a send looks it up again.
     pub bundle_age: u64,
+    /// How long the relay may take until a bundle that it shows is proved to be in its log, if it keeps one.
+    pub log_within: u64,
     /// How often the same content may be sent in a minute; 0 is as often as the agent likes.
     pub duplicates: u64,
     /// How long a message waits for numbers that are missing before it.
@@ -125,6 +130,7 @@ impl Default for Settings {
             answer_within: 10_000,
             send_deadline: 600_000,
             bundle_age: 24 * 3_600 * 1_000,
+            log_within: 2 * 3_600 * 1_000,
             duplicates: 60,
             gap_wait: 2_000,
             receipt_delay: 250,

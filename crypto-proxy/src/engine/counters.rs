@@ -24,6 +24,8 @@ pub enum Count {
     Transient(&'static str),
     /// What became of a call of a webhook, or of an event for one.
     Webhook(&'static str),
+    /// What became of a signed head of the relay's transparency log that was shown.
+    LogHead(&'static str),
     /// An alert, whether it made a row or not.
     Alert(Severity, &'static str),
 }

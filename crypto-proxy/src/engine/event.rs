@@ -13,10 +13,10 @@ use waxwire_shared::{
     wire::Role,
 };
 
-use super::{Anew, AttachmentCommand, Conflict, EncryptionKey};
+use super::{Anew, AttachmentCommand, AuditCommand, Conflict, EncryptionKey, LogCall};
 use crate::model::{
-    Added, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId, Joining,
-    ListedChannel, ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook,
+    Added, Audit, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId,
+    Joining, ListedChannel, ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook,
     OwnProfileChange, Peer, PeerPresence, PresenceStatus, Profile, ProfileChange, Refusal, SendRequest,
     SendToken, Sent, TrustDecision, UnixMs, Upload, Webhook, WebhookId,
 };
@@ -43,6 +43,8 @@ pub enum Event {
     Link(LinkEvent),
     /// A new incarnation is durable in the key store.
     BegunAnew(Anew),
+    /// The tag of a handle in the transparency log; `None` if this host lacks the memory for it.
+    HandleTag(Handle, Option<Hash>),
     /// A deadline may have passed, see [`super::Engine::next_deadline`].
     Tick,
 }
@@ -89,6 +91,8 @@ pub enum Command {
     Attachment(AttachmentCommand),
     /// Anything about webhooks.
     Webhook(WebhookCommand),
+    /// Anything about the relay's transparency log.
+    Audit(AuditCommand),
 }
 
 /// What an agent can ask about webhooks, and what became of calls.
@@ -226,6 +230,8 @@ pub enum Reply {
     Directory(ListedPage),
     /// To [`WebhookCommand::Add`].
     Webhook(Box<Webhook>),
+    /// To [`AuditCommand`].
+    Audit(Box<Audit>),
     /// To the others.
     Done,
 }
@@ -298,6 +304,8 @@ pub enum LinkEvent {
     Presences(RequestId, Result<Vec<Seen>, LookupError>),
     /// Answer to [`RelayCall::Leaf`]: an encoded leaf with its path.
     Leaf(GroupId, u64, Result<Vec<u8>, LookupError>),
+    /// Answer to [`RelayCall::Transparency`]: encoded documents, not verified.
+    Transparency(LogCall, Result<Vec<Vec<u8>>, LookupError>),
 }
 
 /// What became of an append.
@@ -374,6 +382,9 @@ pub enum Effect {
     OfferBundle(Box<Offer>),
     /// Make this durable in the key store.
     Keys(KeyChange),
+    /// Compute the tag of a handle, which takes memory and time, and report [`Event::HandleTag`]; if it is not
+    /// reported, nothing waits for it.
+    HandleTag(Handle),
     /// Drop the socket and resume from what was acknowledged.
     ResetLink,
     /// Make a new incarnation durable in the key store, then report [`Event::BegunAnew`]. What is not
@@ -501,6 +512,8 @@ pub enum RelayCall {
     },
     /// Ask who of these is there.
     Presences(RequestId, Vec<Handle>),
+    /// Read the relay's transparency log.
+    Transparency(LogCall),
 }
 
 /// An own message was read.

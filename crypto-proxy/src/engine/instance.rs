@@ -199,6 +199,7 @@ impl Engine {
             return self.alert("own_bundle_foreign", Severity::Critical, None, reason, now);
         };
         if shown.number > account.bundle_number {
+            self.store.note_own_bundle(&answer.bundle.0)?;
             // The next one has to follow it.
             self.account.bundle_number = shown.number;
             self.instance.must_rotate = true;

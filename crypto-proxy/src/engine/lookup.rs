@@ -305,7 +305,7 @@ impl Engine {
                 return Ok(Err(lied));
             }
         };
-        match self.store.peer(handle)? {
+        let verdict = match self.store.peer(handle)? {
             Some(peer) if peer.identity == *verified.signer() => self.renew(peer, &verified, now),
             Some(peer) if peer.pin != Pin::New => self.identity_changed(peer, &verified, answer, now),
             earlier => {
@@ -314,7 +314,10 @@ impl Engine {
                     .put_peer(&new_peer(handle, &verified, first_seen, now))?;
                 Ok(expiry(handle, verified.body(), now))
             }
-        }
+        }?;
+        let proof = answer.log.as_ref().map(|proof| proof.0.as_slice());
+        self.check_logged(handle, &verified, proof, now)?;
+        Ok(verdict)
     }
 
     /// Signature and every rule that needs no earlier bundle.

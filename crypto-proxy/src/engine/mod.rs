@@ -18,6 +18,7 @@
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
 //! - `webhooks`: what is queued for them, and what becomes of it
+//! - `transparency`: the relay's log of all bundles is checked
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
 
 mod account;
@@ -43,6 +44,7 @@ mod succession;
 mod suspension;
 mod timers;
 mod transient;
+mod transparency;
 mod trust;
 mod typing;
 mod webhooks;
@@ -71,6 +73,7 @@ pub use event::{
 };
 pub use instance::{Anew, Conflict};
 pub use own_keys::{BundleDraft, sign_bundle};
+pub use transparency::{AuditCommand, LogCall};
 
 pub use crate::model::InboxMode;
 
@@ -141,6 +144,7 @@ struct Volatile {
     sent: duplicates::Sent,
     received: duplicates::Received,
     hooks: webhooks::Hooks,
+    log: transparency::LogWatch,
     /// Groups whose outbox has become shorter: somebody may wait to leave.
     outbox_moved: BTreeSet<i64>,
 }
@@ -221,6 +225,12 @@ impl Engine {
             counts: Vec::new(),
             counters: Arc::default(),
         }
+    }
+
+    /// The relay that the agent is registered at.
+    #[must_use]
+    pub const fn relay(&self) -> waxwire_shared::ids::RelayId {
+        self.account.relay
     }
 
     /// What it counts.
@@ -392,7 +402,9 @@ impl Engine {
             Event::Link(LinkEvent::Transient(envelope)) => self.transient(&envelope, now),
             Event::Link(LinkEvent::Seen(seen)) => self.seen(&seen, now),
             Event::Link(LinkEvent::Presences(id, answer)) => self.presences(id, answer),
+            Event::Link(LinkEvent::Transparency(call, answer)) => self.log_answered(call, answer, now),
             Event::BegunAnew(anew) => self.begun_anew(anew, now),
+            Event::HandleTag(handle, tag) => self.handle_tag(&handle, tag, now),
             Event::Tick => self.tick(now),
         }
     }
@@ -423,6 +435,7 @@ impl Engine {
             Command::Contact(command) => return self.contact_command(id, command, now),
             Command::Attachment(command) => self.attachment_command(command, now)?,
             Command::Webhook(command) => self.webhook_command(command, now)?,
+            Command::Audit(command) => self.audit_command(command, now)?,
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,

@@ -151,6 +151,7 @@ impl Engine {
         self.store.put_running_time(self.running)?;
         self.erase_old_chains()?;
         self.note_bundle_expiry(self.bundle_expires()?);
+        self.audit_if_due(now)?;
         self.tend_keys(now)
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Opened {
     pub(super) body: Body,
     /// Number of the key that the signer's bundle held when it sealed.
     sender_key: u64,
+    /// A head of the relay's log that the signer had seen, unverified.
+    log_head: Option<Vec<u8>>,
 }
 
 /// Why an envelope is refused. The relay sees the same acknowledgement for all of them.
@@ -147,6 +149,7 @@ impl Engine {
             return Ok(());
         }
         self.compare_bundle(&peer, opened.sender_key, now);
+        self.head_of_peer(opened.log_head, now)?;
         match opened.body {
             Body::Content(core) => self.content(peer, &core, &opened.signed, now),
             Body::Control(body) => {
@@ -235,6 +238,7 @@ impl Engine {
                 signed,
                 body,
                 sender_key,
+                log_head: context.log_head,
             })
         } else {
             Err(Reject::Body)

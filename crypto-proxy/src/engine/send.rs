@@ -16,10 +16,14 @@ use super::{
     Command, Engine, Reply, RequestId, TrustPolicy, Waiter, lookup::is_doubtful, succession::changed_refusal,
 };
 use crate::{
-    crypto::{kdf, message, secret::EncryptionPublic},
+    crypto::{
+        kdf,
+        message::{self, CarriedHead},
+        secret::EncryptionPublic,
+    },
     fault,
     model::{Destination, MessageId, Refusal, SendRequest, SendToken, Sent, Status, UnixMs},
-    state::{ConversationRow, Direction, Hold, NewMessage, PeerRow, Pin, SentId, StateError},
+    state::{ConversationRow, Direction, HeadReader, Hold, NewMessage, PeerRow, Pin, SentId, StateError},
 };
 
 /// Most ranges of withdrawn numbers that one message announces.
@@ -257,9 +261,11 @@ impl Engine {
             key_number: key.number,
             mid: kdf::mid(&self.account.send_id_key, &protocol_id, &request.client_msg_id, 0),
         };
-        let Some(sealed) = self.seal(&peer, &key, &header, kind, &core_bytes) else {
+        let head = self.head_to_send(HeadReader::Peer(peer.peer_id), now)?;
+        let Some(sealed) = self.seal(&peer, &key, &header, kind, &core_bytes, head) else {
             return Ok(Err(Refusal::Invalid("the message does not fit into an envelope")));
         };
+        self.note_head_carried(&sealed, HeadReader::Peer(peer.peer_id), now)?;
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
             peer_id: Some(peer.peer_id),
@@ -346,7 +352,8 @@ impl Engine {
         })
     }
 
-    /// Flow 1, step 5: context, signature, padding, box. `None` if it does not fit.
+    /// Flow 1, step 5: context, signature, padding, box. `None` if it does not fit. A head of the relay's log
+    /// goes along where there is room.
     pub(super) fn seal(
         &mut self,
         peer: &PeerRow,
@@ -354,6 +361,7 @@ impl Engine {
         header: &DirectHeader,
         kind: Kind,
         core: &[u8],
+        head: Option<CarriedHead>,
     ) -> Option<Sealed> {
         let header = header.encode();
         let context = Context {
@@ -365,14 +373,19 @@ impl Engine {
             sender_bundle: Some(self.account.bundle_hash),
             log_head: None,
         };
-        let message = message::sign_message(&self.account.identity, kind, &context, core);
+        let (message, carries_head) =
+            message::sign_with_head(&self.account.identity, kind, context, core, head);
         let ciphertext = message::seal_direct(&mut *self.rng, &key.public, kind, &message).ok()?;
         let envelope = Envelope {
             header: &header,
             ciphertext: &ciphertext,
         }
         .to_bytes();
-        Some(Sealed { message, envelope })
+        Some(Sealed {
+            message,
+            envelope,
+            carries_head,
+        })
     }
 
     /// Seals a queued message to the peer's current key under the `mid` of an attempt and puts it at the
@@ -413,9 +426,11 @@ impl Engine {
             key_number: key.number,
             mid,
         };
-        let Some(sealed) = self.seal(peer, &key, &header, core.kind, &signed.core) else {
+        let head = self.head_to_send(HeadReader::Peer(peer.peer_id), now)?;
+        let Some(sealed) = self.seal(peer, &key, &header, core.kind, &signed.core, head) else {
             return Ok(Err(Refusal::Invalid("the message does not fit into an envelope")));
         };
+        self.note_head_carried(&sealed, HeadReader::Peer(peer.peer_id), now)?;
         let hash = sha256(&sealed.envelope);
         self.store
             .put_signed(&mut *self.rng, message_row, &sealed.message, None, now)?;
@@ -433,6 +448,7 @@ impl Engine {
         kind: Kind,
         body: Vec<u8>,
         time: UnixMs,
+        head: Option<CarriedHead>,
     ) -> Option<Sealed> {
         let bundle = stored_bundle(peer).filter(|bundle| bundle.not_after > time)?;
         let key = recipient_key(peer, &bundle).ok()?;
@@ -457,7 +473,7 @@ impl Engine {
             key_number: key.number,
             mid: Mid::from_bytes(mid),
         };
-        self.seal(peer, &key, &header, kind, &core.encode())
+        self.seal(peer, &key, &header, kind, &core.encode(), head)
     }
 
     /// A control message to a pinned peer, put into the outbox; nothing if it cannot be sealed now.
@@ -468,9 +484,11 @@ impl Engine {
         body: Vec<u8>,
         now: UnixMs,
     ) -> Result<Option<SendToken>, StateError> {
-        let Some(sealed) = self.seal_control(peer, kind, body, now) else {
+        let head = self.head_to_send(HeadReader::Peer(peer.peer_id), now)?;
+        let Some(sealed) = self.seal_control(peer, kind, body, now, head) else {
             return Ok(None);
         };
+        self.note_head_carried(&sealed, HeadReader::Peer(peer.peer_id), now)?;
         // Receipts are made again; invites and granted history are not.
         let wait = if kind == Kind::Receipt {
             self.settings.send_deadline
@@ -495,6 +513,8 @@ impl Engine {
 pub(super) struct Sealed {
     pub(super) message: MessageBytes,
     pub(super) envelope: Vec<u8>,
+    /// The head of the relay's log that was to go along is in it.
+    pub(super) carries_head: bool,
 }
 
 /// The key of a peer that a box goes to.

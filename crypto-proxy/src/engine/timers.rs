@@ -43,6 +43,7 @@ impl Engine {
             volatile.presences.next_deadline(),
             volatile.declaring.deadline(),
             self.instance.next_try(),
+            volatile.log.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -77,6 +78,7 @@ impl Engine {
         self.tick_groups(now)?;
         self.end_typing(None, now);
         self.tick_presence(now)?;
+        self.tick_log(now)?;
         self.tick_receipts(now)
     }
 

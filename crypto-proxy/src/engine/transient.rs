@@ -49,7 +49,7 @@ impl Engine {
             return self.ask_bundle_for_later(&peer.handle, now);
         }
         let time = now.max(self.volatile.transients.last + 1);
-        if let Some(sealed) = self.seal_control(peer, kind, body, time) {
+        if let Some(sealed) = self.seal_control(peer, kind, body, time, None) {
             self.volatile.transients.last = time;
             self.count(Count::Transient("sent"));
             self.effects.push(Effect::Transient(sealed.envelope));

@@ -10,7 +10,7 @@ use super::{
     http::{CallError, Client},
     lease::newer_lease,
 };
-use crate::engine::{AppendOutcome, LinkEvent, LookupError, RelayCall};
+use crate::engine::{AppendOutcome, LinkEvent, LogCall, LookupError, RelayCall};
 
 /// Calls at a time.
 const CALLS: usize = 8;
@@ -91,6 +91,18 @@ async fn carry_out(client: &Client, call: RelayCall) -> LinkEvent {
             let leaf = client.leaf(&group, epoch, index).await.map_err(failure);
             LinkEvent::Leaf(group, epoch, leaf)
         }
+        RelayCall::Transparency(call) => {
+            let answer = read_log(client, call).await.map_err(failure);
+            LinkEvent::Transparency(call, answer)
+        }
+    }
+}
+
+async fn read_log(client: &Client, call: LogCall) -> Result<Vec<Vec<u8>>, CallError> {
+    match call {
+        LogCall::Head => Ok(vec![client.log_head().await?]),
+        LogCall::Consistency { from, to } => Ok(vec![client.log_consistency(from, to).await?]),
+        LogCall::Leaves { from, limit } => client.log_leaves(from, limit).await,
     }
 }
 

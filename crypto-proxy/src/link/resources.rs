@@ -10,8 +10,9 @@ use waxwire_shared::{
         profile::{DirectoryAnswer, ProfileAnswer},
         rest::{
             ApiKeyRequest, AppendAnswer, BundleAnswer, ChallengeAnswer, ChallengeRequest, ChannelAnswer,
-            ChannelsAnswer, LeaseAnswer, PresenceAnswer, PresenceRequest, QueuesAnswer, RegisterRequest,
-            Registered, RelayInfo, SuccessionRequest,
+            ChannelsAnswer, LeaseAnswer, LogConsistencyAnswer, LogHeadAnswer, LogLeavesAnswer,
+            PresenceAnswer, PresenceRequest, QueuesAnswer, RegisterRequest, Registered, RelayInfo,
+            SuccessionRequest,
         },
     },
     identity::IdentityKey,
@@ -256,6 +257,36 @@ impl Client {
         let call = Call::get(format!("/v1/groups/{group}/epochs/{epoch}/leaves/{index}"));
         let (_, body) = self.octets(call).await?;
         Ok(body.into())
+    }
+
+    /// `GET /v1/log/head`: the newest signed head of the transparency log, not verified.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn log_head(&self) -> Result<Vec<u8>, CallError> {
+        let answer: LogHeadAnswer = self.call(Call::get("/v1/log/head".to_owned())).await?;
+        Ok(answer.head.0)
+    }
+
+    /// `GET /v1/log/consistency`: a proof that the head of one size continues that of another, not verified.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn log_consistency(&self, from: u64, to: u64) -> Result<Vec<u8>, CallError> {
+        let call = Call::get(format!("/v1/log/consistency?from={from}&to={to}"));
+        let answer: LogConsistencyAnswer = self.call(call).await?;
+        Ok(answer.consistency.0)
+    }
+
+    /// `GET /v1/log/leaves`: encoded leaves from a place on, not verified.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn log_leaves(&self, from: u64, limit: u64) -> Result<Vec<Vec<u8>>, CallError> {
+        let call = Call::get(format!("/v1/log/leaves?from={from}&limit={limit}"));
+        let (_, body) = self.octets(call).await?;
+        let answer: LogLeavesAnswer = parse(StatusCode::OK, &body)?;
+        Ok(answer.leaves.into_iter().map(|leaf| leaf.0).collect())
     }
 }
 

@@ -100,6 +100,12 @@ const TABLES: &[(&str, Part)] = &[
     // The messages among it wait in the inbox; receivers are told what comes from then on.
     ("webhook", Part::All),
     ("webhook_event", Part::Nothing),
+    ("log_head", Part::All),
+    ("log_scan", Part::All),
+    ("log_own", Part::All),
+    ("log_evidence", Part::All),
+    ("log_former", Part::All),
+    ("own_bundle", Part::All),
 ];
 
 /// What [`export`] gives.

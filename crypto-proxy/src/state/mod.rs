@@ -33,6 +33,7 @@ mod reader;
 mod receipts;
 mod repair;
 mod seal;
+mod transparency;
 mod uploads;
 mod views;
 mod webhooks;
@@ -63,6 +64,7 @@ pub use queues::{HeldEnvelope, HeldReason};
 pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since, Stuck};
 pub use repair::{MissingOf, Owed, OwnEnvelope};
 pub use seal::ColumnKeys;
+pub use transparency::{HeadReader, HeadRole, OwnLeaf, ScanRole};
 pub use views::StoredEvent;
 pub use webhooks::{NewHookEvent, Subscriber};
 
@@ -72,6 +74,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("attachments.sql"),
     include_str!("channels.sql"),
     include_str!("repeats.sql"),
+    include_str!("transparency.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

@@ -25,6 +25,7 @@ impl Store {
     /// [`StateError`].
     pub fn put_own_bundle(&self, signed: &[u8]) -> Result<(), StateError> {
         self.put_meta(PUBLISHED, signed)?;
+        self.note_own_bundle(signed)?;
         self.drop_offered_bundle()
     }
 
@@ -41,6 +42,7 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn put_offered_bundle(&self, signed: &[u8]) -> Result<(), StateError> {
+        self.note_own_bundle(signed)?;
         self.put_meta(OFFERED, signed)
     }
 

@@ -35,6 +35,8 @@ struct Opened {
     header: GroupHeader,
     signed: MessageBytes,
     body: Body,
+    /// A head of the relay's log that the author had seen, unverified.
+    log_head: Option<Vec<u8>>,
     chain_row: i64,
     epoch_row: i64,
     /// The chain after it; `None` for a key that had been stepped over.
@@ -141,10 +143,11 @@ impl Engine {
         };
         let opened = message::open_group(&key, envelope.header, envelope.ciphertext);
         Ok(match self.verify_in_group(opened, envelope.header) {
-            Ok((signed, body)) => Seen::Opened(Box::new(Opened {
+            Ok((signed, body, log_head)) => Seen::Opened(Box::new(Opened {
                 header,
                 signed,
                 body,
+                log_head,
                 chain_row: sender.chain_row,
                 epoch_row: epoch.epoch_row,
                 step,
@@ -157,18 +160,18 @@ impl Engine {
         &self,
         opened: Result<(Kind, MessageBytes), OpenMessageError>,
         header: &[u8],
-    ) -> Result<(MessageBytes, Body), Reject> {
+    ) -> Result<(MessageBytes, Body, Option<Vec<u8>>), Reject> {
         let (kind, signed) = opened?;
         let message = UnverifiedMessage::from_message(signed).map_err(|_| Reject::Body)?;
         let message = message.verify().map_err(|_| Reject::Signature)?;
         message.check_group(header, &self.account.relay)?;
-        let (signed, _, body) = message.into_parts();
+        let (signed, context, body) = message.into_parts();
         let formed = match &body {
             Body::Content(core) => is_well_formed(core),
             Body::Control(_) => true,
         };
         if body.kind() == kind && formed {
-            Ok((signed, body))
+            Ok((signed, body, context.log_head))
         } else {
             Err(Reject::Body)
         }
@@ -234,10 +237,11 @@ impl Engine {
         row: &GroupRow,
         mut peer: PeerRow,
         role: Role,
-        opened: Opened,
+        mut opened: Opened,
         late: bool,
         now: UnixMs,
     ) -> Result<(), StateError> {
+        self.head_of_peer(opened.log_head.take(), now)?;
         // What a blocked peer says to a common group is part of the group's conversation.
         if peer.pin == Pin::New {
             peer.pin = Pin::Tofu;

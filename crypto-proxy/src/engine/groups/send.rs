@@ -16,8 +16,8 @@ use crate::{
     fault,
     model::{Refusal, SendRequest, UnixMs},
     state::{
-        Direction, EpochRow, EpochState, GroupRow, Hold, NewMessage, OutboxRow, SentId, Standing, StateError,
-        Stop,
+        Direction, EpochRow, EpochState, GroupRow, HeadReader, Hold, NewMessage, OutboxRow, SentId, Standing,
+        StateError, Stop,
     },
 };
 
@@ -188,7 +188,9 @@ impl Engine {
             sender_bundle: None,
             log_head: None,
         };
-        let message = message::sign_message(&self.account.identity, kind, &context, core);
+        let head = self.head_to_send(HeadReader::Group(row.group_row), now)?;
+        let (message, carries_head) =
+            message::sign_with_head(&self.account.identity, kind, context, core, head);
         let Ok(ciphertext) = message::seal_group(&mut *self.rng, key, &header, kind, &message) else {
             return Ok(None);
         };
@@ -199,7 +201,13 @@ impl Engine {
             ciphertext: &ciphertext,
         }
         .to_bytes();
-        Ok(Some(Sealed { message, envelope }))
+        let sealed = Sealed {
+            message,
+            envelope,
+            carries_head,
+        };
+        self.note_head_carried(&sealed, HeadReader::Group(row.group_row), now)?;
+        Ok(Some(sealed))
     }
 
     /// A control message to all members, put into the outbox; gives it as it was signed.
@@ -228,7 +236,10 @@ impl Engine {
         self.rng.fill_bytes(&mut mid);
         let mid = Mid::from_bytes(mid);
         let sealed = self.seal_in_group(row, view, epoch, kind, &core.encode(), mid, now)?;
-        let Some(Sealed { message, envelope }) = sealed else {
+        let Some(Sealed {
+            message, envelope, ..
+        }) = sealed
+        else {
             return Ok(None);
         };
         self.store.push_outbox(

@@ -25,13 +25,14 @@ use crate::{
     crypto::secret::{EncryptionPublic, EncryptionSecret, IdentitySecret, SendIdKey, StateMasterKey},
     engine::{
         Account, Anew, AppendOutcome, Command, Declaration, Effect, EncryptionKey, Engine, Event, KeyChange,
-        LinkEvent, LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
+        LinkEvent, LogCall, LookupError, Notice, Now, ReadNotice, RelayCall, Reply, SendOutcome, Settings,
     },
     model::{
         Alert, Destination, GroupEnd, Invitation, LocalConversation, Message, PeerPresence, Refusal,
         SendRequest, SendToken,
     },
     state::{ColumnKeys, Store},
+    transparency::testing::TestLog,
 };
 
 pub(super) const START: u64 = 1_800_000_000_000;
@@ -72,6 +73,8 @@ pub(super) struct Node {
     pub(super) begun: Vec<Anew>,
     /// Its state may be damaged.
     pub(super) may_fail: bool,
+    /// How many tags of handles it had computed.
+    pub(super) tags_asked: u64,
     seed: u8,
     taken: BTreeMap<Queue, u64>,
 }
@@ -87,6 +90,7 @@ impl Node {
         let account = Account {
             handle: handle.clone(),
             relay: relay_id(),
+            relay_identity: crate::transparency::testing::signer().public().clone(),
             agent_id,
             identity,
             send_id_key: SendIdKey::generate(&mut rng),
@@ -126,6 +130,7 @@ impl Node {
             ended: Vec::new(),
             begun: Vec::new(),
             may_fail: false,
+            tags_asked: 0,
             kept: Vec::new(),
             changes: Vec::new(),
             offered: Vec::new(),
@@ -226,6 +231,14 @@ pub(super) type Objects = Vec<(Cursor, Vec<u8>)>;
 /// What a relay makes of the objects that it hands to an agent.
 pub(super) type Tamper = Box<dyn FnMut(usize, Objects) -> Objects>;
 
+/// What a relay says of its log, by whom it is asked.
+pub(super) type LogScript = Box<dyn FnMut(usize, LogCall) -> Option<Result<Vec<Vec<u8>>, LookupError>>>;
+
+/// What stands for the tag of a handle, without its price.
+pub(super) fn tag(handle: &Handle) -> Hash {
+    sha256(handle.as_str().as_bytes())
+}
+
 /// Engines and the relay between them.
 pub(super) struct Net {
     pub(super) nodes: Vec<Node>,
@@ -260,6 +273,12 @@ pub(super) struct Net {
     pub(super) leases: Vec<Vec<u8>>,
     /// A relay that does not hand out what it holds.
     pub(super) tamper: Option<Tamper>,
+    /// The log that each agent is shown, if the relay keeps one; the last is that of all others.
+    pub(super) logs: Vec<TestLog>,
+    /// What the relay was asked about its log.
+    pub(super) log_calls: Vec<LogCall>,
+    /// In place of the relay's answers about its log.
+    pub(super) log_answer: Option<LogScript>,
     /// This agent's proxy dies after its next transaction and before anything follows from it.
     pub(super) dies: Option<usize>,
 }
@@ -292,6 +311,9 @@ impl Net {
             declare_fails: None,
             leases: Vec::new(),
             tamper: None,
+            logs: Vec::new(),
+            log_calls: Vec::new(),
+            log_answer: None,
             dies: None,
         };
         for index in 0..net.nodes.len() {
@@ -605,6 +627,11 @@ impl Net {
                 let relay_time = self.now;
                 Some(Event::Link(LinkEvent::Up { relay_time }))
             }
+            Effect::HandleTag(handle) => {
+                self.nodes[index].tags_asked += 1;
+                let tag = tag(&handle);
+                Some(Event::HandleTag(handle, Some(tag)))
+            }
             Effect::Notify(Notice::Message(message)) => {
                 self.nodes[index].shown.push(*message);
                 None
@@ -663,6 +690,7 @@ impl Net {
             }
             RelayCall::Bundle(handle) => {
                 let answer = self.look_up(&handle);
+                let answer = answer.map(|shown| self.with_proof(index, shown));
                 LinkEvent::Bundle(handle, answer)
             }
             RelayCall::Append {
@@ -683,6 +711,7 @@ impl Net {
                 let seen = handles.into_iter().filter_map(|handle| self.see(handle));
                 LinkEvent::Presences(id, Ok(seen.collect()))
             }
+            RelayCall::Transparency(call) => LinkEvent::Transparency(call, self.read_log(index, call)),
             RelayCall::Leaf { group, epoch, index } => {
                 LinkEvent::Leaf(group, epoch, self.groups.leaf(&group, epoch, index))
             }
