@@ -24,6 +24,12 @@ impl Fingerprint {
         Self(labelled(Label::HashFingerprint, &[&identity.to_prefixed()]))
     }
 
+    /// A fingerprint that was kept.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Hash::from_bytes(bytes))
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

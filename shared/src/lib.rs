@@ -15,6 +15,7 @@
 //! - [`api`]: bodies, frames and problem documents of the relay's interface
 
 pub mod api;
+pub mod code;
 pub mod fingerprint;
 pub mod handle_tag;
 pub mod hash;

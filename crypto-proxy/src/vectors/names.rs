@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use waxwire_shared::{
+    code::IdentityCode,
     fingerprint::{Address, Fingerprint, safety_number},
     handle_tag::handle_tag,
     hash::{labelled, sha256},
@@ -27,6 +28,7 @@ pub(super) fn run(op: &str, input: In<'_>) -> Option<Result<Value, Fault>> {
         "enumeration" => enumeration(input),
         "handle" => handle(input),
         "address" => address(input),
+        "identity_code" => identity_code(input),
         "relay_id" => input
             .identity("identity")
             .map(|key| json!({"id": hex(RelayId::of(&key).as_bytes())})),
@@ -106,6 +108,18 @@ fn address(input: In<'_>) -> Result<Value, Fault> {
     Ok(json!({
         "handle": address.handle.as_str(),
         "fingerprint": address.fingerprint.map(|fingerprint| fingerprint.to_string()),
+    }))
+}
+
+fn identity_code(input: In<'_>) -> Result<Value, Fault> {
+    let code: IdentityCode = input
+        .text("text")?
+        .parse()
+        .map_err(|_| Fault::Layer(Layer::Decode))?;
+    Ok(json!({
+        "relay": code.relay.to_string(),
+        "handle": code.handle.as_str(),
+        "fingerprint": code.fingerprint.to_string(),
     }))
 }
 

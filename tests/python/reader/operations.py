@@ -85,6 +85,16 @@ class Operations:
         demand(re.fullmatch("[0-9a-f]{64}", digits), "decode", "no fingerprint")
         return {"handle": handle.lower(), "fingerprint": digits}
 
+    def op_identity_code(self, i):
+        demand(i["text"].isascii(), "decode", "not ASCII")
+        parts = i["text"].strip().lower().split(":")
+        demand(len(parts) == 5 and parts[:2] == ["waxwire", "v1"], "decode", "form")
+        relay, handle, fingerprint = parts[2:]
+        demand(is_handle(handle), "decode", "no handle")
+        for digits in (relay, fingerprint):
+            demand(re.fullmatch("[0-9a-f]{64}", digits), "decode", "no fingerprint")
+        return {"relay": relay, "handle": handle, "fingerprint": fingerprint}
+
     def relay_id(self, identity):
         return self.hash("HashRelayId", identity)
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 use waxwire_proxy::vectors::Layer;
 use waxwire_shared::{
+    fingerprint::Fingerprint,
     identity::IdentityKey,
     labels::Label,
     wire::{Document as _, Kind},
@@ -166,7 +167,36 @@ pub(super) fn names() -> Cases {
     ] {
         cases.invalid(comment, "address", json!({"text": text}), Layer::Decode);
     }
+    identity_codes(&mut cases, &fingerprint);
     cases
+}
+
+fn identity_codes(cases: &mut Cases, fingerprint: &str) {
+    let relay = Fingerprint::of(relay().public()).to_string();
+    let code = format!("waxwire:v1:{relay}:alice:{fingerprint}");
+    for (comment, text) in [
+        ("as it is", code.clone()),
+        ("as it is drawn", code.to_uppercase()),
+        ("with space around it", format!(" {code}\n")),
+    ] {
+        cases.valid(comment, "identity_code", json!({"text": text}));
+    }
+    for (comment, text) in [
+        ("empty", String::new()),
+        ("another version", code.replace("v1", "v2")),
+        ("a part is missing", code.replace(":alice", "")),
+        ("a part too many", format!("{code}:")),
+        ("no handle", code.replace(":alice:", "::")),
+        ("no fingerprint", code[..code.len() - 1].to_owned()),
+        (
+            "a fingerprint as people type it",
+            code.replacen(&relay, &format!("{} ", &relay[..64]), 1),
+        ),
+        ("not hexadecimal", format!("{}g", &code[..code.len() - 1])),
+        ("not ASCII", code.replace("alice", "a\u{212a}a")),
+    ] {
+        cases.invalid(comment, "identity_code", json!({"text": text}), Layer::Decode);
+    }
 }
 
 pub(super) fn recovery_texts() -> Cases {
