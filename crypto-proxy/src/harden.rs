@@ -26,7 +26,8 @@ pub enum HardenError {
 /// [`HardenError`]; the program should refuse to start.
 ///
 /// # Security
-/// Root reads the memory all the same. Pages are not locked: swap has to be off or encrypted.
+/// Root reads the memory all the same. Pages are not locked: swap has to be off or encrypted
+/// (docs/decisions/0005-what-is-erased-and-where-from.md).
 pub fn harden() -> Result<(), HardenError> {
     let none = Rlimit {
         current: Some(0),
@@ -39,6 +40,19 @@ pub fn harden() -> Result<(), HardenError> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)?;
     }
     Ok(())
+}
+
+/// Bytes of the stack that [`scrub_stack`] reaches.
+const STACK: usize = 32 * 1024;
+
+/// Overwrites what earlier calls have left on this thread's stack. Our own types wipe themselves; derivations
+/// and ciphers keep copies of keys in their frames that nobody wipes, and a thread that then only waits would
+/// keep them for good. Call it where the work with keys is done, no deeper than it was begun.
+#[inline(never)]
+pub fn scrub_stack() {
+    // A variable: what is constant would not lie on the stack.
+    let mut stack = [0_u8; STACK];
+    std::hint::black_box(&mut stack);
 }
 
 /// Ends the process at once, without unwinding, where going on would mean a predictable key.

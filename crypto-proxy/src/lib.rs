@@ -19,6 +19,7 @@
 //! - [`json`]: JSON text of agents and peers, read strictly and carried on without loss
 //! - [`metrics`]: what link and engine counted, for `GET /metrics`
 //! - [`model`]: what the agent sees, as values
+//! - [`pins`]: files of pins, for a set-up before first contact
 //! - [`cli`]: the program's commands
 //! - [`webhooks`]: calls receivers on this host when something happens
 //! - [`transparency`]: what heads, proofs and leaves of the relay's log prove, without I/O
@@ -42,6 +43,7 @@ pub mod keystore;
 pub mod link;
 pub mod metrics;
 pub mod model;
+pub mod pins;
 pub mod rng;
 pub mod shell;
 pub mod state;

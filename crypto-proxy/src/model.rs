@@ -14,6 +14,7 @@ mod groups;
 mod presence;
 mod refusal;
 mod transparency;
+mod trust;
 mod webhooks;
 
 pub use attachments::*;
@@ -22,6 +23,7 @@ pub use groups::*;
 pub use presence::*;
 pub use refusal::Refusal;
 pub use transparency::*;
+pub use trust::*;
 pub use webhooks::*;
 
 /// Unix time in milliseconds.
@@ -426,6 +428,8 @@ pub struct Me {
     pub agent_id: String,
     /// Fingerprint of the identity.
     pub fingerprint: Fingerprint,
+    /// Fingerprint of its relay's identity.
+    pub relay: Fingerprint,
     /// When the state folder was made.
     pub created_at: UnixMs,
 }

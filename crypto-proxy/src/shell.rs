@@ -26,7 +26,7 @@ use crate::{
         Command, Conflict, Effect, Engine, Event, KeyChange, LinkEvent, LookupError, Notice, Offer,
         RelayCall, Reply, RequestId,
     },
-    fault,
+    fault, harden,
     keeper::Keeper,
     keystore::KeyStoreError,
     link::{LinkCommand, LinkFault, Reports},
@@ -189,6 +189,7 @@ async fn run(
         for effect in effects {
             outside.carry_out(effect);
         }
+        harden::scrub_stack();
     }
     engine.note_running_time(clock.now());
     outside.retry_keys();

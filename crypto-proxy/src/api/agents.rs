@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use waxwire_shared::{
     api::profile::{is_description, is_display_name},
+    code::IdentityCode,
     fingerprint::{Address, Fingerprint},
     ids::Handle,
     limits,
@@ -39,6 +40,8 @@ pub(super) struct AgentBody {
     settings: SettingsBody,
     /// What others compare.
     fingerprint: String,
+    /// The same with handle and relay, for others to scan: `waxwire:v1:...`.
+    code: String,
     created_at: String,
     updated_at: String,
 }
@@ -52,6 +55,15 @@ struct SettingsBody {
     group_invite_policy: &'static str,
     /// Whether a search by the beginning of the handle finds this agent.
     listed: bool,
+}
+
+fn code(relay: &Fingerprint, handle: &Handle, fingerprint: &Fingerprint) -> String {
+    let code = IdentityCode {
+        relay: *relay,
+        handle: handle.clone(),
+        fingerprint: *fingerprint,
+    };
+    code.to_string()
 }
 
 const OPEN: &str = "open";
@@ -83,6 +95,7 @@ impl AgentBody {
                 listed: own.listed,
             },
             fingerprint: me.fingerprint.to_string(),
+            code: code(&me.relay, &me.handle, &me.fingerprint),
             updated_at: timestamp::display(own.updated_at.unwrap_or(me.created_at)),
             created_at: timestamp::display(me.created_at),
         }
@@ -271,6 +284,8 @@ pub(super) struct IdentityBody {
     fingerprint: String,
     /// Twelve groups of five digits, the same at both ends, for people to compare.
     safety_number: String,
+    /// What the peer shows to be scanned, if this is its identity: `waxwire:v1:...`.
+    code: String,
     /// `new`, `pinned`, `verified`, `changed` or `blocked`.
     state: &'static str,
     /// Number of the encryption key in use.
@@ -292,9 +307,10 @@ struct ChangedBody {
     proven: bool,
 }
 
-impl From<Peer> for IdentityBody {
-    fn from(peer: Peer) -> Self {
+impl IdentityBody {
+    fn new(peer: Peer, relay: &Fingerprint) -> Self {
         Self {
+            code: code(relay, &peer.handle, &peer.fingerprint),
             handle: peer.handle.to_string(),
             fingerprint: peer.fingerprint.to_string(),
             safety_number: peer.safety_number,
@@ -327,10 +343,11 @@ pub(super) async fn identity(
     State(state): State<ApiState>,
     AgentPath(address): AgentPath,
 ) -> Result<Json<IdentityBody>, ApiError> {
-    Ok(Json(look_up(&state, address).await?.into()))
+    let peer = look_up(&state, address).await?;
+    Ok(Json(IdentityBody::new(peer, &state.me().relay)))
 }
 
-async fn look_up(state: &ApiState, address: Address) -> Result<Peer, ApiError> {
+pub(super) async fn look_up(state: &ApiState, address: Address) -> Result<Peer, ApiError> {
     match state.ask(Command::LookUp(address)).await? {
         Reply::Peer(peer) => Ok(*peer),
         _ => Err(ApiError::internal()),
@@ -396,16 +413,20 @@ pub(super) async fn set_trust(
         return Err(ApiError::invalid(path, "not the fingerprint of the path"));
     }
     let resend_pending = fields.flag("resend_pending")?.unwrap_or(false);
-    match state
-        .ask(Command::SetTrust(
-            address.handle,
-            decision,
-            fingerprint,
-            resend_pending,
-        ))
-        .await?
-    {
-        Reply::Peer(peer) => Ok(Json((*peer).into())),
+    decide(&state, address.handle, decision, fingerprint, resend_pending).await
+}
+
+/// Has the engine decide; answers with the identity as it is then.
+pub(super) async fn decide(
+    state: &ApiState,
+    handle: Handle,
+    decision: TrustDecision,
+    fingerprint: Fingerprint,
+    resend_pending: bool,
+) -> Result<Json<IdentityBody>, ApiError> {
+    let command = Command::SetTrust(handle, decision, fingerprint, resend_pending);
+    match state.ask(command).await? {
+        Reply::Peer(peer) => Ok(Json(IdentityBody::new(*peer, &state.me().relay))),
         _ => Err(ApiError::internal()),
     }
 }

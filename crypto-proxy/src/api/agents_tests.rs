@@ -24,6 +24,7 @@ async fn me_is_the_own_record_and_wins_over_a_handle() {
             "paused_by_owner": "none",
             "settings": { "inbox_mode": "contacts_only", "group_invite_policy": "open", "listed": false },
             "fingerprint": fingerprint(1).to_string(),
+            "code": format!("waxwire:v1:{}:alice:{}", api.state.me().relay, fingerprint(1)),
             "created_at": "2026-11-22T17:39:08.007Z",
             "updated_at": "2026-11-22T17:39:08.007Z",
         })
@@ -158,6 +159,7 @@ async fn identity_is_what_people_compare() {
         "handle": "bob",
         "fingerprint": fingerprint(2).to_string(),
         "safety_number": peer().safety_number,
+        "code": format!("waxwire:v1:{}:bob:{}", api.state.me().relay, fingerprint(2)),
         "state": "pinned",
         "key_number": 7,
         "not_after": "2026-11-22T17:39:08.007Z",

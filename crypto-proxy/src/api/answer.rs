@@ -1,6 +1,6 @@
 //! An answer of the local API, as tests look at it.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use serde_json::Value;
 
 /// An answer.
@@ -59,4 +59,25 @@ impl Answer {
             actual.map(|actual| actual as u64)
         );
     }
+}
+
+/// An answer of a route is one that `openapi.json` tells of.
+pub(super) fn assert_documented(openapi: &[u8], method: &Method, path: &str, status: u16) {
+    let document: Value = serde_json::from_slice(openapi).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let fits = |pattern: &str| {
+        let (pattern, path) = (pattern.split('/'), path.split('/'));
+        let same = |(a, b): (&str, &str)| a == b || (a.starts_with('{') && !b.is_empty());
+        pattern.clone().count() == path.clone().count() && pattern.zip(path).all(same)
+    };
+    let mut found: Vec<&String> = paths.keys().filter(|pattern| fits(pattern)).collect();
+    found.sort_by_key(|pattern| pattern.contains('{'));
+    let Some(pattern) = found.first() else { return };
+    let Some(operation) = paths[*pattern].get(method.as_str().to_lowercase()) else {
+        return;
+    };
+    assert!(
+        operation["responses"].get(status.to_string()).is_some(),
+        "{method} {pattern} answered {status}, of which openapi.json does not tell"
+    );
 }

@@ -11,7 +11,7 @@ use crate::{
     model::{
         Alert, AttachmentId, Channel, Contact, ContactPage, ContactRequest, Conversation, DeadLetterPage,
         DeliveryId, GroupLookup, GroupSecurity, HookCall, Invitation, LocalConversation, Message, MessageId,
-        Mute, MuteTarget, OwnProfile, Refusal, UnixMs, Upload, Webhook, WebhookId,
+        Mute, MuteTarget, OwnProfile, PinEntry, Refusal, UnixMs, Upload, Webhook, WebhookId,
     },
     shell::EngineHandle,
     state::{
@@ -75,6 +75,8 @@ pub(crate) trait Backend: Send + Sync {
     fn conversation(&self, id: &LocalConversation) -> Result<Option<Conversation>, Unreadable>;
     /// See [`Reader::group`].
     fn group(&self, id: &LocalConversation) -> Result<GroupLookup, Unreadable>;
+    /// See [`Reader::member_groups`].
+    fn member_groups(&self) -> Result<Vec<LocalConversation>, Unreadable>;
     /// See [`Reader::group_security`].
     fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable>;
     /// See [`Reader::channel`].
@@ -99,6 +101,8 @@ pub(crate) trait Backend: Send + Sync {
     fn mute(&self, target: &MuteTarget, now: UnixMs) -> Result<Option<Mute>, Unreadable>;
     /// See [`Reader::own_profile`].
     fn own_profile(&self) -> Result<OwnProfile, Unreadable>;
+    /// See [`Reader::pins`].
+    fn pins(&self, verified_only: bool) -> Result<Vec<PinEntry>, Unreadable>;
     /// See [`Reader::alerts`].
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable>;
     /// See [`Reader::upload_by_ticket`].
@@ -187,6 +191,10 @@ impl Backend for Live {
         Ok(self.reader.group(id)?)
     }
 
+    fn member_groups(&self) -> Result<Vec<LocalConversation>, Unreadable> {
+        Ok(self.reader.member_groups()?)
+    }
+
     fn group_security(&self, id: &LocalConversation) -> Result<Option<GroupSecurity>, Unreadable> {
         Ok(self.reader.group_security(id)?)
     }
@@ -233,6 +241,10 @@ impl Backend for Live {
 
     fn own_profile(&self) -> Result<OwnProfile, Unreadable> {
         Ok(self.reader.own_profile()?)
+    }
+
+    fn pins(&self, verified_only: bool) -> Result<Vec<PinEntry>, Unreadable> {
+        Ok(self.reader.pins(verified_only)?)
     }
 
     fn alerts(&self, after: u64, limit: usize) -> Result<Vec<Alert>, Unreadable> {

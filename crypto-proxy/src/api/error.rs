@@ -10,10 +10,13 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use waxwire_shared::ids::Handle;
 
 use super::{backend::Unreadable, timestamp};
 use crate::{json::JsonError, model::Refusal};
 
+/// Most members that a refusal names.
+const UNCONFIRMED: usize = 256;
 /// Seconds after which a send that met no relay is worth repeating.
 const RELAY_RETRY: u64 = 2;
 /// Seconds after which a store that refused is worth asking again.
@@ -170,9 +173,8 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         let with = |status, code| Self::new(status, code, message.clone());
-        let conflict = |code, handle: &waxwire_shared::ids::Handle| {
-            with(StatusCode::CONFLICT, code).detail("handle", handle.as_str().into())
-        };
+        let conflict =
+            |code, handle: &Handle| with(StatusCode::CONFLICT, code).detail("handle", handle.as_str().into());
         match &refusal {
             Refusal::Invalid(_) => Self::invalid(&[], message),
             Refusal::FingerprintRequired => Self::invalid(&["to"], message),
@@ -210,6 +212,17 @@ impl From<Refusal> for ApiError {
             Refusal::EpochPending { retry_after } => {
                 with(StatusCode::SERVICE_UNAVAILABLE, "EPOCH_PENDING").retry_after(*retry_after)
             }
+            Refusal::Unconfirmed {
+                group,
+                epoch,
+                handles,
+            } => with(StatusCode::CONFLICT, "EPOCH_UNCONFIRMED")
+                .detail("group_id", group.to_string().into())
+                .detail("epoch", (*epoch).into())
+                .detail(
+                    "handles",
+                    handles.iter().take(UNCONFIRMED).map(Handle::as_str).collect(),
+                ),
             Refusal::RosterFork { group } => {
                 with(StatusCode::CONFLICT, "ROSTER_FORK").detail("group_id", group.to_string().into())
             }
@@ -279,11 +292,7 @@ impl IntoResponse for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use waxwire_shared::{
-        fingerprint::Fingerprint,
-        identity::IdentityKey,
-        ids::{GroupId, Handle},
-    };
+    use waxwire_shared::{fingerprint::Fingerprint, identity::IdentityKey, ids::GroupId};
 
     use super::*;
     use crate::model::{GroupEnd, LocalConversation};
@@ -332,6 +341,15 @@ mod tests {
             (Refusal::LastAdmin, 400, "LAST_ADMIN"),
             (Refusal::GroupFull, 403, "GROUP_FULL"),
             (Refusal::EpochPending { retry_after: 0 }, 503, "EPOCH_PENDING"),
+            (
+                Refusal::Unconfirmed {
+                    group: end().id,
+                    epoch: 7,
+                    handles: vec![handle.clone()],
+                },
+                409,
+                "EPOCH_UNCONFIRMED",
+            ),
             (Refusal::RosterFork { group: end().id }, 409, "ROSTER_FORK"),
             (Refusal::Blocked, 403, "BLOCKED"),
             (Refusal::Suspended, 403, "SUSPENDED"),
@@ -436,6 +454,7 @@ mod tests {
                 | Refusal::LastAdmin
                 | Refusal::GroupFull
                 | Refusal::EpochPending { .. }
+                | Refusal::Unconfirmed { .. }
                 | Refusal::RosterFork { .. }
                 | Refusal::Blocked
                 | Refusal::Suspended

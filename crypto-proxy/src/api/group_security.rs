@@ -3,18 +3,25 @@
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
+use waxwire_shared::ids::Handle;
 
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
     groups::member_of,
-    request::GroupPath,
+    request::{Fields, GroupPath, JsonBody},
     shape, timestamp,
 };
 use crate::{
     engine::{GroupCommand, Reply},
-    model::{DebtKind, GroupMember, GroupSecurity, Refusal, UnixMs},
+    model::{Confirmation, DebtKind, GroupMember, GroupSecurity, Refusal, Required, UnixMs},
 };
+
+const NOBODY: &str = "nobody";
+const EVERYBODY: &str = "everybody";
+const LISTED: &str = "listed";
+/// Most members that are listed.
+const LISTED_MOST: usize = 256;
 
 /// A member's key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,6 +61,38 @@ pub(super) struct SecurityBody {
     confidential_from_relay: bool,
     /// Whether the relay was caught showing two logs: nothing is sent any more.
     forked: bool,
+    /// Whose confirmation of the key this agent requires before it sends.
+    confirmation: ConfirmationBody,
+}
+
+/// What this agent requires of the members of a group.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GroupConfirmation)]
+struct ConfirmationBody {
+    /// `nobody`, `everybody` or `listed`.
+    require_confirmed: &'static str,
+    /// Those that are listed.
+    members: Vec<String>,
+    /// Whether this agent confirms each epoch by itself.
+    confirm: bool,
+    /// Who is required and has not confirmed the current epoch: until then sends are refused.
+    missing: Vec<String>,
+}
+
+/// Body of `PUT /v1/groups/{id}/confirmation`.
+#[derive(Debug, ToSchema)]
+#[schema(as = SetGroupConfirmation)]
+#[expect(
+    dead_code,
+    reason = "describes the body; the handler reads fields one by one to name what is wrong"
+)]
+pub(super) struct SetConfirmationBody {
+    /// `nobody`, `everybody` or `listed`.
+    require_confirmed: String,
+    /// Handles of members, if they are listed; at most 256.
+    members: Option<Vec<String>>,
+    /// Whether this agent confirms each epoch by itself; if absent, whether it requires anybody's confirmation.
+    confirm: Option<bool>,
 }
 
 /// Answer of `POST /v1/groups/{id}/rekey`.
@@ -96,6 +135,24 @@ impl From<&GroupSecurity> for SecurityBody {
             debt: security.debt.map(DebtBody::from),
             confidential_from_relay: security.confidential_from_relay,
             forked: security.forked,
+            confirmation: ConfirmationBody::from(security),
+        }
+    }
+}
+
+impl From<&GroupSecurity> for ConfirmationBody {
+    fn from(security: &GroupSecurity) -> Self {
+        let (require_confirmed, members): (_, &[Handle]) = match &security.confirmation.required {
+            Required::Nobody => (NOBODY, &[]),
+            Required::Everybody => (EVERYBODY, &[]),
+            Required::Listed(handles) => (LISTED, handles),
+        };
+        let text = |handles: &[Handle]| handles.iter().map(Handle::to_string).collect();
+        Self {
+            require_confirmed,
+            members: text(members),
+            confirm: security.confirmation.confirms,
+            missing: text(&security.unconfirmed),
         }
     }
 }
@@ -145,6 +202,55 @@ pub(super) async fn rekey(
         Reply::Epoch(epoch) => Ok(Json(EpochBody { epoch })),
         _ => Err(ApiError::internal()),
     }
+}
+
+/// Set whose confirmation of the group's key is required before this agent sends. It is nobody else's business.
+#[utoipa::path(
+    put,
+    path = "/v1/groups/{id}/confirmation",
+    tag = "groups",
+    params(("id" = String, Path, description = "Id of a group")),
+    request_body = SetConfirmationBody,
+    responses(
+        (status = 200, description = "What holds", body = SecurityBody),
+        (status = 404, description = "GROUP_NOT_FOUND, or NOT_MEMBER: who is listed is no other member", body = ErrorBody),
+        (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
+    ),
+)]
+pub(super) async fn set_confirmation(
+    State(state): State<ApiState>,
+    GroupPath(id): GroupPath,
+    body: JsonBody,
+) -> Result<Json<SecurityBody>, ApiError> {
+    let wanted = parse_confirmation(&body.fields()?)?;
+    state.ask_group(GroupCommand::SetConfirmation(id, wanted)).await?;
+    show(State(state), GroupPath(id)).await
+}
+
+fn parse_confirmation(fields: &Fields<'_>) -> Result<Confirmation, ApiError> {
+    let path = &["members"];
+    let listed: Vec<Handle> = match fields.raw("members")? {
+        Some(raw) => {
+            serde_json::from_str(raw).map_err(|_| ApiError::invalid(path, "not a list of handles"))?
+        }
+        None => Vec::new(),
+    };
+    if listed.len() > LISTED_MOST {
+        return Err(ApiError::limit(path, "members", LISTED_MOST, Some(listed.len())));
+    }
+    let required = match (fields.required("require_confirmed")?.as_str(), listed.is_empty()) {
+        (NOBODY, true) => Required::Nobody,
+        (EVERYBODY, true) => Required::Everybody,
+        (LISTED, false) => Required::Listed(listed),
+        (LISTED, true) => return Err(ApiError::invalid(path, "nobody is listed")),
+        (NOBODY | EVERYBODY, false) => return Err(ApiError::invalid(path, "only where members are listed")),
+        _ => {
+            let names = "nobody, everybody or listed";
+            return Err(ApiError::invalid(&["require_confirmed"], names));
+        }
+    };
+    let confirms = fields.flag("confirm")?.unwrap_or(required != Required::Nobody);
+    Ok(Confirmation { required, confirms })
 }
 
 #[cfg(test)]

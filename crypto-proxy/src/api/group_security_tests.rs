@@ -26,6 +26,8 @@ fn security() -> GroupSecurity {
         debt: None,
         confidential_from_relay: true,
         forked: false,
+        confirmation: Confirmation::default(),
+        unconfirmed: Vec::new(),
     }
 }
 
@@ -56,6 +58,7 @@ async fn security_tells_epoch_log_and_members() {
         "debt": null,
         "confidential_from_relay": true,
         "forked": false,
+        "confirmation": { "require_confirmed": "nobody", "members": [], "confirm": false, "missing": [] },
     });
     assert_eq!((answer.status, answer.json()), (200, expected));
 }
@@ -94,4 +97,77 @@ async fn rekey_tells_the_new_epoch() {
     let answer = api.bare("POST", &path("rekey")).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "EPOCH_PENDING"));
     assert_eq!(answer.header("retry-after"), "4");
+}
+
+#[tokio::test]
+async fn required_confirmations_are_set_and_shown() {
+    let bob: Handle = "bob".parse().unwrap();
+    for (body, required, confirms) in [
+        (
+            json!({ "require_confirmed": "everybody" }),
+            Required::Everybody,
+            true,
+        ),
+        (
+            json!({ "require_confirmed": "everybody", "confirm": false }),
+            Required::Everybody,
+            false,
+        ),
+        (json!({ "require_confirmed": "nobody" }), Required::Nobody, false),
+        (
+            json!({ "require_confirmed": "nobody", "confirm": true }),
+            Required::Nobody,
+            true,
+        ),
+        (
+            json!({ "require_confirmed": "listed", "members": ["bob"] }),
+            Required::Listed(vec![bob.clone()]),
+            true,
+        ),
+    ] {
+        let api = with(security());
+        let answer = api.json("PUT", &path("confirmation"), body.to_string()).await;
+        assert_eq!(answer.status, 200, "{body}: {answer:?}");
+        let wanted = Confirmation { required, confirms };
+        match api.backend.group_command() {
+            GroupCommand::SetConfirmation(id, set) => assert_eq!((id, set), (group_id(1), wanted)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let api = with(GroupSecurity {
+        confirmation: Confirmation {
+            required: Required::Listed(vec![bob.clone()]),
+            confirms: true,
+        },
+        unconfirmed: vec![bob],
+        ..security()
+    });
+    let shown =
+        json!({ "require_confirmed": "listed", "members": ["bob"], "confirm": true, "missing": ["bob"] });
+    assert_eq!(api.get(&path("security")).await.json()["confirmation"], shown);
+}
+
+#[tokio::test]
+async fn confirmations_that_make_no_sense_are_refused() {
+    let api = with(security());
+    let many: Vec<String> = (0..257).map(|n| format!("member-{n}")).collect();
+    for body in [
+        json!({}),
+        json!({ "require_confirmed": "some" }),
+        json!({ "require_confirmed": "listed" }),
+        json!({ "require_confirmed": "listed", "members": [] }),
+        json!({ "require_confirmed": "listed", "members": "bob" }),
+        json!({ "require_confirmed": "listed", "members": ["No Handle"] }),
+        json!({ "require_confirmed": "listed", "members": many }),
+        json!({ "require_confirmed": "everybody", "members": ["bob"] }),
+        json!({ "require_confirmed": "everybody", "confirm": "yes" }),
+    ] {
+        let answer = api.json("PUT", &path("confirmation"), body.to_string()).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "VALIDATION_ERROR"),
+            "{body}"
+        );
+    }
+    assert!(api.backend.commands.lock().unwrap().is_empty());
 }

@@ -62,6 +62,11 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
             created_at: NOW,
         })),
         Command::Audit(command) => audited(*command)?,
+        Command::ImportPins(pins) => Reply::Pinned {
+            known: 0,
+            expected: pins.len() as u64,
+        },
+        Command::RotateKey => Reply::Rotated(9),
         Command::Presences(handles) => {
             let presence = |handle: &Handle| PeerPresence {
                 handle: handle.clone(),
@@ -130,6 +135,9 @@ fn obliging_in_groups(command: &GroupCommand) -> Reply {
         GroupCommand::Add(_, address, _) => Reply::Added(invited(&address.handle)),
         GroupCommand::Leave(_) => Reply::Left(Some("bob".parse().unwrap())),
         GroupCommand::Rekey(_) => Reply::Epoch(8),
-        GroupCommand::Remove(..) | GroupCommand::SetRole(..) | GroupCommand::Reject(_) => Reply::Done,
+        GroupCommand::Remove(..)
+        | GroupCommand::SetRole(..)
+        | GroupCommand::SetConfirmation(..)
+        | GroupCommand::Reject(_) => Reply::Done,
     }
 }

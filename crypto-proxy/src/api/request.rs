@@ -89,6 +89,11 @@ async fn collect(mut body: Body, expects: bool) -> Result<Vec<u8>, ApiError> {
 }
 
 impl JsonBody {
+    /// The object as text.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The fields of the object.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, ApiError> {
         Fields::of(&self.0, &[])

@@ -9,8 +9,9 @@ use utoipa_axum::{
 
 use super::{
     ApiState, agents, alerts, audit, broadcasts, channels, contacts, conversations, directory, downloads,
-    error::ApiError, group_security, groups, guard::guard, health, history, inbox, invites, live, members,
-    messages, metrics, mutes, observe::observe, openapi, presence, requests, sync, uploads, webhooks,
+    error::ApiError, group_security, groups, guard::guard, health, history, inbox, invites, keys, live,
+    members, messages, metrics, mutes, observe::observe, openapi, pins, presence, requests, sync, uploads,
+    verify, webhooks,
 };
 
 /// The local API. Static routes win over parameters; every route, also one that does not exist,
@@ -76,6 +77,7 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(members::leave))
         .routes(routes!(group_security::show))
         .routes(routes!(group_security::rekey))
+        .routes(routes!(group_security::set_confirmation))
         .routes(routes!(invites::list))
         .routes(routes!(invites::reject))
         .routes(routes!(invites::accept))
@@ -86,6 +88,9 @@ fn routes<R: Routes>(all: R) -> R {
         .routes(routes!(agents::profile, agents::update))
         .routes(routes!(agents::identity))
         .routes(routes!(agents::set_trust))
+        .routes(routes!(verify::verify))
+        .routes(routes!(pins::export, pins::import))
+        .routes(routes!(keys::rotate))
         .routes(routes!(presence::get))
         .routes(routes!(presence::put))
         .routes(routes!(presence::batch))

@@ -144,11 +144,16 @@ impl LocalApi {
     }
 
     pub(super) async fn post(&mut self, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, body).await
+        self.call(Method::POST, path, body.map(Value::to_string)).await
+    }
+
+    /// Text that is JSON as it was given.
+    pub(super) async fn post_text(&mut self, path: &str, body: String) -> anyhow::Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
     }
 
     pub(super) async fn put(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.call(Method::PUT, path, Some(body)).await
+        self.call(Method::PUT, path, Some(body.to_string())).await
     }
 
     pub(super) async fn delete(&mut self, path: &str) -> anyhow::Result<Value> {
@@ -161,7 +166,7 @@ impl LocalApi {
         read(answer).await
     }
 
-    async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn call(&mut self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
         let answer = self.send(method, path, body).await?;
         let status = answer.status();
         let body = read(answer).await?;
@@ -183,7 +188,7 @@ impl LocalApi {
         &mut self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<String>,
     ) -> anyhow::Result<Response<Incoming>> {
         let bearer = Zeroizing::new(format!("Bearer {}", self.token.as_str()));
         let mut bearer = HeaderValue::try_from(bearer.as_str()).context("the token file holds no token")?;
@@ -196,8 +201,8 @@ impl LocalApi {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let bytes = body.map(Value::to_string).unwrap_or_default();
-        Ok(self.sender.send_request(request.body(bytes.into())?).await?)
+        let request = request.body(body.unwrap_or_default().into())?;
+        Ok(self.sender.send_request(request).await?)
     }
 }
 

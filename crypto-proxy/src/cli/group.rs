@@ -76,6 +76,23 @@ enum GroupCommand {
         /// The group.
         id: String,
     },
+    /// Set whose confirmation of the key is required before anything is sent; show it if nothing is set.
+    Confirmation {
+        /// The group.
+        id: String,
+        /// Nobody's.
+        #[arg(long, conflicts_with_all = ["everybody", "members"])]
+        nobody: bool,
+        /// That of every other member.
+        #[arg(long, conflicts_with = "members")]
+        everybody: bool,
+        /// That of this member; may be given more than once.
+        #[arg(long = "member", value_name = "HANDLE")]
+        members: Vec<String>,
+        /// Whether this agent confirms each new key by itself: true, or false.
+        #[arg(long, value_name = "BOOL")]
+        confirm: Option<bool>,
+    },
     /// End a group for everybody.
     Disband {
         /// The group.
@@ -135,6 +152,22 @@ async fn ask(api: &mut LocalApi, command: &GroupCommand) -> anyhow::Result<Value
         GroupCommand::Demote { id, handle } => api.post(&member(id, handle, "/demote"), None).await,
         GroupCommand::Leave { id } => api.post(&group(id, "/leave"), None).await,
         GroupCommand::Rekey { id } => api.post(&group(id, "/rekey"), None).await,
+        GroupCommand::Confirmation {
+            id,
+            nobody,
+            everybody,
+            members,
+            confirm,
+        } => {
+            let required = match (nobody, everybody, members.is_empty()) {
+                (true, ..) => "nobody",
+                (_, true, _) => "everybody",
+                (_, _, false) => "listed",
+                _ => return confirmation(api, &group(id, ""), *confirm).await,
+            };
+            let body = json!({ "require_confirmed": required, "members": members, "confirm": confirm });
+            api.put(&group(id, "/confirmation"), &body).await
+        }
         GroupCommand::Disband { id } => api.delete(&group(id, "")).await,
         GroupCommand::Invites => api.get("/v1/groups/invites").await,
         GroupCommand::Accept { invite } => {
@@ -146,6 +179,17 @@ async fn ask(api: &mut LocalApi, command: &GroupCommand) -> anyhow::Result<Value
                 .await
         }
     }
+}
+
+/// What holds, with another `confirm` if one is given.
+async fn confirmation(api: &mut LocalApi, group: &str, confirm: Option<bool>) -> anyhow::Result<Value> {
+    let security = api.get(&format!("{group}/security")).await?;
+    let Some(confirm) = confirm else {
+        return Ok(security);
+    };
+    let mut body = security["confirmation"].clone();
+    body["confirm"] = json!(confirm);
+    api.put(&format!("{group}/confirmation"), &body).await
 }
 
 /// Every conversation of kind group, page by page.
@@ -181,6 +225,15 @@ fn tell(command: &GroupCommand, answer: &Value) {
             pair("roster head", &field(security, "roster_head"));
             pair("debt", &field(&security["debt"], "kind"));
             rows(&security["members"], &["handle", "state", "confirmed_epoch"]);
+        }
+        GroupCommand::Confirmation { .. } => {
+            let holds = &answer["confirmation"];
+            pair("required", &field(holds, "require_confirmed"));
+            pair("confirms", &field(holds, "confirm"));
+            for (name, handles) in [("members", &holds["members"]), ("missing", &holds["missing"])] {
+                let handles: Vec<&str> = items(handles).iter().filter_map(Value::as_str).collect();
+                pair(name, &print::plain(&handles.join(" ")));
+            }
         }
         GroupCommand::Accept { .. } => show(answer),
         GroupCommand::Add { .. } => pair(&field(answer, "handle"), &field(answer, "outcome")),

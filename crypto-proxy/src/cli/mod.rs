@@ -16,8 +16,10 @@ mod pages;
 mod passphrase;
 mod people;
 mod print;
+mod qr;
 mod recover;
 mod restore;
+mod rotate_now;
 mod run;
 mod secrets;
 mod succession;
@@ -71,10 +73,12 @@ enum Command {
     Group(group::GroupArgs),
     /// Named channels: groups that are found by a slug.
     Channel(channel::ChannelArgs),
-    /// Show the keys of peers and decide on them.
+    /// Show the keys of peers, compare them and decide on them; files of pins.
     Trust(trust::TrustArgs),
     /// Read the relay's transparency log and tell what does not hold; exit status 1 if anything does not.
     Audit(audit::AuditArgs),
+    /// Publish a new encryption key and replace the key of every group, now; exit status 1 if one is not yet.
+    RotateNow(rotate_now::RotateNowArgs),
     /// Receivers on this host that are called when something happens.
     Webhook(webhook::WebhookArgs),
     /// Replay test vectors.
@@ -135,6 +139,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Channel(args) => channel::run(&args),
         Command::Trust(args) => trust::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::RotateNow(args) => rotate_now::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Pages(command) => pages::run(command, Cli::command()),

@@ -1,5 +1,5 @@
 //! The commands that speak to a running proxy: `status`, `send`, `inbox`, `group`, `trust`, `audit`,
-//! `webhook`.
+//! `rotate-now`, `webhook`.
 
 use anyhow::ensure;
 use clap::Args;

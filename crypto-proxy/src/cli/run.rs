@@ -1,6 +1,9 @@
 //! `waxwire-proxy run`: the engine, the link to the relay and the local API, until a signal.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -24,6 +27,7 @@ use super::{
     address::AddressFile,
     hook::{HookArgs, Surroundings},
     init::{TOKEN_FILE, column_keys},
+    trust,
 };
 use crate::{
     api::{self, ApiConfig, ApiState, ApiToken, Checks, ListenAddr, Listener},
@@ -34,8 +38,8 @@ use crate::{
         secret::{IdentitySecret, SendIdKey},
     },
     engine::{
-        Account, Counters, EncryptionKey, Engine, HookForm, InboxMode, Settings, ShowPresence, TrustPolicy,
-        UPLOAD_MS,
+        Account, Command, Counters, EncryptionKey, Engine, HookForm, InboxMode, Settings, ShowPresence,
+        TrustPolicy, UPLOAD_MS,
     },
     harden,
     keeper::Keeper,
@@ -43,8 +47,9 @@ use crate::{
     link::{self, Client, LinkConfig, LinkFault, LinkStatus, RelayUrl},
     metrics::Observed,
     model::Me,
+    pins::PinFile,
     rng::OsRng,
-    shell,
+    shell::{self, EngineHandle},
     state::{Reader, Store},
     webhooks::{self, Allowed, AllowedHost},
 };
@@ -68,6 +73,12 @@ pub(super) struct RunArgs {
     /// verified the peer (verified).
     #[arg(long, env = "WAXWIRE_PROXY_TRUST_POLICY", default_value = "tofu", value_enum)]
     trust_policy: TrustPolicyArg,
+    /// A file of pins that hold before anybody is met, as `trust import` takes them.
+    #[arg(long, env = "WAXWIRE_PROXY_PINS", value_name = "FILE")]
+    pins: Option<PathBuf>,
+    /// The same, of agents that somebody has compared: they are held as verified.
+    #[arg(long, env = "WAXWIRE_PROXY_VERIFIED_PINS", value_name = "FILE")]
+    verified_pins: Option<PathBuf>,
     /// Who may see whether the agent is online.
     #[arg(long, env = "WAXWIRE_PROXY_PRESENCE", value_enum, default_value = "everyone")]
     presence: PresenceArg,
@@ -182,12 +193,30 @@ impl RunArgs {
     }
 }
 
+impl RunArgs {
+    /// Before the link is up: nobody is met under another key.
+    async fn take_pins(&self, engine: &EngineHandle, relay: &Fingerprint) -> anyhow::Result<()> {
+        for (file, verified) in [(&self.pins, false), (&self.verified_pins, true)] {
+            let Some(file) = file else { continue };
+            let taken = async {
+                let pins = PinFile::read(&trust::read(file)?, relay, verified)?;
+                Ok::<_, anyhow::Error>(engine.command(Command::ImportPins(pins)).await?)
+            };
+            taken
+                .await
+                .with_context(|| format!("the pins in {} are not taken", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     harden::harden()?;
     OsRng::check()?;
     let folder = &args.state.state;
     let (unlock, _) = args.state.unlock_sources().find(folder)?;
     let store = KeyStore::open(folder, &unlock)?;
+    harden::scrub_stack();
     match store.keys().status {
         Status::Active => {}
         Status::New => bail!("the agent is not registered yet: run init again with the same arguments"),
@@ -218,6 +247,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let clock = Clock::resume(store.running_time()?);
     let account = account(keys, store.own_bundle()?.as_deref())?;
     let self_seal = self_seal_opens(&account);
+    harden::scrub_stack();
     let (client, me) = (client(keys)?, me(keys, &reader)?);
     let client = Arc::new(client);
     let attachments = attachments(args, &client, &reader)?;
@@ -227,6 +257,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let keeper = Keeper::new(key_store);
     let (commands, link_commands) = mpsc::unbounded_channel();
     let running = shell::start(engine, clock, commands.clone(), keeper.clone())?;
+    args.take_pins(&running.handle, &me.relay).await?;
     let listener = Listener::bind(&args.listen).await?;
 
     // The API stops first: what it still has to answer needs the link.
@@ -405,6 +436,7 @@ fn me(keys: &Keys, reader: &Reader) -> anyhow::Result<Me> {
         handle: keys.handle.clone(),
         agent_id: keys.agent_id().to_string(),
         fingerprint: Fingerprint::of(keys.identity.public()),
+        relay: Fingerprint::of(&keys.relay.identity),
         created_at: reader.created_at()?,
     })
 }

@@ -15,10 +15,10 @@ use waxwire_shared::{
 
 use super::{Anew, AttachmentCommand, AuditCommand, Conflict, EncryptionKey, LogCall};
 use crate::model::{
-    Added, Audit, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId, Invitation, InviteId,
-    Joining, ListedChannel, ListedPage, LocalConversation, MessageId, Mute, MuteTarget, NewGroup, NewWebhook,
-    OwnProfileChange, Peer, PeerPresence, PresenceStatus, Profile, ProfileChange, Refusal, SendRequest,
-    SendToken, Sent, TrustDecision, UnixMs, Upload, Webhook, WebhookId,
+    Added, Audit, Confirmation, Contact, DeliveryId, Group, GroupEnd, HistoryShare, HookDeliveryId,
+    Invitation, InviteId, Joining, ListedChannel, ListedPage, LocalConversation, MessageId, Mute, MuteTarget,
+    NewGroup, NewWebhook, OwnProfileChange, Peer, PeerPresence, PinEntry, PresenceStatus, Profile,
+    ProfileChange, Refusal, SendRequest, SendToken, Sent, TrustDecision, UnixMs, Upload, Webhook, WebhookId,
 };
 
 /// Names a request of the agent until it is answered.
@@ -72,6 +72,10 @@ pub enum Command {
     LookUp(Address),
     /// Decide on a peer, and whether what a former identity of it has not confirmed is sealed again to this one.
     SetTrust(Handle, TrustDecision, Fingerprint, bool),
+    /// Take pins that were brought along, all or none; answered by [`Reply::Pinned`].
+    ImportPins(Vec<PinEntry>),
+    /// Publish a new encryption key now, and replace the keys of all groups; answered by [`Reply::Rotated`].
+    RotateKey,
     /// Let a stranger in: what waits becomes visible.
     AcceptRequest(Handle),
     /// Drop what a stranger sent.
@@ -187,6 +191,8 @@ pub enum GroupCommand {
     Reject(InviteId),
     /// Replace the group's key now; answered by [`Reply::Epoch`].
     Rekey(LocalConversation),
+    /// Whose confirmation of epochs is required in a group, and whether this agent confirms by itself.
+    SetConfirmation(LocalConversation, Confirmation),
 }
 
 /// The answer to a [`Command`] that was not refused.
@@ -213,6 +219,15 @@ pub enum Reply {
     Ended(UnixMs),
     /// To [`GroupCommand::Rekey`]: the new epoch.
     Epoch(u64),
+    /// To [`Command::ImportPins`].
+    Pinned {
+        /// Of agents whose key was known and is the same.
+        known: u64,
+        /// Of agents that were never met.
+        expected: u64,
+    },
+    /// To [`Command::RotateKey`]: the number of the new key, which the relay has. Keys of groups follow.
+    Rotated(u64),
     /// To [`Command::SetPresence`] and [`Command::Presences`].
     Presences(Vec<PeerPresence>),
     /// To [`ContactCommand::Add`].

@@ -309,9 +309,15 @@ impl Engine {
             Some(peer) if peer.identity == *verified.signer() => self.renew(peer, &verified, now),
             Some(peer) if peer.pin != Pin::New => self.identity_changed(peer, &verified, answer, now),
             earlier => {
+                let pin = match self.first_pin(handle, &verified, now)? {
+                    Ok(pin) => pin,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
                 let first_seen = earlier.map_or(now, |peer| peer.first_seen);
-                self.store
-                    .put_peer(&new_peer(handle, &verified, first_seen, now))?;
+                self.store.put_peer(&PeerRow {
+                    pin,
+                    ..new_peer(handle, &verified, first_seen, now)
+                })?;
                 Ok(expiry(handle, verified.body(), now))
             }
         }?;

@@ -8,6 +8,7 @@
 //! - `send`: an agent's message becomes an envelope in the outbox
 //! - `outbox`: envelopes go to the link, outcomes come back
 //! - `lookup`, `trust`: bundles, pins, decisions
+//! - `pins`: identities that were given before anybody was met
 //! - `succession`: peers that have another identity
 //! - `postponed`: what was sealed while the relay could not be asked
 //! - `receive`: an envelope is opened and verified on values only
@@ -20,6 +21,7 @@
 //! - `webhooks`: what is queued for them, and what becomes of it
 //! - `transparency`: the relay's log of all bundles is checked
 //! - `own_keys`: own encryption keys and bundles are renewed, rotated and erased
+//! - `rotate_now`: the same at once, because somebody asks
 
 mod account;
 mod answers;
@@ -33,12 +35,14 @@ mod instance;
 mod lookup;
 mod outbox;
 mod own_keys;
+mod pins;
 mod postponed;
 mod presence;
 mod receipts;
 mod receive;
 mod relations;
 mod repair;
+mod rotate_now;
 mod send;
 mod succession;
 mod suspension;
@@ -132,6 +136,10 @@ struct Volatile {
     succeeded: HashMap<i64, UnixMs>,
     receipts: receipts::ReceiptTimes,
     own_keys: own_keys::OwnKeys,
+    /// Groups whose queue this socket has delivered to its end; what comes since is pushed at once.
+    read_to_end: HashSet<GroupId>,
+    /// Who waits for a new key.
+    rotations: Vec<rotate_now::Rotation>,
     tasks: HashMap<GroupId, Task>,
     founding: Vec<Founding>,
     repair: repair::Repair,
@@ -319,6 +327,9 @@ impl Engine {
         if ticks {
             self.resting = (0, 0);
         }
+        if self.volatile.own_keys.take_beaten() {
+            self.fold_log();
+        }
         self.publish_counts();
         let acks = std::mem::take(&mut self.acks);
         if !acks.is_empty() {
@@ -328,6 +339,18 @@ impl Engine {
             self.effects.push(Effect::Ack(cursors.collect()));
         }
         Ok(std::mem::take(&mut self.effects))
+    }
+
+    /// What was overwritten or deleted since the last time is gone from the files with this.
+    fn fold_log(&self) {
+        match self.store.fold() {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the database is being read: its log is folded later"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the log of the database was not folded"
+            ),
+        }
     }
 
     fn handle_all(&mut self, events: Vec<Event>, now: Now) -> Result<(), StateError> {
@@ -410,7 +433,7 @@ impl Engine {
     }
 
     fn command(&mut self, id: RequestId, command: Command, now: UnixMs) -> Result<(), StateError> {
-        if matches!(command, Command::Send(_) | Command::Group(_))
+        if matches!(command, Command::Send(_) | Command::Group(_) | Command::RotateKey)
             && let Err(refusal) = self.check_live()
         {
             return self.refuse(id, refusal);
@@ -436,6 +459,8 @@ impl Engine {
             Command::Attachment(command) => self.attachment_command(command, now)?,
             Command::Webhook(command) => self.webhook_command(command, now)?,
             Command::Audit(command) => self.audit_command(command, now)?,
+            Command::ImportPins(pins) => self.import_pins(&pins)?,
+            Command::RotateKey => return self.rotate_now(id, now),
             Command::Ack(delivery) => self.ack(delivery, now)?,
             Command::Settle(deliveries) => self.settle(&deliveries, now)?,
             Command::SettleMessages(messages) => self.settle_messages(&messages, now)?,
@@ -562,6 +587,7 @@ impl Engine {
         let goals = lost.tasks.into_values().flat_map(Task::into_requests);
         let founding = lost.founding.into_iter().map(Founding::request);
         let presences = lost.presences.into_requests();
+        let rotations = lost.rotations.into_iter().map(rotate_now::Rotation::request);
         let declaring = lost.declaring.into_requests();
         let mut effects: Vec<Effect> = requests
             .into_iter()
@@ -570,6 +596,7 @@ impl Engine {
             .chain(goals)
             .chain(founding)
             .chain(presences)
+            .chain(rotations)
             .chain(declaring)
             .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
             .collect();

@@ -70,6 +70,7 @@ impl Engine {
         self.volatile.in_flight.clear();
         self.volatile.retry_at = None;
         self.volatile.presences.link_down();
+        self.volatile.read_to_end.clear();
     }
 
     /// Gives the link what waits, as far as the window allows.

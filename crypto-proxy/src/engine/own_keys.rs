@@ -22,7 +22,7 @@ use crate::{
         sealed_box,
         secret::{EncryptionSecret, IdentitySecret},
     },
-    model::{Severity, UnixMs},
+    model::{Refusal, Severity, UnixMs},
     state::StateError,
 };
 
@@ -59,6 +59,8 @@ pub(super) struct OwnKeys {
     due_since: Option<u64>,
     /// When keys were last looked at.
     last_beat: u64,
+    /// They were looked at in this transaction: what was erased is to leave the log of the database, too.
+    beaten: bool,
     /// When they are looked at again, Unix milliseconds; at once in the beginning.
     next_beat: UnixMs,
 }
@@ -66,6 +68,15 @@ pub(super) struct OwnKeys {
 impl OwnKeys {
     pub(super) const fn next_beat(&self) -> UnixMs {
         self.next_beat
+    }
+
+    /// Somebody waits: what was put off for a while is tried at once.
+    pub(super) const fn hurry(&mut self) {
+        self.not_before = 0;
+    }
+
+    pub(super) const fn take_beaten(&mut self) -> bool {
+        std::mem::replace(&mut self.beaten, false)
     }
 
     pub(super) fn socket_came_up(&mut self) {
@@ -148,8 +159,9 @@ impl Engine {
         }
         own.last_beat = self.running;
         own.next_beat = now + interval;
+        own.beaten = true;
         self.store.put_running_time(self.running)?;
-        self.erase_old_chains()?;
+        self.erase_old_chains(interval)?;
         self.note_bundle_expiry(self.bundle_expires()?);
         self.audit_if_due(now)?;
         self.tend_keys(now)
@@ -191,7 +203,9 @@ impl Engine {
         if let Some(signed) = self.store.offered_bundle()? {
             return self.offer(signed);
         }
-        let rotate = self.instance.must_rotate
+        let wanted = self.rotation_is_wanted();
+        let rotate = wanted
+            || self.instance.must_rotate
             || self.running.saturating_sub(self.store.rotated_at()?) >= self.settings.key_rotation;
         if !rotate && !self.renewal_is_due(now)? {
             self.volatile.own_keys.due_since = None;
@@ -200,7 +214,10 @@ impl Engine {
         let own = &mut self.volatile.own_keys;
         let due_since = *own.due_since.get_or_insert(self.running);
         // After an absence the queues are emptied first: what waits there is for the keys of then.
-        if own.all_emptied() || self.running.saturating_sub(due_since) >= PATIENCE {
+        if wanted || own.all_emptied() || self.running.saturating_sub(due_since) >= PATIENCE {
+            if wanted {
+                self.store.renew_groups()?;
+            }
             self.make_bundle(rotate, now)
         } else {
             Ok(())
@@ -320,8 +337,14 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         self.volatile.own_keys.offered = false;
+        if let Err(error) = &answer {
+            self.refuse_rotations(&not_taken(error));
+        }
         let (wait, reason) = match answer {
-            Ok(()) => return self.adopt_published(now),
+            Ok(()) => {
+                self.adopt_published(now)?;
+                return self.rotated(now);
+            }
             Err(LookupError::Unreachable) => (AGAIN, None),
             Err(LookupError::Refused(problem)) if matches!(problem.status, 401 | 403 | 429 | 500..) => {
                 (AFTER_REFUSAL.min(5 * AGAIN), None)
@@ -414,6 +437,21 @@ impl EncryptionKey {
 
 fn find_key(keys: &[EncryptionKey], number: u64) -> Option<&EncryptionKey> {
     keys.iter().find(|key| key.number == number)
+}
+
+/// What is told to whoever waits for a bundle that the relay has not taken.
+fn not_taken(error: &LookupError) -> Refusal {
+    match error {
+        LookupError::Refused(problem) => match problem.status {
+            429 => Refusal::RateLimited {
+                retry_after: problem.retry_after.unwrap_or(1),
+            },
+            500.. => Refusal::RelayUnreachable { queued: true },
+            _ => Refusal::Forbidden,
+        },
+        LookupError::Unreachable => Refusal::RelayUnreachable { queued: true },
+        LookupError::NotFound => Refusal::Forbidden,
+    }
 }
 
 /// Nothing is published that could not be opened.

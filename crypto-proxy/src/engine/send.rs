@@ -72,10 +72,14 @@ impl Engine {
         {
             return self.want_sent(&group.group_id, id, sending.request, now);
         }
-        let address = match self.destination(request)? {
+        let mut address = match self.destination(request)? {
             Ok(address) => address,
             Err(refusal) => return self.refuse(id, refusal),
         };
+        if address.fingerprint.is_none() {
+            let expected = self.store.expected(&address.handle)?;
+            address.fingerprint = expected.map(|pin| pin.fingerprint);
+        }
         let peer = self.store.peer(&address.handle)?;
         match self.known_bundle(peer, &address, now) {
             Ok(Some((peer, bundle))) if self.is_usable(&sending, &peer, now) => {

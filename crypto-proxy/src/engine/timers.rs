@@ -48,6 +48,7 @@ impl Engine {
         .into_iter()
         .flatten()
         .chain(waiters)
+        .chain(volatile.rotations.iter().map(|rotation| rotation.until))
         .chain(asking)
         .chain(again)
         .chain(self.next_group_deadline())
@@ -62,6 +63,7 @@ impl Engine {
         self.begin_again_if_due(now);
         self.expire_lookups(now)?;
         self.expire_waiters(now);
+        self.expire_rotations(now)?;
         while let Some((deadline, token)) = self.store.next_outbox_deadline()?
             && deadline <= now
         {

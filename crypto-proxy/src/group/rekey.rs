@@ -13,9 +13,12 @@ use waxwire_shared::{
 };
 
 use super::Chain;
-use crate::crypto::{
-    kdf, leaf,
-    secret::{EncryptionPublic, EncryptionSecret, Ephemeral, EpochKey},
+use crate::{
+    crypto::{
+        kdf, leaf,
+        secret::{EncryptionPublic, EncryptionSecret, Ephemeral, EpochKey},
+    },
+    harden,
 };
 
 /// Members from which on the boxes are made on all cores: below, starting threads costs more.
@@ -258,7 +261,11 @@ fn run_on(cores: usize, tasks: &mut [Task<'_>], epoch: u64, key: &EpochKey) {
         let mut parts = tasks.chunks_mut(part);
         let own = parts.next();
         for part in parts {
-            let work = move || part.iter_mut().for_each(|task| task.run(epoch, key));
+            let work = move || {
+                part.iter_mut().for_each(|task| task.run(epoch, key));
+                // The system may keep the stack for the next thread.
+                harden::scrub_stack();
+            };
             // The scope waits for it.
             drop(thread::Builder::new().spawn_scoped(scope, work));
         }

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{InviteRef, Role},
 };
 
-use super::{LocalConversation, LocalIdError, Trust, UnixMs, parse_hex, short};
+use super::{Confirmation, LocalConversation, LocalIdError, Trust, UnixMs, parse_hex, short};
 
 /// Local id of a received or made invite: `inv_` and 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -245,4 +245,8 @@ pub struct GroupSecurity {
     pub confidential_from_relay: bool,
     /// Whether the relay was caught showing two logs: nothing is sent any more.
     pub forked: bool,
+    /// What the agent has set about confirmations.
+    pub confirmation: Confirmation,
+    /// Whose confirmation of this epoch is required and has not come.
+    pub unconfirmed: Vec<Handle>,
 }

@@ -86,6 +86,16 @@ pub enum Refusal {
         /// Seconds.
         retry_after: u64,
     },
+    /// Members whose confirmation of the epoch the agent requires have said nothing under it yet.
+    #[error("members whose confirmation is required have not confirmed the group's key")]
+    Unconfirmed {
+        /// The group.
+        group: LocalConversation,
+        /// The epoch.
+        epoch: u64,
+        /// Who has not, as they joined.
+        handles: Vec<Handle>,
+    },
     /// The relay was caught showing two logs of the group: nothing is sent any more.
     #[error("the relay has forked the group's log")]
     RosterFork {

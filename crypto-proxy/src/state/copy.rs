@@ -40,6 +40,7 @@ const TABLES: &[(&str, Part)] = &[
     ),
     ("peer", Part::All),
     ("peer_former", Part::All),
+    ("expected", Part::All),
     ("peer_block", Part::All),
     ("peer_profile", Part::All),
     ("contact", Part::All),
@@ -82,6 +83,8 @@ const TABLES: &[(&str, Part)] = &[
     ("grp_evidence", Part::All),
     ("grp_member", Part::All),
     ("grp_receipt", Part::All),
+    ("confirmation", Part::All),
+    ("confirmation_of", Part::All),
     ("grp_pending", Part::Nothing),
     // Without chains nothing of an epoch can be read any more: whoever wrote under it is asked.
     (

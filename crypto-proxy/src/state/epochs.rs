@@ -327,16 +327,16 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that a group's queue was emptied: what was closed before may be erased in time.
+    /// Notes that a group's queue was emptied at a running time: what was closed by then may be erased in time.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn drained_epochs(&self, group_row: i64) -> Result<(), StateError> {
+    pub fn drained_epochs(&self, group_row: i64, run: u64) -> Result<(), StateError> {
         self.db
             .prepare_cached(
-                "UPDATE epoch SET drained = 1 WHERE group_row = ?1 AND closed_run IS NOT NULL AND drained = 0",
+                "UPDATE epoch SET drained = 1 WHERE group_row = ?1 AND closed_run <= ?2 AND drained = 0",
             )?
-            .execute([group_row])?;
+            .execute([group_row, to_sql(run)])?;
         Ok(())
     }
 

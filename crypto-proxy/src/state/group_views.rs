@@ -8,7 +8,9 @@ use waxwire_shared::{
 };
 
 use super::{
-    ColumnKeys, Pin, Reader, StateError, Store, from_sql,
+    ColumnKeys, Pin, Reader, StateError, Store,
+    confirmation::{confirmation, unconfirmed},
+    from_sql,
     groups::{Standing, StoredProfile},
     invitations::{INVITATION, WAITS, invitation_row},
 };
@@ -156,6 +158,8 @@ fn security(db: &Connection, id: &LocalConversation) -> Result<Option<GroupSecur
         debt: kind.zip(since.map(from_sql)),
         confidential_from_relay: !row.get::<_, bool>(15)?,
         forked: row.get::<_, i64>(16)? == 1,
+        confirmation: confirmation(db, group_row)?,
+        unconfirmed: unconfirmed(db, group_row, from_sql(row.get(10)?))?,
     }))
 }
 
@@ -206,6 +210,20 @@ impl Store {
 }
 
 impl Reader {
+    /// Every group that this agent is a member of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn member_groups(&self) -> Result<Vec<LocalConversation>, StateError> {
+        let db = self.db();
+        let mut statement =
+            db.prepare_cached("SELECT group_id FROM grp WHERE standing = 2 ORDER BY group_row")?;
+        let ids = statement.query_map([], |row| {
+            Ok(LocalConversation::group(&GroupId::from_bytes(row.get(0)?)))
+        })?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
     /// What a group id names.
     ///
     /// # Errors

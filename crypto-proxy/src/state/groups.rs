@@ -77,7 +77,7 @@ pub struct GroupRow {
     pub length: u64,
     /// Revision of the profile; 0 for none.
     pub profile_revision: u64,
-    /// This agent has begun anew: it replaces the key before it seals anything.
+    /// This agent has begun anew, or its own key was replaced: it replaces the key before it seals anything.
     pub renew: bool,
     /// Whether the profile has to be sent again.
     pub profile_due: ProfileDue,
@@ -255,14 +255,28 @@ impl Store {
         rows.next()?.map(group_row).transpose()
     }
 
-    /// This agent has replaced the key since it began anew.
+    /// This agent replaces the key of every group before it seals anything there. A commit that is on its way
+    /// may seal the key to what is being replaced: it does not count.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn renew_groups(&self) -> Result<(), StateError> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE grp SET renew = 1 + EXISTS (SELECT 1 FROM grp_pending AS pending \
+             WHERE pending.group_row = grp.group_row) WHERE standing <= 2",
+        )?;
+        statement.execute([])?;
+        Ok(())
+    }
+
+    /// This agent has replaced the key of a group.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn renewed(&self, group_row: i64) -> Result<(), StateError> {
         let mut statement = self
             .db
-            .prepare_cached("UPDATE grp SET renew = 0 WHERE group_row = ?1")?;
+            .prepare_cached("UPDATE grp SET renew = max(renew - 1, 0) WHERE group_row = ?1")?;
         statement.execute([group_row])?;
         Ok(())
     }

@@ -8,11 +8,13 @@ mod alerts;
 mod anew;
 mod channels;
 mod cited;
+mod confirmation;
 mod contacts;
 mod conversations;
 mod copy;
 mod epochs;
 mod error;
+mod expected;
 mod former;
 mod group_held;
 mod group_log;
@@ -41,9 +43,9 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 pub use contacts::Subject;
 pub use conversations::ConversationRow;
@@ -75,10 +77,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("channels.sql"),
     include_str!("repeats.sql"),
     include_str!("transparency.sql"),
+    include_str!("trust.sql"),
 ];
 
 /// The counter of visible messages in `meta`.
 const LAST_PLACE: &str = "last_place";
+
+/// How long a statement waits for another connection.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// File name inside the state folder.
 pub const FILE: &str = "state.db";
@@ -186,6 +192,25 @@ impl Store {
         }
     }
 
+    /// Writes everything into the database file and empties the write-ahead log, in which what was overwritten
+    /// or deleted would stand on (docs/protocol.md, 8.2). False if a reader is in the way.
+    ///
+    /// # Errors
+    /// [`StateError::Database`].
+    pub fn fold(&self) -> Result<bool, StateError> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let busy = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        self.db.busy_timeout(BUSY)?;
+        match busy {
+            Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DatabaseBusy => {
+                Ok(false)
+            }
+            busy => Ok(!busy?),
+        }
+    }
+
     /// Damages the state, for tests.
     #[cfg(test)]
     pub(crate) fn execute(&self, sql: &str) {
@@ -238,7 +263,7 @@ fn configure(db: &Connection) -> Result<(), StateError> {
     db.pragma_update(None, "secure_delete", "on")?;
     db.pragma_update(None, "foreign_keys", "on")?;
     db.pragma_update(None, "cache_size", -2_048)?;
-    db.pragma_update(None, "busy_timeout", 5_000)?;
+    db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(128);
     Ok(())
 }

@@ -117,6 +117,14 @@ impl PeerRow {
     }
 }
 
+/// An identity as it is stored in a peer's row.
+pub(super) fn identity_of(peer_id: i64, bytes: Vec<u8>) -> Result<IdentityKey, StateError> {
+    IdentityKey::from_prefixed(&bytes).ok_or(StateError::Damaged {
+        table: "peer",
+        row: peer_id,
+    })
+}
+
 const SELECT: &str = "SELECT peer_id, handle, identity, trust, changed, accepted, bundle, number, \
                       best_suite, fetched_at, first_seen, changed_bundle, changed_proof FROM peer";
 
@@ -139,7 +147,7 @@ fn peer_row(row: &Row<'_>) -> Result<PeerRow, StateError> {
     Ok(PeerRow {
         peer_id,
         handle: handle.parse().map_err(|_| damaged())?,
-        identity: IdentityKey::from_prefixed(&row.get::<_, Vec<u8>>(2)?).ok_or_else(damaged)?,
+        identity: identity_of(peer_id, row.get(2)?)?,
         pin: Pin::from_number(row.get(3)?),
         changed,
         accepted: row.get(5)?,
@@ -152,12 +160,16 @@ fn peer_row(row: &Row<'_>) -> Result<PeerRow, StateError> {
 }
 
 impl Store {
-    /// The peer with this handle.
+    /// The peer with this handle. What a lookup alone has shown counts for nothing while another key is
+    /// [expected](Self::expected).
     ///
     /// # Errors
     /// [`StateError`].
     pub fn peer(&self, handle: &Handle) -> Result<Option<PeerRow>, StateError> {
-        let mut statement = self.db.prepare_cached(&format!("{SELECT} WHERE handle = ?1"))?;
+        let mut statement = self.db.prepare_cached(&format!(
+            "{SELECT} WHERE handle = ?1 AND NOT (trust = 0 AND EXISTS \
+             (SELECT 1 FROM expected WHERE expected.handle = peer.handle))"
+        ))?;
         let mut rows = statement.query([handle.as_str()])?;
         rows.next()?.map(peer_row).transpose()
     }

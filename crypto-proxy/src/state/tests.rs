@@ -363,3 +363,53 @@ fn mutes_hold_until_their_time_and_show_in_messages() {
     store.commit().unwrap();
     assert!(reader.mutes(NOW).unwrap().is_empty());
 }
+
+/// Where some bytes lie in a folder.
+fn lies_in(folder: &std::path::Path, bytes: &[u8]) -> Vec<String> {
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files
+        .filter(|file| {
+            fs::read(file)
+                .unwrap()
+                .windows(bytes.len())
+                .any(|window| window == bytes)
+        })
+        .map(|file| file.file_name().unwrap().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// docs/protocol.md, 8.2: what is overwritten or deleted leaves the database and its log, and a reader holds that up
+/// only as long as it reads.
+#[test]
+fn what_is_erased_leaves_the_database_and_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let store = Store::open(folder.path(), keys(1)).unwrap();
+    let (first, second, third) = ([0xa1; 48], [0xb2; 48], [0xc3; 48]);
+    let insert = |row: u8, sealed: &[u8]| {
+        store.execute(&format!(
+            "INSERT OR REPLACE INTO chain(chain_row, epoch_row, agent, next, sealed) VALUES ({row}, 1, x'{row:032x}', 0, x'{}')",
+            hex::encode(sealed)
+        ));
+    };
+    store.execute("PRAGMA foreign_keys = off");
+    insert(1, &first);
+    insert(2, &second);
+    assert!(store.fold().unwrap());
+    assert_eq!(lies_in(folder.path(), &first), ["state.db"], "the search works");
+    let reader = rusqlite::Connection::open(folder.path().join(super::FILE)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM chain").unwrap();
+    let _snapshot: i64 = reader
+        .query_row("SELECT count(*) FROM chain", [], |row| row.get(0))
+        .unwrap();
+    insert(1, &third);
+    store.execute("DELETE FROM chain WHERE chain_row = 2");
+    assert!(!store.fold().unwrap(), "a reader still sees what was");
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(store.fold().unwrap());
+    assert_eq!(lies_in(folder.path(), &first), Vec::<String>::new());
+    assert_eq!(lies_in(folder.path(), &second), Vec::<String>::new());
+    assert_eq!(lies_in(folder.path(), &third), ["state.db"]);
+    let log = fs::metadata(folder.path().join("state.db-wal")).unwrap().len();
+    assert_eq!(log, 0, "the log is empty");
+}

@@ -132,6 +132,7 @@ impl Engine {
                     .adopt_epoch(&mut *self.rng, wanted.epoch_row, &chains, now)?;
                 self.store
                     .close_epochs(row.group_row, view.roster.epoch(), self.running)?;
+                self.store.owe_confirmation(row.group_row)?;
                 fault::point("epoch.before_commit");
                 self.release_group_held(row, Lacking::Epoch, now)
             }
@@ -235,15 +236,23 @@ impl Engine {
         let Some(row) = self.store.group(group)? else {
             return Ok(());
         };
-        self.store.drained_epochs(row.group_row)?;
+        self.volatile.read_to_end.insert(*group);
+        self.store.drained_epochs(row.group_row, self.running)?;
         while let Some(gap) = self.store.gap_in(Some(row.conversation_id))? {
             self.release_gaps(gap, now)?;
         }
         Ok(())
     }
 
-    /// Chains whose time is over are erased.
-    pub(in crate::engine) fn erase_old_chains(&mut self) -> Result<(), StateError> {
+    /// Chains whose time is over are erased. A queue that was at its end all along is empty: what was stored before
+    /// the last look at it has been delivered since.
+    pub(in crate::engine) fn erase_old_chains(&mut self, interval: u64) -> Result<(), StateError> {
+        let last_look = self.running.saturating_sub(interval);
+        for group in &self.volatile.read_to_end {
+            if let Some(row) = self.store.group(group)? {
+                self.store.drained_epochs(row.group_row, last_look)?;
+            }
+        }
         let run = self.running.checked_sub(self.settings.key_retention);
         if let Some(run) = run {
             let erased = self.store.erase_closed_epochs(run)?;

@@ -69,6 +69,9 @@ impl Engine {
             }
             GroupCommand::Accept(invite) => return self.accept(request, invite, now),
             GroupCommand::Reject(invite) => return self.reject(request, &invite),
+            GroupCommand::SetConfirmation(local, wanted) => {
+                return self.set_confirmation(request, &local, &wanted, now);
+            }
             GroupCommand::Rekey(local) => return self.want_rekey(request, &local, now),
             GroupCommand::Update(local, change) => (local, Goal::Update(change)),
             GroupCommand::Disband(local) => (local, Goal::Disband),
@@ -401,7 +404,8 @@ impl Engine {
         now: UnixMs,
     ) -> Result<Step, StateError> {
         let epoch = view.roster.epoch();
-        if epoch > from {
+        // What was on its way when the own key was replaced is sealed to the former one.
+        if epoch > from && !row.renew {
             let adopted = self.store.epoch(row.group_row, epoch)?;
             return Ok(match adopted.map(|epoch| epoch.state) {
                 Some(EpochState::Adopted) => Reply::Epoch(epoch).into(),

@@ -13,11 +13,13 @@
 //! - `events`: what a commit means to the agent
 //! - `epochs`: leaves, chains, debts
 //! - `send`, `receive`: messages
+//! - `confirmation`: whose confirmation of an epoch is waited for
 //! - `line`: messages that wait for a commit, a key or their turn
 //! - `profile`, `grants`: name and topic; history for those who join
 
 mod channels;
 mod commits;
+mod confirmation;
 mod entering;
 mod epochs;
 mod events;

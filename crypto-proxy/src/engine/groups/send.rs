@@ -53,6 +53,9 @@ impl Engine {
             Ready::No(None) => return Ok(Step::Wait),
             Ready::No(Some(refusal)) => return Ok(refusal.into()),
         };
+        if let Some(refusal) = self.unconfirmed(row, epoch.epoch)? {
+            return Ok(refusal.into());
+        }
         let Some(conversation) = self.store.conversation(&row.local())? else {
             return Ok(Refusal::GroupNotFound.into());
         };
@@ -303,7 +306,10 @@ impl Engine {
                     continue;
                 }
             };
-            self.reseal(&row, &view, &epoch, &outbox, now)?;
+            match self.unconfirmed(&row, epoch.epoch)? {
+                Some(refusal) if outbox.message_row.is_some() => self.refused(&outbox, refusal, now)?,
+                _ => self.reseal(&row, &view, &epoch, &outbox, now)?,
+            }
         }
         Ok(())
     }

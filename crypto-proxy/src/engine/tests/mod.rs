@@ -3,6 +3,7 @@
 
 mod bundles;
 mod channels;
+mod confirmation;
 mod converge;
 mod full_disk;
 mod group_attacks;
@@ -19,11 +20,13 @@ mod log_relay;
 mod lookup;
 mod net;
 mod own_keys;
+mod pins;
 mod presence;
 mod receipts;
 mod relations;
 mod repair;
 mod rollback;
+mod rotate_now;
 mod sending;
 mod simulation;
 mod succession;
