@@ -343,12 +343,7 @@ impl Insider {
     /// docs/protocol.md, 6.5, says which.
     pub async fn adopt(&self, log: &Log) -> anyhow::Result<Epoch> {
         let (commit, rekey) = &log.rekeyed;
-        let me = self.stranger.identity();
-        let index = log.members.iter().position(|member| member.identity == me);
-        let index = u32::try_from(index.context("not in this epoch")?)?;
-        let path = format!("/v1/groups/{}/epochs/{}/leaves/{index}", log.group, rekey.epoch);
-        let proof = LeafProof::decode(&self.octets(path).await?)?;
-        let key: EpochKey = group::adopt(rekey, index, &me, &proof, |_, _| Some(&self.secret))?;
+        let key = self.epoch_key(log).await?;
         let chains = group::chains(&key, &log.group, rekey.epoch, commit, &log.members);
         let ids = log
             .members
@@ -358,6 +353,22 @@ impl Insider {
             number: rekey.epoch,
             chains: ids.zip(chains).collect(),
         })
+    }
+
+    /// The key of the latest epoch, out of the own leaf.
+    ///
+    /// # Errors
+    /// As for [`Self::adopt`].
+    pub async fn epoch_key(&self, log: &Log) -> anyhow::Result<EpochKey> {
+        let rekey = log.rekey();
+        let me = self.stranger.identity();
+        let index = log.members.iter().position(|member| member.identity == me);
+        let index = u32::try_from(index.context("not in this epoch")?)?;
+        let path = format!("/v1/groups/{}/epochs/{}/leaves/{index}", log.group, rekey.epoch);
+        let proof = LeafProof::decode(&self.octets(path).await?)?;
+        Ok(group::adopt(rekey, index, &me, &proof, |_, _| {
+            Some(&self.secret)
+        })?)
     }
 
     /// The contents of the messages of an epoch that the relay gives this member, opened and verified.
