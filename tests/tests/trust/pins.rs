@@ -51,6 +51,7 @@ fn first_key_that_is_not_the_one_of_the_file_is_refused() {
             agent_id: mallory.stranger.id(),
             bundle: Base64Bytes(mallory.stranger.signed(&false_bundle)),
             successions: Vec::new(),
+            log: None,
         })?;
 
         let mut alice_proxy = started(world, &relay, "alice", policy).await?;
