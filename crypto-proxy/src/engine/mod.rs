@@ -481,46 +481,6 @@ impl Engine {
         Ok(())
     }
 
-    /// The state, for tests.
-    #[cfg(test)]
-    pub(crate) const fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// The own encryption keys, for tests that lose them.
-    #[cfg(test)]
-    pub(crate) const fn encryption_keys(&mut self) -> &mut Vec<EncryptionKey> {
-        &mut self.account.encryption_keys
-    }
-
-    /// Head of a group's log, for tests.
-    #[cfg(test)]
-    pub(crate) fn group_head(&self, group: &GroupId) -> Option<waxwire_shared::ids::Hash> {
-        self.views.get(group).map(|view| view.roster.head())
-    }
-
-    /// The own session, for tests.
-    #[cfg(test)]
-    pub(crate) const fn own_session(&self) -> waxwire_shared::ids::SessionId {
-        self.account.session
-    }
-
-    /// Sends a control message of any kind, for tests of what peers may claim.
-    #[cfg(test)]
-    pub(crate) fn send_control(
-        &mut self,
-        to: &Handle,
-        kind: waxwire_shared::wire::Kind,
-        body: Vec<u8>,
-        now: Now,
-    ) -> Vec<Effect> {
-        self.store.begin().unwrap();
-        let peer = self.store.peer(to).unwrap().unwrap();
-        self.queue_control(&peer, kind, body, now.unix).unwrap();
-        self.store.commit().unwrap();
-        self.handle_batch(std::iter::empty(), now)
-    }
-
     fn hide(&self, conversation: &LocalConversation) -> Result<Result<Reply, Refusal>, StateError> {
         let Some(row) = self.store.conversation(conversation)? else {
             return Ok(Err(Refusal::ConversationNotFound));

@@ -1,6 +1,7 @@
 //! The engine against a relay of a few lines: what flows 1 and 2 promise, and what a lying relay
 //! or peer gets.
 
+mod access;
 mod bundles;
 mod channels;
 mod confirmation;
