@@ -145,8 +145,22 @@ impl World {
     /// # Errors
     /// It does not come up.
     pub async fn proxy(&self, relay: &Relay, handle: &str) -> anyhow::Result<Proxy> {
+        self.proxy_with(relay, handle, []).await
+    }
+
+    /// The same with further arguments of `run`.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn proxy_with<const N: usize>(
+        &self,
+        relay: &Relay,
+        handle: &str,
+        arguments: [&str; N],
+    ) -> anyhow::Result<Proxy> {
         let mut proxy = self.new_proxy(relay, handle).await?;
         proxy.init().await?;
+        proxy.arguments(arguments);
         proxy.start().await?;
         proxy.agent()?.until_ready().await?;
         Ok(proxy)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use waxwire_tests::{Agent, Proxy, Relay, eventually, program::run, scenario, world::World};
+use waxwire_tests::{Agent, Relay, eventually, program::run, scenario};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -14,21 +14,6 @@ async fn key_number(agent: &Agent, peer: &str) -> anyhow::Result<u64> {
     identity["key_number"].as_u64().context("no key number")
 }
 
-/// A running proxy with further arguments of `run`.
-async fn proxy_with<const N: usize>(
-    world: &World,
-    relay: &Relay,
-    handle: &str,
-    arguments: [&str; N],
-) -> anyhow::Result<Proxy> {
-    let mut proxy = world.new_proxy(relay, handle).await?;
-    proxy.init().await?;
-    proxy.arguments(arguments);
-    proxy.start().await?;
-    proxy.agent()?.until_ready().await?;
-    Ok(proxy)
-}
-
 /// Keys are replaced while messages come, and both the old and the new ones open.
 #[test]
 fn key_is_replaced_beside_messages_and_none_is_lost() {
@@ -36,7 +21,7 @@ fn key_is_replaced_beside_messages_and_none_is_lost() {
         let relay = world.relay().await?;
         let alice_proxy = world.proxy(&relay, "alice").await?;
         let alice = alice_proxy.agent()?;
-        let mut bob = proxy_with(world, &relay, "bob", ["--key-rotation", "2"]).await?;
+        let mut bob = world.proxy_with(&relay, "bob", ["--key-rotation", "2"]).await?;
         let first = key_number(&alice, "bob").await?;
         let mut sent = Vec::new();
         for number in 0..12 {
@@ -84,7 +69,7 @@ fn erased_key_opens_nothing_and_its_message_is_sealed_again() {
         let alice_proxy = world.proxy(&relay, "alice").await?;
         let alice = alice_proxy.agent()?;
         let arguments = ["--key-rotation", "3", "--key-retention", "1"];
-        let mut bob = proxy_with(world, &relay, "bob", arguments).await?;
+        let mut bob = world.proxy_with(&relay, "bob", arguments).await?;
         let agent = bob.agent()?;
         alice
             .send_text("bob", "before", "in time for the first key")
@@ -116,7 +101,7 @@ fn crash_at_any_step_of_a_rotation_costs_no_message() {
         let relay = world.relay().await?;
         let alice_proxy = world.proxy(&relay, "alice").await?;
         let alice = alice_proxy.agent()?;
-        let mut bob = proxy_with(world, &relay, "bob", []).await?;
+        let mut bob = world.proxy_with(&relay, "bob", []).await?;
         let agent = bob.agent()?;
         key_number(&alice, "bob").await?;
         for (index, fault) in [

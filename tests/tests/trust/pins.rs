@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use waxwire_shared::api::rest::{Base64Bytes, BundleAnswer};
-use waxwire_tests::{Insider, Proxy, Relay, scenario, tap::Outcome, world::World};
+use waxwire_tests::{Insider, Proxy, scenario, tap::Outcome, world::World};
 
 use super::{command, json_of};
 
@@ -16,21 +16,6 @@ async fn exported(world: &World, proxy: &Proxy, include: &str) -> anyhow::Result
     let file = world.folder().join(format!("{}-{include}.pins", proxy.handle()));
     fs::write(&file, pins.to_string())?;
     Ok((pins, file))
-}
-
-/// A proxy that is started with further arguments for the first time.
-async fn started<const N: usize>(
-    world: &World,
-    relay: &Relay,
-    handle: &str,
-    arguments: [&str; N],
-) -> anyhow::Result<Proxy> {
-    let mut proxy = world.new_proxy(relay, handle).await?;
-    proxy.init().await?;
-    proxy.arguments(arguments);
-    proxy.start().await?;
-    proxy.agent()?.until_ready().await?;
-    Ok(proxy)
 }
 
 /// The relay shows an agent another key than the one that it was given beforehand: nothing is sealed to it, the
@@ -54,7 +39,7 @@ fn first_key_that_is_not_the_one_of_the_file_is_refused() {
             log: None,
         })?;
 
-        let mut alice_proxy = started(world, &relay, "alice", policy).await?;
+        let mut alice_proxy = world.proxy_with(&relay, "alice", policy).await?;
         let alice = alice_proxy.agent()?;
         alice_proxy
             .tap()
