@@ -12,7 +12,6 @@ use crate::{
     identity::RelayIdentity,
     metrics::Metrics,
     rng::{self, Random, RandomError},
-    snowflake::WorkerId,
     store::{
         AgentNo, AgentRecord, Appended, CommitListener, DatabaseUrl, OpenError, OrgOutcome, ReadError, Store,
         StoreContext, Stored, WriteError,
@@ -61,12 +60,13 @@ impl CommitListener for Nobody {
 
 async fn open(url: &DatabaseUrl, clock: Clock) -> Result<Store, OpenError> {
     let context = StoreContext {
-        worker: WorkerId::default(),
+        worker: None,
         clock,
         metrics: Arc::new(Metrics::default()),
         tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving: false,
+        others: false,
     };
     Store::open(url, context).await
 }

@@ -176,10 +176,12 @@ pub struct ServeArgs {
     /// read it [default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else the role of this machine]
     #[arg(long, value_name = "FILE", env = "WAXWIRE_RELAY_S3_CREDENTIALS_FILE")]
     pub s3_credentials_file: Option<PathBuf>,
-    /// Redis, which connects several relay nodes; refused, for this version has one
+    /// Redis, by which relays on one PostgreSQL database hear of each other: redis://... or rediss://..., with no
+    /// password on the command line; without it the relay is the only one
     #[arg(long, value_name = "URL", env = "WAXWIRE_REDIS_URL")]
     pub redis: Option<String>,
-    /// Number of this process in the ids that it makes, 0 to 1023 [default: 0]
+    /// Number of this process in the ids that it makes, 0 to 1023 [default: the first that no other relay on the
+    /// database has]
     #[arg(long, value_name = "NUMBER", env = "WAXWIRE_RELAY_WORKER_ID")]
     pub worker_id: Option<WorkerId>,
     /// Under which URL agents reach this relay; shown with the fingerprint at start

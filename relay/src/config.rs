@@ -1,20 +1,25 @@
 //! What `serve` is told: flags, environment, file, defaults, in this order.
 
+mod listen;
+mod redis;
+
 use std::{
     collections::BTreeMap,
     fmt,
     io::Read as _,
-    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use waxwire_shared::api::rest::Registration;
 use zeroize::Zeroizing;
 
+pub use self::{
+    listen::{Listen, ListenError},
+    redis::{RedisUrl, RedisUrlError},
+};
 use crate::{
     blobs::{BlobsConfig, BucketConfig, Credentials, Place},
     cli::ServeArgs,
@@ -30,69 +35,6 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7600";
 const DEFAULT_DATABASE: &str = "sqlite://waxwire-relay.db";
 /// Least length of a master key.
 const MASTER_KEY_MIN: usize = 32;
-
-/// Where a listener is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// `HOST:PORT`, resolved when it is bound.
-    Tcp(String),
-    /// `unix:PATH`.
-    Unix(PathBuf),
-}
-
-/// Text that is no address to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an address is HOST:PORT or unix:PATH")]
-pub struct ListenError;
-
-impl FromStr for Listen {
-    type Err = ListenError;
-
-    fn from_str(text: &str) -> Result<Self, ListenError> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return (!path.is_empty())
-                .then(|| Self::Unix(path.into()))
-                .ok_or(ListenError);
-        }
-        let (host, port) = text.rsplit_once(':').ok_or(ListenError)?;
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return Err(ListenError);
-        }
-        Ok(Self::Tcp(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
-}
-
-impl Listen {
-    /// Whether only this machine can connect, as far as the text tells.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        let Self::Tcp(address) = self else { return true };
-        if let Ok(address) = address.parse::<SocketAddr>() {
-            return address.ip().is_loopback();
-        }
-        let host = address
-            .rsplit_once(':')
-            .map_or(address.as_str(), |(host, _)| host);
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
-}
 
 /// Limits that an operator may change; 0 is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -277,9 +219,17 @@ pub enum ConfigError {
     /// The database URL.
     #[error(transparent)]
     Database(#[from] DatabaseUrlError),
-    /// Redis.
-    #[error("redis connects several relay nodes, and this version has one: drop --redis")]
-    Redis,
+    /// The URL of Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlError),
+    /// Several nodes on a file.
+    #[error("--redis connects relays on one PostgreSQL database; with SQLite there is one relay")]
+    RedisWithSqlite,
+    /// Attachments of several nodes.
+    #[error(
+        "with --redis, say where all nodes find attachments: --blobs s3://BUCKET[/PREFIX], or a folder that they share"
+    )]
+    BlobsOfNodes,
     /// Half of a TLS configuration.
     #[error("--tls-cert and --tls-key belong together")]
     HalfTls,
@@ -365,8 +315,10 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Where attachments are stored.
     pub blobs: BlobsConfig,
-    /// Number in ids.
-    pub worker: WorkerId,
+    /// Number in ids; without one, the first that no other relay has.
+    pub worker: Option<WorkerId>,
+    /// Where other relays on the same database are heard of, if there may be any.
+    pub redis: Option<RedisUrl>,
     /// Under which URL agents reach this relay.
     pub public_url: Option<String>,
     /// HTTPS instead of HTTP.
@@ -408,9 +360,7 @@ impl Config {
             None => Listen::Tcp(DEFAULT_LISTEN.to_owned()),
         };
         let database = database(args.database.or(file.database))?;
-        if args.redis.or(file.redis).is_some() {
-            return Err(ConfigError::Redis);
-        }
+        let redis = redis(args.redis.or(file.redis), &database)?;
         let tls = match (args.tls_cert.or(file.tls_cert), args.tls_key.or(file.tls_key)) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,
@@ -449,12 +399,16 @@ impl Config {
             virtual_host: args.s3_virtual_host || file.s3_virtual_host.unwrap_or(false),
             credentials_file: args.s3_credentials_file.or(file.s3_credentials_file),
         };
+        if redis.is_some() && blobs.place.is_none() {
+            return Err(ConfigError::BlobsOfNodes);
+        }
         let blobs = blobs.resolve(beside(&database))?;
         Ok(Self {
             listen,
             database,
             blobs,
-            worker: args.worker_id.or(file.worker_id).unwrap_or_default(),
+            worker: args.worker_id.or(file.worker_id),
+            redis,
             public_url,
             tls,
             registration,
@@ -553,6 +507,14 @@ fn beside(database: &DatabaseUrl) -> PathBuf {
     name.into()
 }
 
+fn redis(url: Option<String>, database: &DatabaseUrl) -> Result<Option<RedisUrl>, ConfigError> {
+    match (url, database) {
+        (None, _) => Ok(None),
+        (Some(_), DatabaseUrl::Sqlite(_)) => Err(ConfigError::RedisWithSqlite),
+        (Some(url), DatabaseUrl::Postgres(_)) => Ok(Some(url.parse()?)),
+    }
+}
+
 fn database(url: Option<String>) -> Result<DatabaseUrl, ConfigError> {
     Ok(url.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
 }
@@ -622,7 +584,7 @@ mod tests {
         let file = "listen = '127.0.0.1:1'\nworker_id = 7\nlog_format = 'json'\n[limits]\nsockets = 3\ngroup_members = 0\ntransients_per_minute = 5\n";
         let config = resolve(&folder, file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(config.listen, Listen::Tcp("127.0.0.1:2".to_owned()));
-        assert_eq!(config.worker.to_string(), "7");
+        assert_eq!(config.worker, Some(WorkerId::try_from(7).unwrap()));
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!((config.limits.sockets, config.limits.group_members), (3, 0));
         assert_eq!(config.limits.transients_per_minute, 5);
@@ -747,10 +709,6 @@ mod tests {
     fn contradictions_are_refused() {
         let folder = TempDir::new().unwrap();
         let refused = |flags: &[&str]| resolve(&folder, "", flags).unwrap_err();
-        for database in ["sqlite://relay.db", "postgres://localhost/relay"] {
-            let error = refused(&["--database", database, "--redis", "redis://x"]);
-            assert!(matches!(error, ConfigError::Redis));
-        }
         assert!(matches!(refused(&["--tls-cert", "x"]), ConfigError::HalfTls));
         assert!(matches!(
             refused(&["--database", "mysql://x"]),
@@ -788,6 +746,28 @@ mod tests {
             refused(&["--master-key-file", "/nowhere"]),
             ConfigError::Read { .. }
         ));
+    }
+
+    #[test]
+    fn redis_goes_with_postgres_and_a_place_that_all_nodes_know() {
+        let folder = TempDir::new().unwrap();
+        let postgres = ["--database", "postgres://localhost/relay"];
+        let resolve = |flags: &[&str]| resolve(&folder, "redis = 'rediss://:hunter2@host/1'\n", flags);
+        let refused = resolve(&[]).unwrap_err();
+        assert!(matches!(refused, ConfigError::RedisWithSqlite));
+        let refused = resolve(&postgres).unwrap_err();
+        assert!(matches!(refused, ConfigError::BlobsOfNodes));
+        for blobs in ["/shared", "s3://bucket"] {
+            let config = resolve(&[&postgres[..], &["--blobs", blobs]].concat()).unwrap();
+            assert_eq!(
+                config.redis.as_ref().unwrap().expose_text(),
+                "rediss://:hunter2@host/1"
+            );
+            assert!(!format!("{config:?}").contains("hunter2"));
+        }
+        let elsewhere = ["--blobs", "/shared", "--redis", "unix:///run/redis"];
+        let refused = resolve(&[&postgres[..], &elsewhere].concat()).unwrap_err();
+        assert!(matches!(refused, ConfigError::Redis(_)));
     }
 
     #[test]

@@ -56,7 +56,6 @@ use crate::{
     relay::Relay,
     rng::{Random, RandomError},
     server::{Server, Surroundings},
-    snowflake::WorkerId,
     store::DatabaseUrl,
 };
 
@@ -159,7 +158,8 @@ impl TestRelay {
                 folder: setup.folder.path().join("blobs"),
                 bucket: None,
             },
-            worker: WorkerId::default(),
+            worker: None,
+            redis: None,
             public_url: None,
             tls: None,
             registration: setup.registration,

@@ -121,6 +121,7 @@ impl Server {
             tiers: Arc::new(config.tiers),
             listener: Arc::clone(&hub) as Arc<dyn CommitListener>,
             serving: true,
+            others: config.redis.is_some(),
         };
         let store = Store::open(&config.database, context).await?;
         let blobs = Blobs::open(&config.blobs)?;

@@ -24,7 +24,6 @@ use crate::{
     limits::Tiers,
     logging::{LogFilter, LogFormat},
     rng::SystemRandom,
-    snowflake::WorkerId,
     store::DatabaseUrl,
 };
 
@@ -36,7 +35,8 @@ fn config(folder: &TempDir, listen: &str) -> Config {
             folder: folder.path().join("blobs"),
             bucket: None,
         },
-        worker: WorkerId::default(),
+        worker: None,
+        redis: None,
         public_url: None,
         tls: None,
         registration: Registration::Open,

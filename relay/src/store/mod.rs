@@ -45,8 +45,8 @@ use crate::{clock::Clock, limits::Tiers, metrics::Metrics, snowflake::WorkerId};
 
 /// What a store needs of its surroundings.
 pub struct StoreContext {
-    /// Number of this process in the ids that it makes.
-    pub worker: WorkerId,
+    /// Number of this process in the ids that it makes; without one, the first that no other process has.
+    pub worker: Option<WorkerId>,
     /// Tells the time of storing.
     pub clock: Clock,
     /// Counts batches and commits.
@@ -55,8 +55,10 @@ pub struct StoreContext {
     pub tiers: Arc<Tiers>,
     /// Learns what became durable.
     pub listener: Arc<dyn CommitListener>,
-    /// Whether this process serves agents; only one may.
+    /// Whether this process serves agents.
     pub serving: bool,
+    /// Whether other processes may serve the same database at the same time.
+    pub others: bool,
 }
 
 /// A database of the relay.

@@ -40,7 +40,6 @@ use crate::{
     clock::Clock,
     limits::{TierLimits, Tiers},
     metrics::Metrics,
-    snowflake::WorkerId,
     testing::{NOW, UNLIMITED},
 };
 
@@ -93,12 +92,13 @@ impl<B: Backend> World<B> {
         let now = Arc::new(AtomicU64::new(now));
         let heard = Arc::new(Heard::default());
         let context = StoreContext {
-            worker: WorkerId::default(),
+            worker: None,
             clock: Clock::Manual(Arc::clone(&now)),
             metrics: Arc::new(Metrics::default()),
             tiers: Arc::clone(&tiers),
             listener: Arc::clone(&heard) as Arc<dyn CommitListener>,
             serving: true,
+            others: false,
         };
         Self {
             store: backend.open(context).await,

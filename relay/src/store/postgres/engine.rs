@@ -106,7 +106,7 @@ impl PostgresEngine {
             .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
-        let ids = Snowflakes::new(context.worker, 0);
+        let ids = Snowflakes::new(context.worker.unwrap_or_default(), 0);
         let mut session = Session {
             options,
             serving: context.serving,

@@ -11,7 +11,7 @@ use crate::store::{
     Appended, CommitListener, DatabaseUrl, OpenError, Store, Stored,
     conformance::{self, Backend},
 };
-use crate::{clock::Clock, metrics::Metrics, snowflake::WorkerId, testing::NOW};
+use crate::{clock::Clock, metrics::Metrics, testing::NOW};
 
 struct Sqlite(TempDir);
 
@@ -83,12 +83,13 @@ impl CommitListener for Nobody {
 
 fn context(serving: bool) -> StoreContext {
     StoreContext {
-        worker: WorkerId::default(),
+        worker: None,
         clock: Clock::Manual(Arc::new(NOW.into())),
         metrics: Arc::new(Metrics::default()),
         tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving,
+        others: false,
     }
 }
 

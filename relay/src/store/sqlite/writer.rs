@@ -77,7 +77,7 @@ impl SqliteEngine {
             .query_row(sql::COUNTER, [ID_COUNTER], |row| row.get(0))
             .optional()?;
         let floor = floor.unwrap_or_default().cast_unsigned();
-        let ids = Snowflakes::new(context.worker, floor);
+        let ids = Snowflakes::new(context.worker.unwrap_or_default(), floor);
         Ok(Self {
             path: path.to_path_buf(),
             connection: Some(connection),
