@@ -105,6 +105,16 @@ need_postgres() {
     return 0
 }
 
+# redis_program: a program that is Redis or Valkey if it is called redis-server. The one that checks dumps is the same.
+redis_program() {
+    command -v redis-server || command -v valkey-server || command -v redis-check-rdb || command -v valkey-check-rdb
+}
+
+# need_redis: the program of a Redis server. The package of the server would start one of its own; the tools do not.
+need_redis() {
+    redis_program >/dev/null || need_apt redis-tools
+}
+
 # all_there: fails with the list of what could not be had.
 all_there() {
     [ ${#missing[@]} -eq 0 ] && return 0

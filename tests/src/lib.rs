@@ -23,6 +23,7 @@ pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod receiver;
+pub mod redis;
 pub mod relay;
 pub mod s3;
 pub mod scene;
@@ -30,6 +31,7 @@ pub mod script;
 pub mod socket;
 pub mod stranger;
 pub mod tap;
+mod throwaway;
 pub mod vault;
 pub mod world;
 

@@ -1,46 +1,18 @@
 //! Throw-away PostgreSQL servers for relays, by `scripts/postgres`.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{
-        LazyLock, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU32, Ordering},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::bail;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::throwaway::Throwaway;
 
 /// A server. It ends with the process that started it, and cleans up.
 #[derive(Debug)]
-pub struct Server {
-    url: String,
-    script: Mutex<Script>,
-}
-
-#[derive(Debug)]
-struct Script {
-    child: Child,
-    /// Its end is the end of the server.
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Script {
-    fn ask(&mut self, command: &str) -> anyhow::Result<()> {
-        let commands = self.commands.as_mut().context("the server has ended")?;
-        writeln!(commands, "{command}")?;
-        Ok(commands.flush()?)
-    }
-
-    fn answer(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        ensure!(!line.is_empty(), "PostgreSQL did not start: its script says why");
-        Ok(line.trim_end().to_owned())
-    }
-}
+pub struct Server(Throwaway);
 
 impl Server {
     /// A new one.
@@ -48,23 +20,7 @@ impl Server {
     /// # Errors
     /// It does not start; `scripts/setup` installs what it needs.
     pub fn start() -> anyhow::Result<Self> {
-        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("scripts/postgres")?;
-        let (commands, answers) = (child.stdin.take(), child.stdout.take());
-        let mut script = Script {
-            child,
-            commands,
-            answers: BufReader::new(answers.context("standard output")?),
-        };
-        let answer = script.answer()?;
-        let url = answer.strip_prefix("ready ").context("an unknown answer")?;
-        Ok(Self {
-            url: url.to_owned(),
-            script: Mutex::new(script),
-        })
+        Throwaway::start("postgres").map(Self)
     }
 
     /// `kill -9` of all of it.
@@ -72,11 +28,7 @@ impl Server {
     /// # Errors
     /// Its script has ended.
     pub fn kill(&self) -> anyhow::Result<()> {
-        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.ask("kill")?;
-        let answer = script.answer()?;
-        ensure!(answer == "killed", "answered {answer}");
-        Ok(())
+        self.0.kill()
     }
 
     /// Starts it again on what is left.
@@ -84,11 +36,7 @@ impl Server {
     /// # Errors
     /// It does not start.
     pub fn revive(&self) -> anyhow::Result<()> {
-        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.ask("start")?;
-        let answer = script.answer()?;
-        ensure!(answer.starts_with("ready "), "answered {answer}");
-        Ok(())
+        self.0.revive()
     }
 
     fn run(&self, statement: &str) -> anyhow::Result<()> {
@@ -117,15 +65,6 @@ pub(crate) fn block_on<T: Send, F: Future<Output = anyhow::Result<T>>>(
     })
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let script = self.script.get_mut().unwrap_or_else(PoisonError::into_inner);
-        script.commands = None;
-        // It cleans up by itself whether anybody waits or not.
-        let _status = script.child.wait();
-    }
-}
-
 /// The server of this test program, for relays that need none of their own.
 ///
 /// # Errors
@@ -146,7 +85,7 @@ impl Server {
     /// The URL of a database.
     #[must_use]
     pub fn database_url(&self, name: &str) -> String {
-        format!("{}/{name}", self.url)
+        format!("{}/{name}", self.0.url())
     }
 
     /// Makes a database.
