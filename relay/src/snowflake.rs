@@ -36,6 +36,19 @@ impl TryFrom<u16> for WorkerId {
     }
 }
 
+impl WorkerId {
+    /// Every number.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..1 << WORKER_BITS).map(Self)
+    }
+}
+
+impl From<WorkerId> for i32 {
+    fn from(worker: WorkerId) -> Self {
+        worker.0.into()
+    }
+}
+
 impl FromStr for WorkerId {
     type Err = WorkerIdError;
 
@@ -86,6 +99,11 @@ impl Snowflakes {
         }
         let time = (self.last_ms - EPOCH_MS) & TIME_MASK;
         time << (WORKER_BITS + SEQUENCE_BITS) | u64::from(self.worker.0) << SEQUENCE_BITS | self.sequence
+    }
+
+    /// Ids from now on have this number.
+    pub const fn renumber(&mut self, worker: WorkerId) {
+        self.worker = worker;
     }
 
     /// Ids from now on lie after `floor_ms`, too: somebody else may have made some until then.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::snowflake::WorkerId;
+
 /// Text that is no database URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a database is sqlite://PATH or postgres://...")]
@@ -22,6 +24,15 @@ pub enum OpenError {
     /// Another relay serves this database.
     #[error("the database is in use by another relay")]
     InUse,
+    /// A relay that serves this database wants no other beside it.
+    #[error("the database is in use by a relay without --redis, beside which no other goes")]
+    InUseAlone,
+    /// The number that this process is to have in ids.
+    #[error("another relay on the database has the number {0}: choose another --worker-id, or none")]
+    WorkerTaken(WorkerId),
+    /// All numbers.
+    #[error("other relays on the database have all numbers")]
+    WorkersTaken,
     /// The file cannot be created or locked.
     #[error("the database file {path} cannot be opened")]
     File {

@@ -61,6 +61,17 @@ pub struct StoreContext {
     pub others: bool,
 }
 
+/// What one of several processes on a database does for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Gives bundles their leaves in the transparency log and signs heads.
+    Log = 1,
+    /// Deletes what is no longer kept.
+    Retention = 2,
+    /// Calls hooks.
+    Wakeups = 3,
+}
+
 /// A database of the relay.
 #[derive(Debug, Clone)]
 pub enum Store {
@@ -320,6 +331,18 @@ impl Store {
         policy: &Retention,
     ) -> Result<RetainStep, RetainError> {
         on_each!(self, s => s.retain(cursor, policy).await)
+    }
+
+    /// Whether this process is the one that has a duty, of those that serve the database; if nobody has it, it
+    /// takes it on. What a duty does stays right if two do it for a moment.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn has_duty(&self, duty: Duty) -> Result<bool, WriteError> {
+        match self {
+            Self::Sqlite(_) => Ok(true),
+            Self::Postgres(store) => store.has_duty(duty).await,
+        }
     }
 
     /// Whether the database takes writes and answers reads now.

@@ -68,7 +68,8 @@ impl<T> Sight<T> {
 /// Who has blocked whom: `(by, blocked)`.
 pub type Pair = (AgentNo, AgentNo);
 
-/// Every block that there is, for a writer: sends are decided by it without a statement.
+/// Blocks that a writer decides sends by without a statement: all there are, or those that a batch may meet.
+#[derive(Default)]
 pub(in crate::store) struct Blocks(HashMap<Pair, Block>);
 
 impl Blocks {

@@ -24,16 +24,35 @@ pub(super) struct Found {
 }
 
 pub(super) async fn by_handle(connection: &mut PgConnection, handle: &Handle) -> sqlx::Result<Option<Found>> {
-    let row: Option<(i64, [u8; 16], bool, bool)> = sqlx::query_as(sql::AGENT_BY_HANDLE)
-        .bind(handle.as_str())
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.map(|(no, id, suspended, has_key)| Found {
-        no: AgentNo(no),
-        id: AgentId::from_bytes(id),
-        suspended,
-        has_key,
-    }))
+    // A handle that changes hands while its row is waited for is not found with the old one.
+    for _ in 0..2 {
+        let row: Option<(i64, [u8; 16], bool, bool)> = sqlx::query_as(sql::AGENT_BY_HANDLE)
+            .bind(handle.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some((no, id, suspended, has_key)) = row {
+            return Ok(Some(Found {
+                no: AgentNo(no),
+                id: AgentId::from_bytes(id),
+                suspended,
+                has_key,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// First half of the key of the lock of what an agent holds.
+const OWNER: i32 = i32::from_be_bytes(*b"waxo");
+
+/// Whatever counts what an agent holds before it adds to it takes turns with its like.
+pub(super) async fn lock_owner(tx: &mut Transaction<'_>, agent: AgentNo) -> sqlx::Result<()> {
+    sqlx::query(sql::LOCK_OWNER)
+        .bind(OWNER)
+        .bind(agent.0)
+        .execute(&mut *tx.connection)
+        .await
+        .map(drop)
 }
 
 /// Whether a statement with one id or hash finds a row.
@@ -345,7 +364,13 @@ impl PostgresStore {
         agent: AgentNo,
         bundle: BundleBytes,
     ) -> Result<BundleOutcome, WriteError> {
-        self.write(async move |tx| publish(tx, agent, &bundle).await)
-            .await
+        self.write(async move |tx| {
+            sqlx::query(sql::LOCK_AGENT)
+                .bind(agent.0)
+                .execute(&mut *tx.connection)
+                .await?;
+            publish(tx, agent, &bundle).await
+        })
+        .await
     }
 }

@@ -2,7 +2,7 @@
 
 use waxwire_shared::ids::BlobId;
 
-use super::{PostgresStore, batch::Transaction, sql};
+use super::{PostgresStore, accounts::lock_owner, batch::Transaction, sql};
 use crate::store::{
     BlobNo, BlobOutcome, BlobRecord, LEAST_BLOB, NewBlob, WriteError,
     rows::{self, BlobRow},
@@ -17,6 +17,7 @@ async fn begin(tx: &mut Transaction<'_>, blob: &NewBlob) -> sqlx::Result<BlobOut
     if let Some(held) = held.map(rows::blob) {
         return Ok(rules::same_blob(held, blob));
     }
+    lock_owner(tx, blob.owner).await?;
     let (bytes, unfinished): (i64, i64) = sqlx::query_as(sql::BLOBS_HELD)
         .bind(blob.owner.0)
         .bind(LEAST_BLOB.cast_signed())

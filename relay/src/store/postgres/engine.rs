@@ -1,4 +1,4 @@
-//! Writing batches: the one connection that writes, the lock that it holds, and what becomes of both after a fault.
+//! Writing batches: the one connection that writes, the place that it holds, and what becomes of both after a fault.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,14 @@ use tokio::runtime::Runtime;
 
 use super::{
     batch::{self, Transaction},
-    open, sql,
+    open,
+    place::{Occupied, Place},
+    sql,
 };
 use crate::{
     clock::{Clock, Stopwatch},
     metrics::Metrics,
-    snowflake::Snowflakes,
+    snowflake::{Snowflakes, WorkerId},
     store::{
         NewEnvelope, OpenError, StoreContext,
         writer::{
@@ -41,9 +43,9 @@ pub(super) enum Fault {
     /// The database did not answer in time.
     #[error("the database does not answer")]
     Late,
-    /// The lock of the relay that serves is held by another one.
-    #[error("another relay serves the database")]
-    NotAlone,
+    /// The place of this process is another one's.
+    #[error(transparent)]
+    Occupied(#[from] Occupied),
 }
 
 /// An act other than a send.
@@ -81,6 +83,11 @@ pub(super) async fn set_counter(connection: &mut PgConnection, name: &str, value
         .map(drop)
 }
 
+/// Name of the counter that holds the end of the reserve of ids with a number.
+fn id_counter(worker: WorkerId) -> String {
+    format!("{ID_COUNTER}/{worker}")
+}
+
 pub(super) struct PostgresEngine {
     /// The writer's own, on its own thread. None only while it is being dropped.
     runtime: Option<Runtime>,
@@ -89,8 +96,12 @@ pub(super) struct PostgresEngine {
 
 struct Session {
     options: PgConnectOptions,
-    /// Whether writing needs the lock of the relay that serves.
-    serving: bool,
+    /// What has to be held for writing; nothing by a process that does not serve.
+    place: Option<Place>,
+    /// Its number in ids, the last one that it had.
+    worker: Option<WorkerId>,
+    /// Whether other processes may serve, too.
+    others: bool,
     /// None after a fault, until there is another one.
     connection: Option<PgConnection>,
     memory: Memory,
@@ -99,17 +110,19 @@ struct Session {
 }
 
 impl PostgresEngine {
-    /// Opens the writer's connection, and waits for the lock if this process is to serve. Not for a thread that runs
+    /// Opens the writer's connection, and waits for a place if this process is to serve. Not for a thread that runs
     /// tasks.
     pub(super) fn open(options: PgConnectOptions, context: &StoreContext) -> Result<Self, OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
-        let ids = Snowflakes::new(context.worker.unwrap_or_default(), 0);
+        let ids = Snowflakes::new(WorkerId::default(), 0);
         let mut session = Session {
             options,
-            serving: context.serving,
+            place: Place::of(context),
+            worker: None,
+            others: context.others,
             connection: None,
             memory: Memory::new(ids, 0, Arc::clone(&context.tiers)),
             clock: context.clock.clone(),
@@ -135,8 +148,8 @@ impl Drop for PostgresEngine {
 impl Session {
     async fn begin(&mut self) -> Result<(), OpenError> {
         let mut connection = open::connect(&self.options).await.map_err(OpenError::Connect)?;
-        if self.serving && !open::lock(&mut connection).await? {
-            return Err(OpenError::InUse);
+        if let Some(place) = &self.place {
+            self.worker = Some(place.wait(&mut connection).await?);
         }
         self.take_up(&mut connection).await?;
         self.connection = Some(connection);
@@ -145,16 +158,19 @@ impl Session {
 
     async fn reconnect(&mut self) -> Result<PgConnection, Fault> {
         let mut connection = open::connect(&self.options).await?;
-        if self.serving && !open::try_lock(&mut connection).await? {
-            return Err(Fault::NotAlone);
+        if let Some(place) = &self.place {
+            self.worker = Some(place.take(&mut connection, self.worker).await??);
         }
         self.take_up(&mut connection).await?;
         Ok(connection)
     }
 
-    /// Another relay may have served until now, and made ids.
+    /// Another relay may have had the number until now, and made ids. Those of former versions counted together.
     async fn take_up(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let floor = counter(connection, ID_COUNTER).await?;
+        let Some(worker) = self.worker else { return Ok(()) };
+        let of_all = counter(connection, ID_COUNTER).await?;
+        let floor = counter(connection, &id_counter(worker)).await?.max(of_all);
+        self.memory.ids.renumber(worker);
         self.memory.ids.raise(floor);
         self.memory.reserve_ids(floor);
         Ok(())
@@ -207,8 +223,8 @@ impl Session {
             .collect();
         let done = batch::write(tx, &sends, &acks).await?;
         let reserve = self.memory.ids_to_reserve(&done);
-        if let Some(until) = reserve {
-            set_counter(connection, ID_COUNTER, until).await?;
+        if let (Some(until), Some(worker)) = (reserve, self.worker) {
+            set_counter(connection, &id_counter(worker), until).await?;
         }
         let written = Stopwatch::start();
         self.metrics.transaction.observe(start.until(&written));
@@ -240,6 +256,10 @@ impl Engine for PostgresEngine {
         })
     }
 
+    fn has_others(&self) -> bool {
+        self.session.others
+    }
+
     fn is_fault(error: &Fault) -> bool {
         match error {
             Fault::Database(sqlx::Error::Database(error)) => {
@@ -249,7 +269,7 @@ impl Engine for PostgresEngine {
                 error,
                 sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
             ),
-            Fault::Late | Fault::NotAlone => true,
+            Fault::Late | Fault::Occupied(_) => true,
         }
     }
 
@@ -283,12 +303,13 @@ fn is_of_the_server(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Serialization failure; deadlock; a row that another transaction has made, or deleted, since it was looked for.
+const PASSING_CODES: [&str; 4] = ["40001", "40P01", "23505", "23503"];
+
 /// Whether another process's transaction stood in the way, and the same may succeed at once.
 fn is_passing(error: &sqlx::Error) -> bool {
-    const SERIALIZATION_FAILURE: &str = "40001";
-    const DEADLOCK: &str = "40P01";
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == SERIALIZATION_FAILURE || code == DEADLOCK)
+    code.is_some_and(|code| PASSING_CODES.contains(&code.as_ref()))
 }

@@ -55,6 +55,7 @@ pub(super) struct Known<'a> {
     sent: HashMap<(AgentNo, Mid), Held>,
     recipients: HashMap<AgentId, Recipient>,
     senders: HashMap<AgentNo, Sender>,
+    blocks: Blocks,
     queues: HashMap<QueueNo, Locked>,
     gates: HashMap<(GroupId, AgentNo), Gate>,
     acks: HashMap<QueueNo, Vec<(AgentId, u64)>>,
@@ -79,13 +80,12 @@ impl<'a> Known<'a> {
             sent,
             recipients: HashMap::new(),
             senders: HashMap::new(),
+            blocks: Blocks::default(),
             queues: HashMap::new(),
             gates: HashMap::new(),
             acks: HashMap::new(),
         };
-        known.find_recipients(connection, &fresh).await?;
-        known.find_senders(connection, &fresh).await?;
-        known.find_blocks(connection).await?;
+        known.find_agents(connection, &fresh).await?;
         let mut queues = others;
         for send in &fresh {
             if let Target::Direct { to, lane } = &send.target
@@ -97,9 +97,23 @@ impl<'a> Known<'a> {
         let groups: BTreeSet<(GroupId, AgentNo)> = fresh.iter().filter_map(|send| to_group(send)).collect();
         queues.extend(message_queues(connection, &groups).await?);
         known.queues = lock_queues(connection, &queues).await?;
+        let event = known.find_blocks(connection, &fresh).await?;
+        if known.memory.hear_of(event) {
+            // Their queues are the same ones for ever.
+            known.find_agents(connection, &fresh).await?;
+        }
         known.find_gates(connection, &groups).await?;
         known.find_laggards(connection).await?;
         Ok(known)
+    }
+
+    async fn find_agents(
+        &mut self,
+        connection: &mut PgConnection,
+        sends: &[&NewEnvelope],
+    ) -> sqlx::Result<()> {
+        self.find_recipients(connection, sends).await?;
+        self.find_senders(connection, sends).await
     }
 
     async fn find_recipients(
@@ -173,8 +187,33 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    async fn find_blocks(&mut self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        blocks(connection, self.memory).await.map(drop)
+    /// Blocks between senders and recipients, and the last event of agents. Behind the locks, so that they are as they
+    /// are when the sends get their positions, whichever process changed them.
+    async fn find_blocks(
+        &mut self,
+        connection: &mut PgConnection,
+        sends: &[&NewEnvelope],
+    ) -> sqlx::Result<u64> {
+        let mut pairs = HashSet::new();
+        for send in sends {
+            if let Target::Direct { to, .. } = &send.target
+                && let Some(recipient) = self.recipients.get(to)
+            {
+                pairs.insert((send.sender.0, recipient.agent.0));
+                pairs.insert((recipient.agent.0, send.sender.0));
+            }
+        }
+        let (by, blocked): (Vec<i64>, Vec<i64>) = pairs.into_iter().unzip();
+        let rows: Vec<(i64, Option<i64>, Option<i64>, Option<bool>)> = sqlx::query_as(sql::BLOCKS_OF_SENDS)
+            .bind(by)
+            .bind(blocked)
+            .fetch_all(connection)
+            .await?;
+        let (event, ..) = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let event = event.cast_unsigned();
+        let block = |(_, by, blocked, told)| Some((by?, blocked?, told?));
+        self.blocks = Blocks::of(rows.into_iter().filter_map(block));
+        Ok(event)
     }
 
     async fn find_gates(
@@ -271,7 +310,7 @@ impl Facts for Known<'_> {
     }
 
     fn blocks(&mut self) -> sqlx::Result<&Blocks> {
-        self.memory.blocks.as_ref().ok_or(sqlx::Error::RowNotFound)
+        Ok(&self.blocks)
     }
 
     fn gate(&mut self, group: &GroupId, sender: AgentNo) -> sqlx::Result<Option<Gate>> {
@@ -285,20 +324,6 @@ impl Facts for Known<'_> {
 
     fn acks_of_members(&mut self, queue: QueueNo) -> sqlx::Result<Vec<(AgentId, u64)>> {
         self.acks.remove(&queue).ok_or(sqlx::Error::RowNotFound)
-    }
-}
-
-/// Every block, from memory or as they are.
-pub(super) async fn blocks<'m>(
-    connection: &mut PgConnection,
-    memory: &'m mut Memory,
-) -> sqlx::Result<&'m mut Blocks> {
-    match &mut memory.blocks {
-        Some(blocks) => Ok(blocks),
-        missing => {
-            let rows: Vec<(i64, i64, bool)> = sqlx::query_as(sql::BLOCKS).fetch_all(connection).await?;
-            Ok(missing.insert(Blocks::of(rows)))
-        }
     }
 }
 

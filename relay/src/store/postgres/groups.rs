@@ -8,13 +8,7 @@ use waxwire_shared::{
     ids::{AgentId, GroupId, Handle, Hash},
 };
 
-use super::{
-    PostgresStore,
-    accounts::insert_queue,
-    batch::Transaction,
-    facts::{blocks, lock_queues},
-    sql,
-};
+use super::{PostgresStore, accounts::insert_queue, batch::Transaction, facts::lock_queues, sql};
 use crate::store::{
     AgentNo, AppendOutcome, Appended, GroupRecord, MembershipChange, Naming, NewCommit, QueueNo, Stored,
     WriteError,
@@ -72,14 +66,21 @@ async fn append(tx: &mut Transaction<'_>, commit: &NewCommit) -> sqlx::Result<Ap
 async fn invites_across_a_block(tx: &mut Transaction<'_>, commit: &NewCommit) -> sqlx::Result<bool> {
     for id in &commit.effect.invited {
         if let Some(invited) = find_agent(tx.connection, id).await?
-            && blocks(tx.connection, tx.memory)
-                .await?
-                .between(commit.by, invited)
+            && is_blocked(tx.connection, commit.by, invited).await?
         {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+async fn is_blocked(connection: &mut PgConnection, one: AgentNo, other: AgentNo) -> sqlx::Result<bool> {
+    let (blocked,): (bool,) = sqlx::query_as(sql::BLOCK_BETWEEN)
+        .bind(one.0)
+        .bind(other.0)
+        .fetch_one(connection)
+        .await?;
+    Ok(blocked)
 }
 
 async fn takes_a_slug_of_another(connection: &mut PgConnection, commit: &NewCommit) -> sqlx::Result<bool> {

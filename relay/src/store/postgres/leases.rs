@@ -3,26 +3,21 @@
 use waxwire_shared::ids::AgentId;
 
 use super::{PostgresStore, batch::Transaction, sql};
-use crate::store::{AgentNo, LeaseOutcome, NewLease, WriteError, rules};
-
-/// Agent, then incarnation, session, time and bytes of its lease.
-type HeldRow = (i64, Option<i64>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
+use crate::store::{LeaseOutcome, NewLease, WriteError, rows::agent_no, rules};
 
 async fn put(tx: &mut Transaction<'_>, id: &AgentId, lease: &NewLease) -> sqlx::Result<LeaseOutcome> {
-    let row: Option<HeldRow> = sqlx::query_as(sql::HELD_LEASE)
+    let row: Option<(i64,)> = sqlx::query_as(sql::LOCK_AGENT_BY_ID)
         .bind(id.as_bytes().as_slice())
         .fetch_optional(&mut *tx.connection)
         .await?;
-    let Some((agent, incarnation, session, time, bytes)) = row else {
+    let Some(agent) = row.map(agent_no) else {
         return Ok(LeaseOutcome::Unknown);
     };
-    let agent = AgentNo(agent);
-    let held = match (incarnation, session, time, bytes) {
-        (Some(incarnation), Some(session), Some(time), Some(bytes)) => {
-            Some((incarnation, session, time, bytes))
-        }
-        _ => None,
-    };
+    // Only behind the lock: what is joined to a row that is waited for is as it was before.
+    let held = sqlx::query_as(sql::HELD_LEASE)
+        .bind(agent.0)
+        .fetch_optional(&mut *tx.connection)
+        .await?;
     if let Some(outcome) = rules::lease(agent, held, lease) {
         return Ok(outcome);
     }

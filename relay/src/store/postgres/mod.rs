@@ -1,6 +1,6 @@
 //! The store for when one machine's file is not enough: one writer with group commit on a connection of its own, a
-//! pool of readers. The writer's connection holds the lock that makes this relay the only one on the database; whoever
-//! loses it writes nothing until it has it again.
+//! pool of readers. The writer's connection holds the place of this relay: the database alone, or a number of its own
+//! beside others. Whoever loses it writes nothing until it has one again.
 
 mod accounts;
 mod batch;
@@ -13,6 +13,7 @@ mod hooks;
 mod leases;
 mod open;
 mod orgs;
+mod place;
 mod presence;
 #[path = "../reads/mod.rs"]
 #[expect(
@@ -39,7 +40,7 @@ use self::{
     engine::{Job, PostgresEngine, set_counter},
 };
 use super::{
-    NewEnvelope, OpenError, PostgresUrl, Reply, StoreContext, View, WriteError,
+    Duty, NewEnvelope, OpenError, PostgresUrl, Reply, StoreContext, View, WriteError,
     writer::{PROBE_COUNTER, WriterHandle},
 };
 use crate::limits::Tiers;
@@ -55,6 +56,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct PostgresStore {
     readers: PgPool,
     tiers: Arc<Tiers>,
+    /// Whether other processes may serve, too.
+    others: bool,
     writer: Arc<WriterHandle<dyn Job>>,
 }
 
@@ -74,6 +77,7 @@ impl PostgresStore {
         open::migrate(&options).await?;
         let readers = open::readers(&options);
         let tiers = Arc::clone(&context.tiers);
+        let others = context.others;
         let (metrics, listener) = (Arc::clone(&context.metrics), Arc::clone(&context.listener));
         let engine = tokio::task::spawn_blocking(move || PostgresEngine::open(options, &context));
         let engine = engine
@@ -83,6 +87,7 @@ impl PostgresStore {
         Ok(Self {
             readers,
             tiers,
+            others,
             writer: Arc::new(writer),
         })
     }
@@ -97,6 +102,14 @@ impl PostgresStore {
 
     pub(super) async fn ack(&self, acks: Vec<(View, u64)>) -> Result<(), WriteError> {
         self.write(async move |tx| batch::write_acks(tx.connection, &acks).await)
+            .await
+    }
+
+    pub(super) async fn has_duty(&self, duty: Duty) -> Result<bool, WriteError> {
+        if !self.others {
+            return Ok(true);
+        }
+        self.write(async move |tx| place::take_on(tx.connection, duty).await)
             .await
     }
 

@@ -1,4 +1,4 @@
-//! Connecting, migrating, and making this process the only one that serves the database.
+//! Connecting and migrating.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -23,19 +23,15 @@ const READERS: u32 = 8;
 const ACQUIRE: Duration = Duration::from_secs(3);
 /// Statements that are kept prepared on a connection.
 const STATEMENTS: usize = 256;
-/// Key of the advisory lock of the relay that serves; the locks of different databases are apart.
-const LOCK: i64 = i64::from_be_bytes(*b"waxwire\0");
-/// How long the lock is waited for: a server needs a moment to notice that a relay was killed.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What every connection is set to. A server that no longer hears of a client ends what that one held within half a
-/// minute; what takes longer than ten seconds is given up.
-const SETTINGS: [(&str, &str); 6] = [
+/// minute, and what it had locked within seconds; what takes longer than ten seconds is given up.
+const SETTINGS: [(&str, &str); 7] = [
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
     ("client_connection_check_interval", "5s"),
+    ("idle_in_transaction_session_timeout", "3s"),
     ("lock_timeout", "5s"),
     ("synchronous_commit", "on"),
 ];
@@ -84,28 +80,4 @@ pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
         .max_connections(READERS)
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options.clone().options([STATEMENT_TIMEOUT]))
-}
-
-/// Whether this session is the one of the relay that serves, now or after a while.
-pub(super) async fn lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let taken = async {
-        loop {
-            if try_lock(connection).await? {
-                return Ok(true);
-            }
-            tokio::time::sleep(LOCK_RETRY).await;
-        }
-    };
-    tokio::time::timeout(LOCK_PATIENCE, taken)
-        .await
-        .unwrap_or(Ok(false))
-}
-
-/// The same without waiting.
-pub(super) async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let (locked,): (bool,) = sqlx::query_as(sql::TRY_LOCK)
-        .bind(LOCK)
-        .fetch_one(connection)
-        .await?;
-    Ok(locked)
 }

@@ -2,7 +2,12 @@
 
 use waxwire_shared::ids::Handle;
 
-use super::{PostgresStore, accounts::by_handle, batch::Transaction, sql};
+use super::{
+    PostgresStore,
+    accounts::{by_handle, lock_owner},
+    batch::Transaction,
+    sql,
+};
 use crate::store::{AgentNo, Block, RelateOutcome, Relation, WriteError, rules};
 
 /// Runs a statement about two agents; gives how many rows it changed or found.
@@ -35,6 +40,7 @@ async fn relate(
         Relation::Contact => (sql::HAS_CONTACT, sql::COUNT_CONTACTS),
         Relation::Block(_) => (sql::HAS_BLOCK, sql::COUNT_BLOCKS),
     };
+    lock_owner(tx, agent).await?;
     if max > 0 && pair(tx, has, agent, other).await? == 0 {
         let (held,): (i64,) = sqlx::query_as(count)
             .bind(agent.0)
@@ -53,9 +59,6 @@ async fn relate(
                 .bind(block == Block::Told)
                 .execute(&mut *tx.connection)
                 .await?;
-            if let Some(blocks) = &mut tx.memory.blocks {
-                blocks.insert((agent, other), block);
-            }
         }
     }
     Ok(RelateOutcome::Done)
@@ -71,9 +74,6 @@ async fn remove_contact(tx: &mut Transaction<'_>, agent: AgentNo, other: &Handle
 async fn remove_block(tx: &mut Transaction<'_>, agent: AgentNo, other: &Handle) -> sqlx::Result<()> {
     if let Some(other) = by_handle(tx.connection, other).await? {
         pair(tx, sql::DELETE_BLOCK, agent, other.no).await?;
-        if let Some(blocks) = &mut tx.memory.blocks {
-            blocks.remove((agent, other.no));
-        }
     }
     Ok(())
 }

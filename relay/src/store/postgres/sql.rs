@@ -5,6 +5,15 @@ pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Of the session, so that it ends with it.
 pub(super) const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
+pub(super) const TRY_SHARE: &str = "SELECT pg_try_advisory_lock_shared($1)";
+/// A session would have a lock of its own a second time; it is taken once.
+pub(super) const TRY_NUMBERED_LOCK: &str =
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid = $1::INT::OID AND objid = $2::INT::OID AND objsubid = 2)
+    THEN TRUE ELSE pg_try_advisory_lock($1::INT, $2::INT) END";
+/// Until the end of the transaction.
+pub(super) const LOCK_OWNER: &str = "SELECT pg_advisory_xact_lock($1::INT, ($2 % 2147483647)::INT)";
 pub(super) const SERVER_VERSION: &str = "SELECT current_setting('server_version_num')::BIGINT";
 
 pub(super) const IDENTITY: &str = "SELECT secret FROM relay_identity WHERE id = 1";
@@ -31,10 +40,12 @@ pub(super) const COUNTER: &str = "SELECT value FROM counter WHERE name = $1";
 pub(super) const SET_COUNTER: &str = "INSERT INTO counter (name, value) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
-/// Locked until the end of the act that decides by it.
+/// Locked until the end of the act that decides by it; not against rows that only name the agent, so that two who name
+/// each other do not wait for each other.
 pub(super) const AGENT_BY_HANDLE: &str =
     "SELECT agent_no, agent_id, suspended_at IS NOT NULL, api_key_hash IS NOT NULL
-    FROM agent WHERE handle = $1 FOR UPDATE";
+    FROM agent WHERE handle = $1 FOR NO KEY UPDATE";
+pub(super) const LOCK_AGENT: &str = "SELECT 1 FROM agent WHERE agent_no = $1 FOR NO KEY UPDATE";
 pub(super) const AGENT_BY_ID: &str = "SELECT agent_no FROM agent WHERE agent_id = $1";
 pub(super) const INSERT_AGENT: &str = "INSERT INTO agent
     (agent_id, handle, identity, api_key_hash, mail_queue, control_queue, registered_at)
@@ -164,10 +175,14 @@ pub(super) const INSERT_BLOCK: &str = "INSERT INTO block (agent_no, blocked_no, 
 pub(super) const DELETE_BLOCK: &str = "DELETE FROM block WHERE agent_no = $1 AND blocked_no = $2";
 pub(super) const HAS_BLOCK: &str = "SELECT 1 FROM block WHERE agent_no = $1 AND blocked_no = $2";
 pub(super) const COUNT_BLOCKS: &str = "SELECT count(*) FROM block WHERE agent_no = $1";
-pub(super) const BLOCKS: &str = "SELECT agent_no, blocked_no, told FROM block";
+/// Blocks between pairs of agents, and the number of the last event of agents; one row at least.
+pub(super) const BLOCKS_OF_SENDS: &str = "SELECT value, block.agent_no, block.blocked_no, told FROM counter
+    LEFT JOIN (unnest($1::BIGINT[], $2::BIGINT[]) AS asked (agent_no, blocked_no)
+        JOIN block ON block.agent_no = asked.agent_no AND block.blocked_no = asked.blocked_no) ON TRUE
+    WHERE name = 'auth_events'";
 
-pub(super) const HELD_LEASE: &str = "SELECT agent.agent_no, incarnation, session, time, bytes FROM agent
-    LEFT JOIN lease ON lease.agent_no = agent.agent_no WHERE agent_id = $1 FOR UPDATE OF agent";
+pub(super) const LOCK_AGENT_BY_ID: &str = "SELECT agent_no FROM agent WHERE agent_id = $1 FOR NO KEY UPDATE";
+pub(super) const HELD_LEASE: &str = "SELECT incarnation, session, time, bytes FROM lease WHERE agent_no = $1";
 pub(super) const PUT_LEASE: &str = "INSERT INTO lease (agent_no, incarnation, session, time, bytes)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (agent_no) DO UPDATE SET incarnation = excluded.incarnation,
     session = excluded.session, time = excluded.time, bytes = excluded.bytes";

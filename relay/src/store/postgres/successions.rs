@@ -54,7 +54,6 @@ async fn succeed(
         .bind(now)
         .execute(&mut *tx.connection)
         .await?;
-    tx.memory.succeed(&holder.id);
     Ok(SuccessionOutcome::Done { old, new })
 }
 

@@ -1,4 +1,4 @@
-//! What a writer keeps between transactions, so that a send needs few statements: nobody else writes it.
+//! What a writer keeps between transactions, so that a send needs few statements.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
@@ -75,9 +75,11 @@ pub(in crate::store) struct Memory {
     pub(in crate::store) tiers: Arc<Tiers>,
     /// Outlives faults: what was counted and then not written makes nobody wait for long.
     pub(super) meter: Meter,
+    /// Recipients and senders are at least as new as this event of agents; for a store that others write, too.
+    as_of: Option<u64>,
     recipients: HashMap<AgentId, Recipient>,
     senders: HashMap<AgentNo, Sender>,
-    /// All there are, once they were needed.
+    /// All there are, once they were needed; for a store that nobody else writes.
     pub(in crate::store) blocks: Option<Blocks>,
     /// Of queues that sends go to, for a store that moves them itself; those of logs are moved by appends.
     queues: HashMap<QueueNo, Ends>,
@@ -92,6 +94,7 @@ impl Memory {
             ids_reserved_until: reserved_until,
             tiers,
             meter: Meter::default(),
+            as_of: None,
             recipients: HashMap::new(),
             senders: HashMap::new(),
             blocks: None,
@@ -116,8 +119,19 @@ impl Memory {
 
     /// Somebody else has changed agents, organisations or tiers.
     pub(in crate::store) fn forget_agents(&mut self) {
+        self.as_of = None;
         self.recipients.clear();
         self.senders.clear();
+    }
+
+    /// The last event of agents is this one. Whether that is news, and what was kept is forgotten.
+    pub(in crate::store) fn hear_of(&mut self, event: u64) -> bool {
+        let is_news = self.as_of != Some(event);
+        if is_news {
+            self.forget_agents();
+            self.as_of = Some(event);
+        }
+        is_news
     }
 
     pub(in crate::store) fn recipient(&self, id: &AgentId) -> Option<Recipient> {

@@ -42,6 +42,12 @@ pub(super) trait Engine: Send + 'static {
     /// Whether the database as a whole cannot be written now, whatever is written.
     fn is_fault(error: &Self::Error) -> bool;
 
+    /// Whether other processes write at the same time as a rule. Acts then have transactions of their own, for what
+    /// several of them lock together has no order.
+    fn has_others(&self) -> bool {
+        false
+    }
+
     /// Hears of a batch that is written, before anybody else.
     fn note(&mut self, _batch: &Batch<Self::Job>, _sends: &Sends) {}
 
@@ -166,8 +172,11 @@ impl<E: Engine> Writer<E> {
                 }
             }
             batch.acks = self.shared.take_acks();
-            if batch.len() > 0 {
-                self.write(batch);
+            if self.engine.has_others() {
+                let jobs: Vec<_> = batch.jobs.drain(..).map(Batch::of_job).collect();
+                self.write_each(jobs.into_iter().chain([batch]));
+            } else {
+                self.write_each([batch]);
             }
         }
         self.queue.close();
@@ -181,15 +190,29 @@ impl<E: Engine> Writer<E> {
         self.engine.end();
     }
 
-    /// Writes a batch and answers all of it.
-    fn write(&mut self, mut batch: Batch<E::Job>) {
+    /// Writes batches one after the other. After a fault of the database the others are not tried.
+    fn write_each(&mut self, batches: impl IntoIterator<Item = Batch<E::Job>>) {
+        let mut fault = None;
+        for batch in batches.into_iter().filter(|batch| batch.len() > 0) {
+            match &fault {
+                None => fault = self.write(batch).err(),
+                Some(error) => self.fail(batch, error),
+            }
+        }
+    }
+
+    /// Writes a batch and answers all of it. Fails if the database is at fault.
+    fn write(&mut self, mut batch: Batch<E::Job>) -> Result<(), E::Error> {
         let start = Stopwatch::start();
         for op in &batch.sends {
             self.metrics.queue_wait.observe(op.queued.until(&start));
         }
         match self.engine.transact(&mut batch) {
             Ok(sends) => self.succeed(batch, sends),
-            Err(error) if E::is_fault(&error) => self.fail(batch, &error),
+            Err(error) if E::is_fault(&error) => {
+                self.fail(batch, &error);
+                return Err(error);
+            }
             Err(error) if batch.len() == 1 => {
                 tracing::error!(%error, "a write failed");
                 self.tell(batch, Err(WriteError::Failed));
@@ -199,14 +222,12 @@ impl<E: Engine> Writer<E> {
                 self.write_singly(batch);
             }
         }
+        Ok(())
     }
 
     /// One bad write must not fail those that came with it.
     fn write_singly(&mut self, batch: Batch<E::Job>) {
-        let jobs = batch.jobs.into_iter().map(|job| Batch {
-            jobs: vec![job],
-            ..Batch::default()
-        });
+        let jobs = batch.jobs.into_iter().map(Batch::of_job);
         let sends = batch.sends.into_iter().map(|send| Batch {
             sends: vec![send],
             ..Batch::default()
@@ -215,10 +236,7 @@ impl<E: Engine> Writer<E> {
             acks: HashMap::from([ack]),
             ..Batch::default()
         });
-        let singles: Vec<Batch<E::Job>> = jobs.chain(sends).chain(acks).collect();
-        for single in singles {
-            self.write(single);
-        }
+        self.write_each(jobs.chain(sends).chain(acks));
     }
 
     fn succeed(&mut self, batch: Batch<E::Job>, sends: Sends) {

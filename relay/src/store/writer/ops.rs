@@ -127,6 +127,13 @@ impl<J: ?Sized> Default for Batch<J> {
 }
 
 impl<J: ?Sized> Batch<J> {
+    pub(super) fn of_job(job: Box<J>) -> Self {
+        Self {
+            jobs: vec![job],
+            ..Self::default()
+        }
+    }
+
     pub(in crate::store) fn len(&self) -> usize {
         self.jobs.len() + self.sends.len() + usize::from(!self.acks.is_empty())
     }
