@@ -11,7 +11,7 @@ use crate::{
     delivery::Closing,
     hooks, logging,
     relay::Relay,
-    store::{AuthEvent, ReadError, Retention, RetentionCursor},
+    store::{AuthEvent, Duty, ReadError, Retention, RetentionCursor},
     transparency,
 };
 
@@ -103,8 +103,23 @@ async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadErro
 
 async fn retain(relay: Arc<Relay>) {
     let shutdown = &relay.delivery.shutdown;
-    let mut cursor = RetentionCursor::default();
     while rest(shutdown, RETENTION_STEP).await {
+        // A store that does not answer is asked again at the next pass.
+        if relay.delivery.store.has_duty(Duty::Retention).await == Ok(true) {
+            let now = retain_once(&relay).await;
+            expire_blobs(&relay, now).await;
+        }
+        carry_blobs(&relay).await;
+        if !rest(shutdown, RETENTION_PASS).await {
+            return;
+        }
+    }
+}
+
+/// One pass; gives when it ended.
+async fn retain_once(relay: &Relay) -> u64 {
+    let mut cursor = RetentionCursor::default();
+    loop {
         let now = relay.delivery.clock.now_ms();
         let policy = Retention {
             sent_before: now.saturating_sub(KEEP_SENT_MS),
@@ -121,13 +136,8 @@ async fn retain(relay: Arc<Relay>) {
                 true
             }
         };
-        if done {
-            expire_blobs(&relay, now).await;
-            carry_blobs(&relay).await;
-            cursor = RetentionCursor::default();
-            if !rest(shutdown, RETENTION_PASS).await {
-                return;
-            }
+        if done || !rest(&relay.delivery.shutdown, RETENTION_STEP).await {
+            return now;
         }
     }
 }
@@ -169,29 +179,34 @@ pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
     }
 }
 
-/// Takes complete attachments that lie in the folder to the bucket, if there is one.
+/// Takes complete attachments that lie in the folder to the bucket, if there is one, and deletes what another relay on the
+/// database has forgotten.
 pub(crate) async fn carry_blobs(relay: &Relay) {
     let lingering = match relay.blobs.lingering().await {
         Ok(lingering) => lingering,
         Err(error) => return tracing::warn!(%error, "the folder of attachments cannot be read"),
     };
     for id in lingering {
-        let complete = match relay.delivery.store.blob(&id).await {
-            Ok(record) => record.is_some_and(|record| record.complete),
+        let record = match relay.delivery.store.blob(&id).await {
+            Ok(record) => record,
             Err(error) => {
                 return tracing::warn!(error = %logging::chain(&error), "attachments cannot be looked at");
             }
         };
-        if !complete {
+        if record.is_some_and(|record| !record.complete) {
             continue;
         }
         if !rest(&relay.delivery.shutdown, RETENTION_STEP).await {
             return;
         }
-        match relay.blobs.carry(&id).await {
+        let settled = match record {
+            Some(record) => relay.blobs.carry(&id, record.length).await,
+            None => relay.blobs.delete(&id).await,
+        };
+        match settled {
             Ok(()) | Err(ChangeError::Busy) => {}
             Err(ChangeError::Io(error)) => {
-                return tracing::warn!(%error, "an attachment cannot be taken to the bucket");
+                return tracing::warn!(%error, "an attachment cannot be taken to the bucket or deleted");
             }
         }
     }

@@ -138,6 +138,8 @@ pub(super) async fn append(
 async fn complete(relay: Arc<Relay>, blob: Appending, record: BlobRecord) -> Result<(), ApiError> {
     relay.blobs.finish(&blob).await.map_err(|error| fault(&error))?;
     if !relay.delivery.store.complete_blob(record.no).await? {
+        // Deleted at another relay while its last bytes came here.
+        relay.blobs.discard(blob).await.map_err(|error| fault(&error))?;
         return Err(ApiError::new(ProblemType::NotFound));
     }
     if let Err(error) = relay.blobs.settle(blob).await {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::DirBuilder,
+    fs::{DirBuilder, TryLockError},
     io::{self, SeekFrom},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -70,6 +70,7 @@ impl Folder {
             .mode(0o600)
             .open(self.file(id))
             .await?;
+        let file = lock(file).await?;
         Ok(Appending {
             offset: file.metadata().await?.len(),
             file: BufWriter::with_capacity(BUFFER, file),
@@ -105,6 +106,16 @@ impl Folder {
             ids.extend(name.to_str().and_then(|name| name.parse::<BlobId>().ok()));
         }
         Ok(ids)
+    }
+}
+
+/// Locks a file until it is closed, for other relays may have the folder, too.
+async fn lock(file: File) -> Result<File, ChangeError> {
+    let file = file.into_std().await;
+    match file.try_lock() {
+        Ok(()) => Ok(File::from_std(file)),
+        Err(TryLockError::WouldBlock) => Err(ChangeError::Busy),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 

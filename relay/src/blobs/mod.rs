@@ -125,14 +125,25 @@ impl Blobs {
         }
     }
 
-    /// Takes a complete blob from the folder to the bucket.
+    /// Takes a complete blob of a length from the folder to the bucket. Where only a part of it is here, it was completed
+    /// by another relay and is there already.
     ///
     /// # Errors
     /// [`ChangeError`].
-    pub async fn carry(&self, id: &BlobId) -> Result<(), ChangeError> {
+    pub async fn carry(&self, id: &BlobId, length: u64) -> Result<(), ChangeError> {
         let upload = self.append(id).await?;
-        self.finish(&upload).await?;
+        if upload.offset() == length {
+            self.finish(&upload).await?;
+        }
         Ok(self.settle(upload).await?)
+    }
+
+    /// Deletes the bytes of an upload that was deleted elsewhere meanwhile.
+    ///
+    /// # Errors
+    /// The disk's or the bucket's own.
+    pub async fn discard(&self, upload: Appending) -> io::Result<()> {
+        self.remove(upload.id()).await
     }
 
     /// The bytes of a range of a complete blob; `None` if they are not there.
@@ -153,9 +164,13 @@ impl Blobs {
     /// [`ChangeError`].
     pub async fn delete(&self, id: &BlobId) -> Result<(), ChangeError> {
         let _turn = self.folder.turn(*id).ok_or(ChangeError::Busy)?;
+        Ok(self.remove(id).await?)
+    }
+
+    async fn remove(&self, id: &BlobId) -> io::Result<()> {
         if let Some(bucket) = &self.bucket {
             bucket.delete(id, &self.folder).await?;
         }
-        Ok(self.folder.delete(id).await?)
+        self.folder.delete(id).await
     }
 }

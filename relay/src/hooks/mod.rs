@@ -4,7 +4,8 @@
 //! A wake-up is a hint and carries no envelope. The writer's path knows nothing of it: the hub notes which
 //! queues have grown; the task here asks the store whose hooks that concerns, leaves out who has a socket,
 //! and writes down that a wake-up is owed. An agent is owed one at a time, however much has grown. After
-//! a crash the backlogs themselves say who is owed one.
+//! a crash the backlogs themselves say who is owed one. Of several relays on a database each writes down what it
+//! stored, and one makes the calls.
 //!
 //! [`rules`] says whom the relay may call, for agents choose the URLs; a call itself is one of
 //! `waxwire_outbound`.
@@ -36,7 +37,7 @@ use crate::{
     delivery::Delivery,
     logging,
     metrics::Waking,
-    store::{AgentNo, QueueNo, ReadError, Wakeup, WakeupFailure, WriteError},
+    store::{AgentNo, Duty, QueueNo, ReadError, Wakeup, WakeupFailure, WriteError},
 };
 
 /// Milliseconds from each failed call to the next.
@@ -118,7 +119,7 @@ pub async fn follow(delivery: Arc<Delivery>, caller: Caller) {
             Some(called) = waker.calls.join_next() => if let Ok(called) = called {
                 waker.record(called).await;
             },
-            () = tokio::time::sleep(LOOK), if grown.is_watched() => {}
+            () = tokio::time::sleep(LOOK), if grown.is_watched() || delivery.store.has_others() => {}
         }
     }
 }
@@ -137,9 +138,13 @@ impl Waker {
     async fn step(&mut self) -> Result<(), StepError> {
         self.owe().await?;
         if self.delivery.hub.grown().is_watched() {
-            self.call_due().await?;
+            self.call_due().await
+        } else if self.delivery.store.has_others() {
+            // The first hook may have been set at another relay.
+            self.begin().await
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Writes down who is owed a wake-up. What could not be written is looked at again.
@@ -172,7 +177,11 @@ impl Waker {
 
     async fn call_due(&mut self) -> Result<(), StepError> {
         let now = self.delivery.clock.now_ms();
-        for wakeup in self.delivery.store.due_wakeups(now, PAGE).await? {
+        let due = self.delivery.store.due_wakeups(now, PAGE).await?;
+        if due.is_empty() || !self.delivery.store.has_duty(Duty::Wakeups).await? {
+            return Ok(());
+        }
+        for wakeup in due {
             if self.calls.len() >= CALLS {
                 break;
             }

@@ -333,6 +333,15 @@ impl Store {
         on_each!(self, s => s.retain(cursor, policy).await)
     }
 
+    /// Whether other processes may serve the database at the same time.
+    #[must_use]
+    pub const fn has_others(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(store) => store.has_others(),
+        }
+    }
+
     /// Whether this process is the one that has a duty, of those that serve the database; if nobody has it, it
     /// takes it on. What a duty does stays right if two do it for a moment.
     ///

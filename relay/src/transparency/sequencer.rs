@@ -1,7 +1,8 @@
 //! Gives bundles their leaves, in the order of publication, and signs heads.
 //!
 //! All that lasts is in the store. A page of leaves is one transaction there, so that a crash leaves none or all of it, and
-//! a head is signed only over what was read back.
+//! a head is signed only over what was read back. Of several relays on a database one does this; the log would not fork
+//! if two did.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +20,7 @@ use crate::{
     clock::Stopwatch,
     logging,
     relay::Relay,
-    store::{DueBundle, NewLeaf, ReadError, SignedHead, Store, WriteError},
+    store::{DueBundle, Duty, NewLeaf, ReadError, SignedHead, Store, WriteError},
 };
 
 /// Leaves that are appended at once.
@@ -68,6 +69,10 @@ impl Sequencer {
 
     /// Takes up all that is due. While that is much, heads are signed in between.
     async fn turn(&mut self) -> Result<(), StepError> {
+        if !self.store().has_duty(Duty::Log).await? {
+            self.note_oldest(None);
+            return Ok(());
+        }
         loop {
             let due = self.store().due_bundles(PAGE).await?;
             self.note_oldest(due.first());

@@ -104,9 +104,19 @@ impl Log {
     pub(super) async fn append<B: Backend>(&mut self, world: &World<B>, commit: NewCommit) {
         let outcome = world.store.append(commit.clone()).await;
         assert_eq!(outcome, Ok(AppendOutcome::Appended(self.record)));
+        self.follow(&commit);
+    }
+
+    /// A commit that was appended.
+    pub(super) fn follow(&mut self, commit: &NewCommit) {
         self.next += 1;
         self.previous = commit.hash;
-        self.epoch = commit.rekey.map_or(self.epoch, |(epoch, _)| epoch);
+        self.epoch = commit.rekey.as_ref().map_or(self.epoch, |(epoch, _)| *epoch);
+    }
+
+    /// How many commits there are.
+    pub(super) const fn length(&self) -> u64 {
+        self.next
     }
 
     pub(super) fn message(&self, from: &Account, epoch: u64, mid: u64) -> NewEnvelope {

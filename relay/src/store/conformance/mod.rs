@@ -8,6 +8,7 @@ pub(super) mod groups;
 pub(super) mod hooks;
 pub(super) mod limits;
 pub(super) mod memberships;
+pub(super) mod nodes;
 pub(super) mod presence;
 pub(super) mod relations;
 pub(super) mod retention;
@@ -91,15 +92,7 @@ impl<B: Backend> World<B> {
     async fn on(backend: B, now: u64, tiers: Arc<Tiers>) -> Self {
         let now = Arc::new(AtomicU64::new(now));
         let heard = Arc::new(Heard::default());
-        let context = StoreContext {
-            worker: None,
-            clock: Clock::Manual(Arc::clone(&now)),
-            metrics: Arc::new(Metrics::default()),
-            tiers: Arc::clone(&tiers),
-            listener: Arc::clone(&heard) as Arc<dyn CommitListener>,
-            serving: true,
-            others: false,
-        };
+        let context = context(&now, &heard, &tiers);
         Self {
             store: backend.open(context).await,
             backend,
@@ -107,6 +100,30 @@ impl<B: Backend> World<B> {
             heard,
             tiers,
         }
+    }
+
+    /// Two stores on one database, which know of each other.
+    async fn several(tiers: Tiers) -> (Self, Store) {
+        let (backend, tiers) = (B::new(), Arc::new(tiers));
+        let now = Arc::new(AtomicU64::new(NOW));
+        let heard = Arc::new(Heard::default());
+        let open = async || {
+            let context = context(&now, &heard, &tiers);
+            let context = StoreContext {
+                others: true,
+                ..context
+            };
+            backend.open(context).await
+        };
+        let (store, other) = tokio::join!(open(), open());
+        let world = Self {
+            store,
+            backend,
+            now,
+            heard,
+            tiers,
+        };
+        (world, other)
     }
 
     /// Ends in good order and begins again.
@@ -172,6 +189,18 @@ impl<B: Backend> World<B> {
     async fn positions(&self, queue: QueueNo) -> Vec<u64> {
         let envelopes = self.read(queue, ALL).await;
         envelopes.iter().map(|envelope| envelope.position).collect()
+    }
+}
+
+fn context(now: &Arc<AtomicU64>, heard: &Arc<Heard>, tiers: &Arc<Tiers>) -> StoreContext {
+    StoreContext {
+        worker: None,
+        clock: Clock::Manual(Arc::clone(now)),
+        metrics: Arc::new(Metrics::default()),
+        tiers: Arc::clone(tiers),
+        listener: Arc::clone(heard) as Arc<dyn CommitListener>,
+        serving: true,
+        others: false,
     }
 }
 
@@ -258,7 +287,7 @@ fn to_lane(from: &Account, to: AgentId, lane: Lane, mid: u64) -> NewEnvelope {
     }
 }
 
-fn mail(from: &Account, to: &Account, mid: u64) -> NewEnvelope {
+pub(super) fn mail(from: &Account, to: &Account, mid: u64) -> NewEnvelope {
     to_lane(from, to.id, Lane::Mail, mid)
 }
 
@@ -367,4 +396,24 @@ macro_rules! rules {
     )*};
 }
 
-pub(super) use {conformance, rules};
+/// Runs every rule about several stores on one database against a backend that can have them.
+macro_rules! conformance_of_nodes {
+    ($backend:ty) => {
+        $crate::store::conformance::rules! { $backend,
+            nodes: positions_and_ids_are_unique_whichever_store_sends
+            nodes: store_whose_sessions_end_makes_no_id_twice
+            nodes: send_at_two_stores_is_stored_once
+            nodes: racing_commits_at_two_stores_have_one_winner
+            nodes: block_counts_at_the_other_store_at_once
+            nodes: tier_counts_at_the_other_store_at_once
+            nodes: nothing_is_stored_behind_a_planned_change_at_the_other_store
+            nodes: what_is_unique_stays_so_over_stores
+            nodes: quotas_hold_over_stores
+            nodes: newest_of_leases_and_bundles_at_two_stores_is_kept
+            nodes: log_does_not_fork_between_two_sequencers
+            nodes: duty_is_of_one_store_and_passes_on
+        }
+    };
+}
+
+pub(super) use {conformance, conformance_of_nodes, rules};

@@ -12,7 +12,7 @@ const FIRST: Hash = Hash::from_bytes([1; 32]);
 const OTHER: Hash = Hash::from_bytes([2; 32]);
 
 /// Its leaf, with something for a tag.
-fn leaf(due: &DueBundle) -> NewLeaf {
+pub(super) fn leaf(due: &DueBundle) -> NewLeaf {
     NewLeaf {
         due: due.no,
         handle: due.handle.clone(),
@@ -24,7 +24,7 @@ fn leaf(due: &DueBundle) -> NewLeaf {
     }
 }
 
-fn head(size: u64, content: u8) -> SignedHead {
+pub(super) fn head(size: u64, content: u8) -> SignedHead {
     SignedHead {
         size,
         bytes: vec![content],

@@ -46,6 +46,9 @@ pub(super) async fn lock_queues(
     Ok(rows.into_iter().map(locked).collect())
 }
 
+/// The last event of agents; who has blocked whom, and whether that is told, if there is such a block.
+type BlockRow = (i64, Option<i64>, Option<i64>, Option<bool>);
+
 /// Id and hash of what was stored under an idempotency key.
 type Held = (u64, Hash);
 
@@ -204,7 +207,7 @@ impl<'a> Known<'a> {
             }
         }
         let (by, blocked): (Vec<i64>, Vec<i64>) = pairs.into_iter().unzip();
-        let rows: Vec<(i64, Option<i64>, Option<i64>, Option<bool>)> = sqlx::query_as(sql::BLOCKS_OF_SENDS)
+        let rows: Vec<BlockRow> = sqlx::query_as(sql::BLOCKS_OF_SENDS)
             .bind(by)
             .bind(blocked)
             .fetch_all(connection)

@@ -105,6 +105,10 @@ impl PostgresStore {
             .await
     }
 
+    pub(super) const fn has_others(&self) -> bool {
+        self.others
+    }
+
     pub(super) async fn has_duty(&self, duty: Duty) -> Result<bool, WriteError> {
         if !self.others {
             return Ok(true);

@@ -7,7 +7,7 @@ use sqlx::Connection as _;
 use super::{testing::Database, *};
 use crate::store::{
     Appended, CommitListener, DatabaseUrl, OpenError, Store, Stored,
-    conformance::{self, Backend},
+    conformance::{self, Backend, nodes::Shared},
 };
 use crate::{clock::Clock, metrics::Metrics, testing::NOW};
 
@@ -61,7 +61,14 @@ impl Backend for Database {
     }
 }
 
+impl Shared for Database {
+    fn cut(&self) {
+        self.cut();
+    }
+}
+
 conformance::conformance!(Database);
+conformance::conformance_of_nodes!(Database);
 
 struct Nobody;
 
@@ -118,6 +125,145 @@ async fn second_relay_on_one_database_is_refused() {
     database.open(context(false)).await.close().await;
     first.close().await;
     database.open(context(true)).await.close().await;
+}
+
+/// Of a place for one of several, with a number.
+fn beside(worker: Option<u16>) -> StoreContext {
+    StoreContext {
+        worker: worker.map(|number| number.try_into().unwrap()),
+        others: true,
+        ..context(true)
+    }
+}
+
+async fn worker(store: &Store) -> u64 {
+    let id = inner(store).write(async |tx| Ok(tx.memory.ids.next(tx.now_ms)));
+    id.await.unwrap() >> 12 & 1023
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relay_that_is_alone_and_relays_that_are_not_keep_each_other_out() {
+    let database = Database::new();
+    let alone = database.open(context(true)).await;
+    let refused = Store::open(&database.url(), beside(None)).await;
+    assert!(matches!(refused, Err(OpenError::InUseAlone)), "{refused:?}");
+    // Another database is another matter.
+    Database::new().open(beside(None)).await.close().await;
+    alone.close().await;
+    let one = database.open(beside(None)).await;
+    let two = database.open(beside(None)).await;
+    let refused = Store::open(&database.url(), context(true)).await;
+    assert!(matches!(refused, Err(OpenError::InUse)), "{refused:?}");
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn number_in_ids_is_the_one_that_is_asked_for_or_the_first_that_is_free() {
+    let database = Database::new();
+    let (first, seventh) = (
+        database.open(beside(None)).await,
+        database.open(beside(Some(7))).await,
+    );
+    let second = database.open(beside(None)).await;
+    assert_eq!(
+        (
+            worker(&first).await,
+            worker(&seventh).await,
+            worker(&second).await
+        ),
+        (0, 7, 1)
+    );
+    let refused = Store::open(&database.url(), beside(Some(7))).await;
+    assert!(matches!(refused, Err(OpenError::WorkerTaken(_))), "{refused:?}");
+    // Whoever loses its session comes back with its number, or another if that is taken meanwhile.
+    database.cut();
+    healed(&second).await;
+    assert_eq!(worker(&second).await, 1);
+    let third = database.open(beside(None)).await;
+    assert_eq!(worker(&third).await, 0);
+    healed(&first).await;
+    assert_eq!(worker(&first).await, 2);
+    for store in [first, second, third, seventh] {
+        store.close().await;
+    }
+}
+
+/// Whoever takes a number over makes ids above those that were made with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_with_a_number_lie_above_those_of_who_had_it_before() {
+    let database = Database::new();
+    let reserved = NOW + 86_400_000;
+    for (name, number) in [("ids_reserved_until_ms/3", 3), ("ids_reserved_until_ms", 4)] {
+        database.run(&[&format!("INSERT INTO counter VALUES ('{name}', {reserved})")]);
+        let store = database.open(beside(Some(number))).await;
+        let id = inner(&store).write(async |tx| Ok(tx.memory.ids.next(tx.now_ms)));
+        assert!(id.await.unwrap() >= crate::snowflake::first_at(reserved + 1));
+        store.close().await;
+        database.run(&["DELETE FROM counter WHERE name LIKE 'ids_%'"]);
+    }
+}
+
+/// A machine that stops without a word must not hold up the others for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_of_a_relay_that_says_nothing_more_are_soon_free() {
+    let database = Database::new();
+    let store = database.open(beside(None)).await;
+    let agent = conformance::registered(&store).await;
+    let DatabaseUrl::Postgres(url) = database.url() else {
+        panic!("another database");
+    };
+    let mut silent = open::connect(&open::options(&url).unwrap()).await.unwrap();
+    let mut begun = silent.begin().await.unwrap();
+    sqlx::query(sql::LOCK_QUEUES)
+        .bind(vec![agent.mail.0])
+        .execute(&mut *begun)
+        .await
+        .unwrap();
+    let sent = store.send(conformance::mail(&agent, &agent, 1)).await;
+    assert!(
+        matches!(sent, Ok(crate::store::SendOutcome::Stored { .. })),
+        "{sent:?}"
+    );
+    store.close().await;
+}
+
+/// Two transactions that begin one way and commit the other: no reader sees the second before the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn position_of_another_process_is_waited_for() {
+    let database = Database::new();
+    let store = database.open(beside(None)).await;
+    let agent = conformance::registered(&store).await;
+    let mut other = sqlx::PgConnection::connect(&database.url_text()).await.unwrap();
+    let mut begun = other.begin().await.unwrap();
+    sqlx::query(sql::ADVANCE_HEADS)
+        .bind(vec![agent.mail.0])
+        .bind(vec![1_i64])
+        .execute(&mut *begun)
+        .await
+        .unwrap();
+    let head = async || {
+        store
+            .queue_head(View::Whole(agent.mail))
+            .await
+            .unwrap()
+            .unwrap()
+            .head
+    };
+    let send = store.send(conformance::mail(&agent, &agent, 1));
+    let (sent, ()) = tokio::join!(send, async {
+        while !database.waits().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(head().await, 0);
+        begun.commit().await.unwrap();
+    });
+    assert!(
+        matches!(sent, Ok(crate::store::SendOutcome::Stored { .. })),
+        "{sent:?}"
+    );
+    assert_eq!(head().await, 2);
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
