@@ -284,7 +284,7 @@ impl Store {
     /// [`StateError`].
     pub fn held_messages(&self, hold: Hold, peer_id: i64) -> Result<Vec<MessageRow>, StateError> {
         let mut statement = self.db.prepare_cached(&format!(
-            "{SELECT} WHERE hold = ?1 AND peer_id = ?2 ORDER BY conversation_id, session, n"
+            "{SELECT} WHERE hold = ?1 AND hold != 0 AND peer_id = ?2 ORDER BY conversation_id, session, n"
         ))?;
         let rows = statement.query_map(params![hold.number(), peer_id], message_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -296,7 +296,9 @@ impl Store {
     /// [`StateError`].
     pub fn let_in(&self, peer_id: i64, now: UnixMs) -> Result<(), StateError> {
         self.db
-            .prepare_cached("UPDATE message SET hold = 1, visible_at = ?2 WHERE hold = 2 AND peer_id = ?1")?
+            .prepare_cached(
+                "UPDATE message SET hold = 1, visible_at = ?2 WHERE hold = 2 AND hold != 0 AND peer_id = ?1",
+            )?
             .execute([peer_id, to_sql(now)])?;
         Ok(())
     }
@@ -307,7 +309,7 @@ impl Store {
     /// [`StateError`].
     pub fn count_requests(&self, peer_id: i64) -> Result<(u64, u64), StateError> {
         let mut statement = self.db.prepare_cached(
-            "SELECT count(*) FILTER (WHERE peer_id = ?1), count(*) FROM message WHERE hold = 2",
+            "SELECT count(*) FILTER (WHERE peer_id = ?1), count(*) FROM message WHERE hold = 2 AND hold != 0",
         )?;
         Ok(statement.query_row([peer_id], |row| {
             Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
@@ -320,7 +322,8 @@ impl Store {
     /// [`StateError`].
     pub fn oldest_gap(&self) -> Result<Option<(UnixMs, GapOf)>, StateError> {
         let mut statement = self.db.prepare_cached(
-            "SELECT visible_at, peer_id, conversation_id FROM message WHERE hold = 1 ORDER BY visible_at LIMIT 1",
+            "SELECT visible_at, peer_id, conversation_id FROM message WHERE hold = 1 AND hold != 0 \
+             ORDER BY visible_at LIMIT 1",
         )?;
         let mut rows = statement.query([])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -338,7 +341,7 @@ impl Store {
     pub fn gap_in(&self, conversation_id: Option<i64>) -> Result<Option<GapOf>, StateError> {
         let mut statement = self.db.prepare_cached(
             "SELECT m.peer_id, m.conversation_id FROM message m JOIN conversation c USING (conversation_id) \
-             WHERE m.hold = 1 AND CASE WHEN ?1 IS NULL THEN c.kind = 1 ELSE c.conversation_id = ?1 END LIMIT 1",
+             WHERE m.hold = 1 AND m.hold != 0 AND CASE WHEN ?1 IS NULL THEN c.kind = 1 ELSE c.conversation_id = ?1 END LIMIT 1",
         )?;
         let mut rows = statement.query([conversation_id])?;
         let Some(row) = rows.next()? else { return Ok(None) };

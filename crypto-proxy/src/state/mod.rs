@@ -34,6 +34,8 @@ mod queues;
 mod reader;
 mod receipts;
 mod repair;
+#[cfg(test)]
+pub(crate) mod scans;
 mod seal;
 mod transparency;
 mod uploads;

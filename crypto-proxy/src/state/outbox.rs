@@ -239,9 +239,9 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn forget_sent(&self, message_row: i64, abandoned: Option<&Hash>) -> Result<(), StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("UPDATE sent_id SET message_row = 0, abandoned = ?2 WHERE message_row = ?1")?;
+        let mut statement = self.db.prepare_cached(
+            "UPDATE sent_id SET message_row = 0, abandoned = ?2 WHERE message_row = ?1 AND message_row != 0",
+        )?;
         statement.execute(params![message_row, abandoned.map(Hash::as_bytes)])?;
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Store {
     pub fn abandoned_of(&self, message_row: i64) -> Result<Option<Hash>, StateError> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT abandoned FROM sent_id WHERE message_row = ?1")?;
+            .prepare_cached("SELECT abandoned FROM sent_id WHERE message_row = ?1 AND message_row != 0")?;
         let mut rows = statement.query([message_row])?;
         let hash: Option<[u8; 32]> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
         Ok(hash.map(Hash::from_bytes))

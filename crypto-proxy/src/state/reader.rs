@@ -286,7 +286,7 @@ impl Reader {
         let db = self.db();
         let mut statement = db.prepare_cached(
             "SELECT p.handle, p.identity, count(*), min(m.visible_at), p.peer_id FROM message m \
-             JOIN peer p USING (peer_id) WHERE m.hold = 2 GROUP BY p.peer_id ORDER BY min(m.visible_at)",
+             JOIN peer p USING (peer_id) WHERE m.hold = 2 AND m.hold != 0 GROUP BY p.peer_id ORDER BY min(m.visible_at)",
         )?;
         let mut rows = statement.query([])?;
         let mut requests = Vec::new();

@@ -12,6 +12,7 @@ mod group_order;
 mod group_relay;
 mod group_rules;
 mod groups;
+mod growth;
 mod hostile;
 mod instances;
 mod log_audit;
