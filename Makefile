@@ -17,10 +17,9 @@ test: ## everything: formatting, policy, lints, unit and black-box tests
 check: ## the quick half of test
 	scripts/test quick
 
-bench: ## benchmarks, release build; FULL=1 for full sizes, PEERS=1 with other people's servers beside
+bench: ## benchmarks, release build; FULL=1 for full sizes
 	cargo build --release --locked --bin waxwire-relay --bin waxwire-proxy --bin waxwire-bench
-	$(TARGET)/release/waxwire-bench run $(if $(FULL),--full) $(if $(PEERS),--peers)
-	$(TARGET)/release/waxwire-bench sidecars $(if $(FULL),--messages 100000)
+	$(TARGET)/release/waxwire-bench run $(if $(FULL),--full)
 
 soak: ## the tests over and over with fresh seeds, until one fails or MINUTES=n are over
 	scripts/soak $(MINUTES)

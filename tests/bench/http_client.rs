@@ -3,13 +3,17 @@
 //! The load generator shares the machine's cores with the server under test, so each microsecond
 //! here is taken from the result. It speaks to known servers: answers must carry a `content-length`.
 
-use std::{net::SocketAddr, str};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// Bytes of head and body that an answer may have.
@@ -31,12 +35,23 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Connects with TCP_NODELAY.
+/// Connections from one address of this machine: fewer than it has ports.
+const FROM_ONE: u32 = 20_000;
+
+/// Connects with TCP_NODELAY. After many connections, from another loopback address.
 ///
 /// # Errors
 /// Nobody listens.
 pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address)
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let further = u8::try_from(MADE.fetch_add(1, Ordering::Relaxed) / FROM_ONE % 200)?;
+    let socket = TcpSocket::new_v4()?;
+    if further > 0 {
+        let source = Ipv4Addr::new(127, 0, 0, 1 + further);
+        socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+    }
+    let stream = socket
+        .connect(address)
         .await
         .with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
@@ -62,9 +77,21 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the answer is not HTTP/1.1 with a `content-length`.
     pub(crate) async fn post(&mut self, path: &str, headers: &str, body: &[u8]) -> anyhow::Result<Answer> {
+        self.ask("POST", path, headers, body).await
+    }
+
+    /// The same without a body.
+    ///
+    /// # Errors
+    /// See [`Self::post`].
+    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> anyhow::Result<Answer> {
+        self.ask("GET", path, headers, &[]).await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> anyhow::Result<Answer> {
         self.request.clear();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n{headers}\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n{headers}\r\n",
             self.host,
             body.len()
         );

@@ -62,6 +62,16 @@ impl Server {
         cpu_seconds(&self.child.id().to_string())
     }
 
+    /// Ends it by SIGKILL and waits for that.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Resident memory, bytes.
     ///
     /// # Errors
@@ -80,17 +90,20 @@ impl Drop for Server {
     }
 }
 
-/// The same of this process.
+/// The same of this process and of all that it started and that have ended.
 ///
 /// # Errors
 /// The system is not Linux.
 pub(crate) fn own_cpu_seconds() -> anyhow::Result<f64> {
-    cpu_seconds("self")
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let ticks = [OWN, ENDED_CHILDREN].map(|fields| cpu_ticks(&stat, fields));
+    let ticks = ticks.into_iter().sum::<Option<u64>>();
+    Ok(ticks.context("no CPU times in /proc/self/stat")? as f64 / TICKS)
 }
 
 fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let ticks = cpu_ticks(&stat).context("no CPU times in /proc/PID/stat")?;
+    let ticks = cpu_ticks(&stat, OWN).context("no CPU times in /proc/PID/stat")?;
     Ok(ticks as f64 / TICKS)
 }
 
@@ -107,10 +120,14 @@ fn announced(child: &mut Child) -> anyhow::Result<(SocketAddr, BufReader<ChildSt
     bail!("it ended without saying where it listens")
 }
 
-/// `utime + stime`, fields 14 and 15; the name in field 2 may contain spaces and ends with `)`.
-fn cpu_ticks(stat: &str) -> Option<u64> {
+/// Places of `utime` and `cutime` behind the name in field 2; `stime` and `cstime` follow them.
+const OWN: usize = 11;
+const ENDED_CHILDREN: usize = 13;
+
+/// User and system time from a place on. The name in field 2 may contain spaces and ends with `)`.
+fn cpu_ticks(stat: &str, place: usize) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut fields = rest.split_ascii_whitespace().skip(place);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
@@ -128,8 +145,9 @@ mod tests {
 
     #[test]
     fn cpu_ticks_survive_a_name_with_brackets() {
-        let stat = "7 (a) b)) S 1 7 7 0 -1 4194560 100 0 0 0 31 12 0 0 20 0 3 0 500 1 1";
-        assert_eq!(cpu_ticks(stat), Some(43));
+        let stat = "7 (a) b)) S 1 7 7 0 -1 4194560 100 0 0 0 31 12 5 2 20 0 3 0 500 1 1";
+        assert_eq!(cpu_ticks(stat, OWN), Some(43));
+        assert_eq!(cpu_ticks(stat, ENDED_CHILDREN), Some(7));
     }
 
     #[test]

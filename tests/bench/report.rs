@@ -19,7 +19,9 @@ pub(crate) enum Goal {
     RatioAtLeast(f64),
     /// The ratio to the yardstick; less is better.
     RatioAtMost(f64),
-    /// The figure itself, in the row's unit; less is better.
+    /// The figure itself, in the row's unit; more is better.
+    AtLeast(f64),
+    /// The same; less is better.
     AtMost(f64),
 }
 
@@ -60,6 +62,7 @@ impl Row {
         let reached = match self.goal {
             Some(Goal::RatioAtLeast(least)) => self.ratio.map(|ratio| ratio >= least),
             Some(Goal::RatioAtMost(most)) => self.ratio.map(|ratio| ratio <= most),
+            Some(Goal::AtLeast(least)) => self.measured.map(|measured| measured >= least),
             Some(Goal::AtMost(most)) => self.measured.map(|measured| measured <= most),
             None => None,
         };
@@ -76,6 +79,7 @@ impl fmt::Display for Goal {
         match self {
             Self::RatioAtLeast(bound) => write!(f, ">= {bound:.2} x"),
             Self::RatioAtMost(bound) => write!(f, "<= {bound:.2} x"),
+            Self::AtLeast(bound) => write!(f, ">= {bound}"),
             Self::AtMost(bound) => write!(f, "<= {bound}"),
         }
     }
@@ -188,6 +192,7 @@ mod tests {
         assert_eq!(row(Some(1.31), Goal::RatioAtMost(1.3)).verdict(), Verdict::Miss);
         assert_eq!(row(None, Goal::RatioAtMost(1.3)).verdict(), Verdict::None);
         assert_eq!(row(None, Goal::AtMost(29_500.0)).verdict(), Verdict::Pass);
+        assert_eq!(row(None, Goal::AtLeast(29_501.0)).verdict(), Verdict::Miss);
     }
 
     #[test]

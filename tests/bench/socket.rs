@@ -16,7 +16,7 @@ use crate::http_client::connect;
 /// Bytes of a socket's read and write buffer each.
 const BUFFER: usize = 4096;
 
-/// A socket that carries binary messages.
+/// A socket.
 pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
@@ -44,7 +44,7 @@ impl Socket {
         Ok(Self(socket))
     }
 
-    /// The next binary message; pings are answered meanwhile. Cancel safe.
+    /// The next message; pings are answered meanwhile. Cancel safe.
     ///
     /// # Errors
     /// The connection ended.
@@ -53,6 +53,7 @@ impl Socket {
             let message = self.0.next().await.context("the server closed the socket")??;
             match message {
                 Message::Binary(bytes) => return Ok(bytes),
+                Message::Text(text) => return Ok(text.into()),
                 Message::Close(reason) => anyhow::bail!("the server closed the socket: {reason:?}"),
                 _ => {}
             }

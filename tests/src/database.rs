@@ -79,7 +79,7 @@ impl Database {
     ///
     /// # Errors
     /// The server does not.
-    pub(crate) fn create(&self) -> anyhow::Result<()> {
+    pub fn create(&self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres { server, name } => of(server)?.create(name),

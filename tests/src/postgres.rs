@@ -1,11 +1,15 @@
 //! Throw-away PostgreSQL servers for relays, by `scripts/postgres`.
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::throwaway::Throwaway;
@@ -20,7 +24,15 @@ impl Server {
     /// # Errors
     /// It does not start; `scripts/setup` installs what it needs.
     pub fn start() -> anyhow::Result<Self> {
-        Throwaway::start("postgres").map(Self)
+        Throwaway::start("postgres", &[]).map(Self)
+    }
+
+    /// One that flushes what it commits, as it does where it serves. For measurements.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn start_durable() -> anyhow::Result<Self> {
+        Throwaway::start("postgres", &["--durable"]).map(Self)
     }
 
     /// `kill -9` of all of it.
@@ -39,8 +51,28 @@ impl Server {
         self.0.revive()
     }
 
-    fn run(&self, statement: &str) -> anyhow::Result<()> {
-        let url = self.database_url("postgres");
+    /// A program of the server's package.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let found = Command::new("bash")
+            .args(["-c", "ls /usr/lib/postgresql/*/bin/$0 || command -v $0", name])
+            .output()?;
+        let found = String::from_utf8(found.stdout)?;
+        // The newest.
+        let program = found.lines().last();
+        Ok(program
+            .with_context(|| format!("no {name} on this machine"))?
+            .into())
+    }
+
+    /// Executes a statement in a database.
+    ///
+    /// # Errors
+    /// The server does not.
+    pub fn run(&self, database: &str, statement: &str) -> anyhow::Result<()> {
+        let url = self.database_url(database);
         block_on(async || {
             let mut connection = PgConnection::connect(&url).await?;
             connection.execute(AssertSqlSafe(statement)).await?;
@@ -93,7 +125,7 @@ impl Server {
     /// # Errors
     /// The server does not.
     pub fn create(&self, name: &str) -> anyhow::Result<()> {
-        self.run(&format!("CREATE DATABASE {name}"))
+        self.run("postgres", &format!("CREATE DATABASE {name}"))
     }
 
     /// Makes an end of a database, whoever uses it.
@@ -101,6 +133,9 @@ impl Server {
     /// # Errors
     /// The server does not.
     pub fn drop_database(&self, name: &str) -> anyhow::Result<()> {
-        self.run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        self.run(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+        )
     }
 }

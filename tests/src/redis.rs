@@ -12,7 +12,7 @@ impl Server {
     /// # Errors
     /// It does not start; `scripts/setup` installs what it needs.
     pub fn start() -> anyhow::Result<Self> {
-        Throwaway::start("redis").map(Self)
+        Throwaway::start("redis", &[]).map(Self)
     }
 
     /// Where it is.

@@ -45,9 +45,10 @@ impl Throwaway {
     ///
     /// # Errors
     /// It does not start; `scripts/setup` installs what it needs.
-    pub(crate) fn start(name: &'static str) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &'static str, arguments: &[&str]) -> anyhow::Result<Self> {
         let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/{}"), name);
         let mut child = Command::new(path)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
     pub(crate) server_cpu: f64,
 }
 
-/// Connected senders, and as many recipients: sender `i` sends to all of them in turn, from `i` on.
+/// Connected senders and recipients: sender `i` sends to all recipients in turn, from `i` on.
 pub(crate) struct Session<'a, T: Target> {
     target: &'a T,
     senders: Vec<Turn<T::Sender>>,
@@ -62,37 +62,46 @@ struct Turn<S> {
 
 /// Counted by all senders of a session.
 struct Tally {
-    agents: usize,
+    recipients: usize,
     sent: Cell<u64>,
     measured: Cell<u64>,
     ack: RefCell<Latencies>,
 }
 
 impl<'a, T: Target> Session<'a, T> {
-    /// Connects agents `0..agents` as senders and as recipients.
+    /// Connects agents `0..senders` as senders and `0..recipients` as recipients.
     ///
     /// # Errors
     /// The target refuses a connection or the transport.
-    pub(crate) async fn open(target: &'a T, agents: usize, transport: Transport) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        target: &'a T,
+        senders: usize,
+        recipients: usize,
+        transport: Transport,
+    ) -> anyhow::Result<Self> {
         let received = Rc::new(Cell::new(0));
-        let (mut receivers, mut senders) = (Vec::with_capacity(agents), Vec::with_capacity(agents));
-        for agent in 0..agents {
+        let mut receivers = Vec::with_capacity(recipients);
+        for agent in 0..recipients {
             let (receiver, count) = (target.receiver(agent).await?, Rc::clone(&received));
             receivers.push(spawn_local(receive(receiver, move |_| {
                 count.set(count.get() + 1)
             })));
+        }
+        let mut turns = Vec::with_capacity(senders);
+        for agent in 0..senders {
             let sender = target.sender(agent, transport).await?;
-            senders.push(Turn { sender, to: agent });
+            let to = agent % recipients;
+            turns.push(Turn { sender, to });
         }
         let tally = Tally {
-            agents,
+            recipients,
             sent: Cell::new(0),
             measured: Cell::new(0),
             ack: RefCell::new(Latencies::new()?),
         };
         Ok(Self {
             target,
-            senders,
+            senders: turns,
             receivers,
             received,
             tally: Rc::new(tally),
@@ -164,7 +173,7 @@ async fn send<S: Sender>(
             tally.measured.set(tally.measured.get() + 1);
             tally.ack.borrow_mut().record(done - start);
         }
-        turn.to = (turn.to + 1) % tally.agents;
+        turn.to = (turn.to + 1) % tally.recipients;
         start = done;
     }
     Ok(turn)

@@ -17,7 +17,8 @@ pub(crate) trait Driver {
     /// See [`closed::Session::open`].
     fn closed(
         &self,
-        agents: usize,
+        senders: usize,
+        recipients: usize,
         transport: Transport,
     ) -> LocalBoxFuture<'_, anyhow::Result<Box<dyn Session + '_>>>;
 
@@ -43,11 +44,12 @@ impl<T: Target> Driver for T {
 
     fn closed(
         &self,
-        agents: usize,
+        senders: usize,
+        recipients: usize,
         transport: Transport,
     ) -> LocalBoxFuture<'_, anyhow::Result<Box<dyn Session + '_>>> {
         async move {
-            let session = closed::Session::open(self, agents, transport).await?;
+            let session = closed::Session::open(self, senders, recipients, transport).await?;
             Ok(Box::new(session) as Box<dyn Session + '_>)
         }
         .boxed_local()

@@ -1,6 +1,7 @@
 //! The load generator: one thread, generic over what it drives.
 
 pub(crate) mod closed;
+pub(crate) mod contest;
 pub(crate) mod driver;
 pub(crate) mod open;
 #[cfg(test)]

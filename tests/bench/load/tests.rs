@@ -122,7 +122,7 @@ const SLICE: Slice = Slice {
 fn closed_loop_counts_measured_sends_of_all_slices() {
     run(async {
         let target = Memory::new(Fault::None);
-        let mut session = Session::open(&target, 4, Transport::Http).await.unwrap();
+        let mut session = Session::open(&target, 4, 4, Transport::Http).await.unwrap();
         session.slice(SLICE).await.unwrap();
         session.slice(SLICE).await.unwrap();
         let outcome = session.close().await.unwrap();

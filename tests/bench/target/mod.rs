@@ -3,7 +3,9 @@
 //! A new target is one file with one implementation of [`Target`]; the load generator, the runs and
 //! the report are generic over it. Agents are numbered from 0. Everything runs on one thread.
 
-mod accounts;
+pub(crate) mod accounts;
+pub(crate) mod bare;
+pub(crate) mod pair;
 pub(crate) mod relay;
 pub(crate) mod yardstick;
 

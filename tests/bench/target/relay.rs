@@ -1,6 +1,6 @@
 //! The relay as a target: the real program with its default store, over its own interface.
 
-use std::{cell::Cell, env, fs, path::Path, process::Command, rc::Rc};
+use std::{cell::Cell, path::Path, rc::Rc};
 
 use anyhow::{Context as _, bail, ensure};
 use waxwire_shared::{
@@ -15,19 +15,10 @@ use super::{
     Receiver, Sender, Target, Transport,
     accounts::{self, Account},
 };
-use crate::{http_client::Connection, process::Server, socket::Socket};
+use crate::{http_client::Connection, process::Server, programs, socket::Socket};
 
 /// Bytes of ciphertext that 500 bytes of text become: the 1 KiB bucket in a sealed box.
-pub(crate) const CIPHERTEXT: usize = 1024 + 48;
-
-/// Limits that the load does not reach; they are evaluated for every send all the same. No tags of the transparency log are
-/// computed while sends are measured.
-pub(crate) const LIMITS: &str = "[limits]\nsends_per_minute = 100_000_000\ncontrol_per_minute = 100_000_000\n\
-    org_sends_per_hour = 1_000_000_000\nbacklog = 10_000_000\ncontrol_backlog = 10_000_000\n\
-    [transparency]\nenabled = false\n";
-
-/// File name of the program, which is built next to this one.
-const PROGRAM: &str = "waxwire-relay";
+const CIPHERTEXT: usize = 1024 + 48;
 
 /// A relay with two accounts for each agent of the load generator: one sends, one receives, so
 /// that a sender's own socket is not pushed anything.
@@ -39,20 +30,12 @@ pub(crate) struct Relay {
     connections: Cell<u64>,
 }
 
-impl Target for Relay {
-    const NAME: &'static str = "relay";
-    type Sender = RelaySender;
-    type Receiver = RelayReceiver;
-
-    async fn start(folder: &Path, agents: usize) -> anyhow::Result<Self> {
-        let program = env::current_exe()?.with_file_name(PROGRAM);
-        let database = format!("sqlite://{}", folder.join("relay.db").display());
-        let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
-        let limits = folder.join("relay.toml");
-        fs::write(&limits, LIMITS)?;
-        command.arg("--config").arg(&limits);
-        let server = Server::start(command.args(["--database", &database]))?;
+impl Relay {
+    /// A relay that runs, with new accounts.
+    ///
+    /// # Errors
+    /// It refuses them.
+    pub(crate) async fn on(server: Server, agents: usize) -> anyhow::Result<Self> {
         let mut connection = Connection::open(server.address).await?;
         let (mut senders, mut receivers) = (Vec::new(), Vec::new());
         for agent in 0..agents {
@@ -67,6 +50,16 @@ impl Target for Relay {
             receivers,
             connections: Cell::new(0),
         })
+    }
+}
+
+impl Target for Relay {
+    const NAME: &'static str = "relay";
+    type Sender = RelaySender;
+    type Receiver = RelayReceiver;
+
+    async fn start(folder: &Path, agents: usize) -> anyhow::Result<Self> {
+        Self::on(programs::relay(folder, &programs::sqlite(folder))?, agents).await
     }
 
     fn server(&self) -> &Server {
@@ -114,7 +107,14 @@ fn mail(position: u64) -> Cursor {
 }
 
 /// The socket of an agent, after its first frames.
-async fn link(server: &Server, authorization: &str, cursors: Vec<Cursor>) -> anyhow::Result<Socket> {
+///
+/// # Errors
+/// The relay refuses it.
+pub(crate) async fn link(
+    server: &Server,
+    authorization: &str,
+    cursors: Vec<Cursor>,
+) -> anyhow::Result<Socket> {
     let mut socket = Socket::open(server.address, "/v1/link", Some(authorization)).await?;
     socket.send(ClientFrame::Resume(cursors).encode()).await?;
     let first = socket.next().await?;

@@ -9,7 +9,7 @@ use super::{Receiver, Sender, Target, Transport};
 use crate::{http_client::Connection, process::Server, socket::Socket};
 
 /// Bytes of a message: the plaintext alone, since what sealing adds is a price of the relay.
-pub(crate) const BODY: usize = 500;
+const BODY: usize = 500;
 
 /// The yardstick with group commit.
 pub(crate) struct Yardstick {
@@ -51,15 +51,11 @@ impl Target for Yardstick {
             transport == Transport::Http,
             "the yardstick takes messages by POST only"
         );
-        Ok(YardstickSender {
-            connection: Connection::open(self.server.address).await?,
-            body: vec![0x5a; BODY],
-        })
+        YardstickSender::open(&self.server).await
     }
 
     async fn receiver(&self, agent: usize) -> anyhow::Result<YardstickReceiver> {
-        let socket = Socket::open(self.server.address, &format!("/socket/{agent}"), None).await?;
-        Ok(YardstickReceiver { socket, last: None })
+        YardstickReceiver::open(&self.server, agent).await
     }
 }
 
@@ -92,6 +88,19 @@ pub(crate) struct YardstickSender {
     body: Vec<u8>,
 }
 
+impl YardstickSender {
+    /// Connects to a server that speaks as the yardstick does.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub(crate) async fn open(server: &Server) -> anyhow::Result<Self> {
+        Ok(Self {
+            connection: Connection::open(server.address).await?,
+            body: vec![0x5a; BODY],
+        })
+    }
+}
+
 impl Sender for YardstickSender {
     async fn send(&mut self, to: usize, tag: u64) -> anyhow::Result<()> {
         self.body[..8].copy_from_slice(&tag.to_be_bytes());
@@ -112,6 +121,17 @@ impl Sender for YardstickSender {
 pub(crate) struct YardstickReceiver {
     socket: Socket,
     last: Option<Bytes>,
+}
+
+impl YardstickReceiver {
+    /// Connects to a server that speaks as the yardstick does.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub(crate) async fn open(server: &Server, agent: usize) -> anyhow::Result<Self> {
+        let socket = Socket::open(server.address, &format!("/socket/{agent}"), None).await?;
+        Ok(Self { socket, last: None })
+    }
 }
 
 impl Receiver for YardstickReceiver {

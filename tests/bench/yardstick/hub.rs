@@ -63,7 +63,7 @@ impl Hub {
     }
 
     /// Hands a frame to all sockets of the recipient. One that is closing misses it.
-    fn push(&self, recipient: i64, frame: &Bytes) {
+    pub(super) fn push(&self, recipient: i64, frame: &Bytes) {
         for (_, socket) in self.lock().get(&recipient).into_iter().flatten() {
             let _ = socket.send(frame.clone());
         }
@@ -89,7 +89,7 @@ pub(super) async fn deliver(hub: &Hub, mut stored: mpsc::UnboundedReceiver<Vec<S
 }
 
 /// `id` (8 bytes, big-endian), body.
-fn frame(id: i64, body: &[u8]) -> Bytes {
+pub(super) fn frame(id: i64, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(8 + body.len());
     frame.put_i64(id);
     frame.put_slice(body);

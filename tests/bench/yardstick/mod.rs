@@ -13,6 +13,7 @@
 
 mod http;
 mod hub;
+pub(crate) mod sidecar;
 mod writer;
 
 use std::{
@@ -31,7 +32,7 @@ use writer::Writer;
 /// Messages in one commit at most.
 const BATCH: usize = 1000;
 
-/// Sends and acks that wait for the writer before senders are held back.
+/// Sends and acks that wait for the writer, or for a bare sidecar, before senders are held back.
 const WAITING: usize = 4096;
 
 /// Command line of the yardstick's process.
