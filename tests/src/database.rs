@@ -38,11 +38,17 @@ impl Database {
     pub fn of_environment(folder: &Path) -> anyhow::Result<Self> {
         match env::var(VARIABLE).as_deref() {
             Err(_) | Ok("" | "sqlite") => Ok(Self::Sqlite(folder.join("relay.db"))),
-            Ok("postgres") => Ok(Self::Postgres {
-                server: None,
-                name: postgres::new_name(),
-            }),
+            Ok("postgres") => Ok(Self::on_shared()),
             Ok(other) => bail!("{VARIABLE} is sqlite or postgres, not {other}"),
+        }
+    }
+
+    /// A new one on the server of this test program.
+    #[must_use]
+    pub fn on_shared() -> Self {
+        Self::Postgres {
+            server: None,
+            name: postgres::new_name(),
         }
     }
 

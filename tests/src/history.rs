@@ -66,6 +66,7 @@ struct Records {
 pub struct History {
     records: Arc<Mutex<Records>>,
     clock: Arc<AtomicU64>,
+    failures: Arc<AtomicU64>,
 }
 
 impl History {
@@ -82,6 +83,17 @@ impl History {
     /// A message is about to be sent, perhaps again.
     pub fn tries(&self, lane: &Lane, index: usize) {
         self.records().tried.insert(lane.id(index));
+    }
+
+    /// A send was not answered, or by 503.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many sends failed that way.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
     }
 
     /// A message was answered 200 or 201.

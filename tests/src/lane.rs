@@ -67,7 +67,7 @@ impl Lane {
             let text = format!("text of {}", self.id(index));
             history.tries(&self, index);
             let what = format!("the outcome of {}", self.id(index));
-            let sent = self.send(&agent, index, &text);
+            let sent = self.send(&agent, &history, index, &text);
             let message = within(&what, Duration::from_secs(90), sent).await??;
             history.accepted(&self, index, &message.id);
             index += 1;
@@ -77,7 +77,13 @@ impl Lane {
     }
 
     /// Sends one message until its outcome is known.
-    async fn send(&self, agent: &Agent, index: usize, text: &str) -> anyhow::Result<Message> {
+    async fn send(
+        &self,
+        agent: &Agent,
+        history: &History,
+        index: usize,
+        text: &str,
+    ) -> anyhow::Result<Message> {
         let body = text_to(&self.to, &self.id(index), text);
         loop {
             let ask = agent.request("POST", "/v1/messages").json(&body);
@@ -96,6 +102,7 @@ impl Lane {
                 // Killed while it worked on it, or not up again.
                 Err(_) => {}
             }
+            history.failed();
             sleep(AGAIN).await;
         }
     }

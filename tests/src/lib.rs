@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod attachment;
+pub mod balancer;
 pub mod binaries;
 pub mod canary;
 pub mod certificate;
@@ -32,10 +33,12 @@ pub mod socket;
 pub mod stranger;
 pub mod tap;
 mod throwaway;
+pub mod traffic;
 pub mod vault;
 pub mod world;
 
 pub use agent::{Agent, Message, text_to};
+pub use balancer::Balancer;
 pub use canary::unique;
 pub use channel::{Channel, ChannelPage};
 pub use circle::Circle;
@@ -54,5 +57,6 @@ pub use scene::Scene;
 pub use socket::{Closed, Socket};
 pub use stranger::Stranger;
 pub use tap::Tap;
+pub use traffic::Traffic;
 pub use vault::Vault;
 pub use world::{Pair, World, scenario, scenario_within};

@@ -1,24 +1,30 @@
-//! A relay as a process, which can be killed and started again on its database.
+//! A relay as a process, or several on one database, which can be killed and started again.
 
 use std::{
     collections::BTreeMap,
+    env,
     fmt::Write as _,
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
-    sync::{Arc, Mutex, PoisonError},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context as _, bail};
+use futures_util::future::try_join_all;
 use waxwire_shared::ids::GroupId;
 
 use crate::{
+    balancer::{Balancer, Whereabouts},
     binaries::Binary,
     database::Database,
     http::{Answer, Ask, Http},
     program::{Address, Program},
+    redis,
 };
+
+/// How many nodes a relay on PostgreSQL has if nothing else is said.
+const NODES: &str = "WAXWIRE_TEST_NODES";
 
 /// Limits that tests of something else would run into; evaluated all the same.
 const HIGH: [(&str, u64); 5] = [
@@ -29,69 +35,116 @@ const HIGH: [(&str, u64); 5] = [
     ("control_backlog", 1_000_000),
 ];
 
-/// Where the relay listens now, if it runs; shared with the taps in front of it.
-#[derive(Debug, Clone, Default)]
-pub struct Whereabouts(Arc<Mutex<Option<SocketAddr>>>);
-
-impl Whereabouts {
-    /// Where it listens.
-    #[must_use]
-    pub fn get(&self) -> Option<SocketAddr> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It listens elsewhere, or nowhere.
-    pub fn set(&self, address: Option<SocketAddr>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address;
-    }
-}
-
-/// A relay; killed when dropped. Each start takes a free port, which the taps follow.
+/// One process of a relay.
 #[derive(Debug)]
-pub struct Relay {
-    database: Database,
+struct Node {
     folder: PathBuf,
     log: PathBuf,
-    arguments: Vec<String>,
-    limits: BTreeMap<String, u64>,
-    tables: String,
-    /// Least seconds between two heads of the transparency log, if there is one.
-    transparency: Option<u64>,
-    level: String,
     whereabouts: Whereabouts,
     http: Http,
     metrics: Http,
     program: Option<Program>,
 }
 
+impl Node {
+    fn new(folder: PathBuf, log: PathBuf) -> Self {
+        let metrics = Address::Unix(folder.join("metrics.sock"));
+        Self {
+            folder,
+            log,
+            whereabouts: Whereabouts::default(),
+            http: Http::new(None),
+            metrics: Http::new(Some(metrics)),
+            program: None,
+        }
+    }
+
+    fn metrics_socket(&self) -> PathBuf {
+        self.folder.join("metrics.sock")
+    }
+
+    async fn start(&mut self, command: Command) -> anyhow::Result<()> {
+        if self.program.is_some() {
+            bail!("the relay runs already");
+        }
+        let program = Program::start("relay", command, &self.log).await?;
+        if let Address::Tcp(address) = program.address() {
+            self.whereabouts.set(Some(*address));
+        }
+        self.http.moved(Some(program.address().clone()));
+        self.program = Some(program);
+        Ok(())
+    }
+
+    fn stopped(&mut self) -> anyhow::Result<Program> {
+        self.whereabouts.set(None);
+        self.http.moved(None);
+        self.metrics.moved(Some(Address::Unix(self.metrics_socket())));
+        self.program.take().context("the relay does not run")
+    }
+}
+
+/// A relay; killed when dropped. Each start takes free ports, which the taps follow.
+#[derive(Debug)]
+pub struct Relay {
+    database: Database,
+    /// By which its nodes hear of each other, if it has several.
+    redis: Option<redis::Server>,
+    nodes: Vec<Node>,
+    /// Whom the next tap prefers.
+    turn: AtomicUsize,
+    arguments: Vec<String>,
+    limits: BTreeMap<String, u64>,
+    tables: String,
+    /// Least seconds between two heads of the transparency log, if there is one.
+    transparency: Option<u64>,
+    level: String,
+}
+
 impl Relay {
-    /// A relay with its files in `folder`, which exists, and a database as the environment says; not started.
+    /// A relay with its files in `folder`, which exists, and a database and nodes as the environment says; not started.
     ///
     /// # Errors
     /// Its database cannot be made.
     pub fn new(folder: &Path, log: &Path) -> anyhow::Result<Self> {
-        Self::on(Database::of_environment(folder)?, folder, log)
+        let database = Database::of_environment(folder)?;
+        let nodes = match (database.file(), env::var(NODES)) {
+            (None, Ok(nodes)) => nodes.parse().context(NODES)?,
+            _ => 1,
+        };
+        Self::of_nodes(nodes, database, folder, log)
     }
 
-    /// The same on a database that is made for it.
+    /// One process on a database that is made for it.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn on(database: Database, folder: &Path, log: &Path) -> anyhow::Result<Self> {
+        Self::of_nodes(1, database, folder, log)
+    }
+
+    /// Several of them, and a Redis of their own.
+    ///
+    /// # Errors
+    /// The database cannot be made, or there is no Redis.
+    pub fn of_nodes(nodes: usize, database: Database, folder: &Path, log: &Path) -> anyhow::Result<Self> {
         database.create()?;
+        let mut all = vec![Node::new(folder.to_owned(), log.to_owned())];
+        for number in 1..nodes {
+            let folder = folder.join(format!("node-{number}"));
+            fs::create_dir(&folder)?;
+            all.push(Node::new(folder, log.with_extension(format!("{number}.log"))));
+        }
         Ok(Self {
             database,
-            folder: folder.to_owned(),
-            log: log.to_owned(),
+            redis: (nodes > 1).then(redis::Server::start).transpose()?,
+            nodes: all,
+            turn: AtomicUsize::new(0),
             arguments: Vec::new(),
             limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
             tables: String::new(),
             transparency: None,
             level: "debug,sqlx=warn".to_owned(),
-            whereabouts: Whereabouts::default(),
-            http: Http::new(None),
-            metrics: Http::new(Some(Address::Unix(folder.join("metrics.sock")))),
-            program: None,
         })
     }
 
@@ -130,7 +183,7 @@ impl Relay {
     /// The database file, for what works on a file. SQLite keeps `-wal` and `-shm` beside it.
     #[must_use]
     pub fn database(&self) -> PathBuf {
-        self.folder.join("relay.db")
+        self.folder().join("relay.db")
     }
 
     /// The group that its database holds, if it holds one only.
@@ -141,16 +194,30 @@ impl Relay {
         self.database.only_group()
     }
 
-    /// The folder of attachments.
+    /// The folder of attachments, of all nodes.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
-        self.folder.join("relay.db-blobs")
+        self.folder().join("relay.db-blobs")
     }
 
     /// Its folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.nodes[0].folder
+    }
+
+    /// How many nodes it has.
+    #[must_use]
+    pub const fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// By what its nodes hear of each other.
+    ///
+    /// # Errors
+    /// It has one only.
+    pub fn redis(&self) -> anyhow::Result<&redis::Server> {
+        self.redis.as_ref().context("the relay has one node")
     }
 
     /// The command `serve` that a start runs, listening on `listen`.
@@ -158,19 +225,30 @@ impl Relay {
     /// # Errors
     /// The program is not built, or the configuration cannot be written.
     pub fn command(&self, listen: &str) -> anyhow::Result<Command> {
-        let mut command = Binary::Relay.command(&self.folder)?;
+        self.command_of(0, listen)
+    }
+
+    /// The same for a node.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn command_of(&self, node: usize, listen: &str) -> anyhow::Result<Command> {
+        let mut command = Binary::Relay.command(&self.nodes[node].folder)?;
         command.args(["serve", "--listen", listen, "--database", &self.database.url()?]);
         // Not as an argument, so that a test can give another place.
         command.env("WAXWIRE_RELAY_BLOBS", self.blobs());
+        if let Some(redis) = &self.redis {
+            command.env("WAXWIRE_REDIS_URL", redis.url());
+        }
         command.args(["--log", &self.level, "--metrics-listen"]);
-        command.arg(format!("unix:{}", self.folder.join("metrics.sock").display()));
+        command.arg(format!("unix:{}", self.nodes[node].metrics_socket().display()));
         command.arg("--config").arg(self.write_configuration()?);
         command.args(&self.arguments);
         Ok(command)
     }
 
     fn write_configuration(&self) -> anyhow::Result<PathBuf> {
-        let file = self.folder.join("relay.toml");
+        let file = self.folder().join("relay.toml");
         let mut text = "[limits]\n".to_owned();
         for (name, value) in &self.limits {
             writeln!(text, "{name} = {value}")?;
@@ -191,7 +269,7 @@ impl Relay {
         self.start_on("127.0.0.1:0").await
     }
 
-    /// Starts it on an address.
+    /// Starts it on an address, its other nodes on free ports.
     ///
     /// # Errors
     /// It runs already or does not come up.
@@ -204,24 +282,30 @@ impl Relay {
     /// # Errors
     /// It runs already or does not come up.
     pub async fn start_by(&mut self, command: Command) -> anyhow::Result<()> {
-        if self.program.is_some() {
-            bail!("the relay runs already");
+        let mut commands = vec![command];
+        for node in 1..self.nodes.len() {
+            commands.push(self.command_of(node, "127.0.0.1:0")?);
         }
-        let program = Program::start("relay", command, &self.log).await?;
-        if let Address::Tcp(address) = program.address() {
-            self.whereabouts.set(Some(*address));
-        }
-        self.http.moved(Some(program.address().clone()));
-        self.program = Some(program);
+        let starts = self.nodes.iter_mut().zip(commands);
+        try_join_all(starts.map(|(node, command)| node.start(command))).await?;
         Ok(())
     }
 
-    fn stopped(&mut self) -> anyhow::Result<Program> {
-        self.whereabouts.set(None);
-        self.http.moved(None);
-        self.metrics
-            .moved(Some(Address::Unix(self.folder.join("metrics.sock"))));
-        self.program.take().context("the relay does not run")
+    /// Starts one node.
+    ///
+    /// # Errors
+    /// It runs already or does not come up.
+    pub async fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
+        let command = self.command_of(node, "127.0.0.1:0")?;
+        self.start_node_by(node, command).await
+    }
+
+    /// Starts one node by a command made of [`Self::command_of`].
+    ///
+    /// # Errors
+    /// It runs already or does not come up.
+    pub async fn start_node_by(&mut self, node: usize, command: Command) -> anyhow::Result<()> {
+        self.nodes[node].start(command).await
     }
 
     /// `kill -9`.
@@ -229,15 +313,34 @@ impl Relay {
     /// # Errors
     /// It does not run.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.stopped()?.kill()
+        (0..self.nodes.len()).try_for_each(|node| self.kill_node(node))
     }
 
-    /// SIGTERM, and its exit status within ten seconds.
+    /// `kill -9` of one node.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill_node(&mut self, node: usize) -> anyhow::Result<()> {
+        self.nodes[node].stopped()?.kill()
+    }
+
+    /// SIGTERM, and its exit status within ten seconds, of the last node that ends.
     ///
     /// # Errors
     /// It does not run or does not end.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
-        self.stopped()?.terminate().await
+        for node in 1..self.nodes.len() {
+            self.terminate_node(node).await?;
+        }
+        self.terminate_node(0).await
+    }
+
+    /// The same for one node.
+    ///
+    /// # Errors
+    /// It does not run or does not end.
+    pub async fn terminate_node(&mut self, node: usize) -> anyhow::Result<ExitStatus> {
+        self.nodes[node].stopped()?.terminate().await
     }
 
     /// `kill -9`, then a start.
@@ -254,19 +357,32 @@ impl Relay {
     /// # Errors
     /// It does not run.
     pub fn program(&mut self) -> anyhow::Result<&mut Program> {
-        self.program.as_mut().context("the relay does not run")
+        self.nodes[0].program.as_mut().context("the relay does not run")
     }
 
-    /// Where it listens, for taps.
+    /// Where it listens.
     #[must_use]
-    pub const fn whereabouts(&self) -> &Whereabouts {
-        &self.whereabouts
+    pub fn whereabouts(&self) -> &Whereabouts {
+        &self.nodes[0].whereabouts
+    }
+
+    /// The way of a tap to its nodes, of which the next one prefers another.
+    #[must_use]
+    pub fn balancer(&self) -> Balancer {
+        let nodes = self.nodes.iter().map(|node| node.whereabouts.clone()).collect();
+        Balancer::new(nodes, self.turn.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A client of its API.
     #[must_use]
-    pub const fn http(&self) -> &Http {
-        &self.http
+    pub fn http(&self) -> &Http {
+        self.http_of(0)
+    }
+
+    /// A client of a node's API.
+    #[must_use]
+    pub fn http_of(&self, node: usize) -> &Http {
+        &self.nodes[node].http
     }
 
     /// Its URL.
@@ -274,7 +390,7 @@ impl Relay {
     /// # Errors
     /// It does not run.
     pub fn url(&self) -> anyhow::Result<String> {
-        let address = self.whereabouts.get().context("the relay does not run")?;
+        let address = self.whereabouts().get().context("the relay does not run")?;
         Ok(format!("http://{address}"))
     }
 
@@ -283,7 +399,7 @@ impl Relay {
     /// # Errors
     /// It does not run.
     pub async fn metrics(&self) -> anyhow::Result<Answer> {
-        self.metrics.ask(Ask::new("GET", "/metrics")).await
+        self.nodes[0].metrics.ask(Ask::new("GET", "/metrics")).await
     }
 
     /// Runs another command of the program on this relay's database, to its end.
@@ -291,7 +407,7 @@ impl Relay {
     /// # Errors
     /// The program is not built.
     pub fn tool<const N: usize>(&self, arguments: [&str; N]) -> anyhow::Result<Command> {
-        let mut command = Binary::Relay.command(&self.folder)?;
+        let mut command = Binary::Relay.command(self.folder())?;
         command
             .args(arguments)
             .args(["--database", &self.database.url()?]);
@@ -301,7 +417,9 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.program = None;
+        for node in &mut self.nodes {
+            node.program = None;
+        }
         self.database.discard();
     }
 }

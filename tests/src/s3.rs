@@ -5,9 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 use anyhow::Context as _;
 
 use crate::{
+    balancer::Whereabouts,
     http::{Ask, Http},
     program::{Address, Program},
-    relay::{Relay, Whereabouts},
+    relay::Relay,
     script::{repository, tool},
     tap::Tap,
     world::World,

@@ -102,6 +102,17 @@ impl World {
         Relay::on(Database::on(server), &folder, &self.log(name))
     }
 
+    /// A relay of several nodes that are not started, on a server of its own if there is one.
+    ///
+    /// # Errors
+    /// Its folder or database cannot be made, or there is no Redis.
+    pub fn new_nodes(&self, nodes: usize, server: Option<&Arc<Server>>) -> anyhow::Result<Relay> {
+        let folder = self.folder().join("relay");
+        fs::create_dir(&folder)?;
+        let database = server.map_or_else(Database::on_shared, Database::on);
+        Relay::of_nodes(nodes, database, &folder, &self.log("relay"))
+    }
+
     /// A running relay.
     ///
     /// # Errors
@@ -117,7 +128,7 @@ impl World {
     /// # Errors
     /// Its tap cannot listen.
     pub async fn new_proxy(&self, relay: &Relay, handle: &str) -> anyhow::Result<Proxy> {
-        let tap = Tap::start(relay.whereabouts().clone(), self.ledger.clone()).await?;
+        let tap = Tap::start(relay.balancer(), self.ledger.clone()).await?;
         let canaries = self.canaries.clone();
         Ok(Proxy::new(
             handle,
@@ -133,7 +144,7 @@ impl World {
     /// # Errors
     /// Its folder cannot be made or its tap cannot listen.
     pub async fn other_host(&self, relay: &Relay, handle: &str, host: &str) -> anyhow::Result<Proxy> {
-        let tap = Tap::start(relay.whereabouts().clone(), self.ledger.clone()).await?;
+        let tap = Tap::start(relay.balancer(), self.ledger.clone()).await?;
         let folder = self.folder().join(host);
         fs::create_dir(&folder)?;
         let (log, canaries) = (self.log(&format!("{handle}-{host}")), self.canaries.clone());

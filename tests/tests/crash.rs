@@ -14,55 +14,20 @@ use tokio::{
 };
 use waxwire_shared::api::frames::RelayFrame;
 use waxwire_tests::{
-    Agent, Message, Pair, Relay, Stranger, World,
+    Message, Pair, Relay, Stranger, World,
     canary::random,
-    circle::whole_history,
-    eventually,
-    history::{History, Lane},
     lane::{Dice, number},
     patience,
     postgres::Server,
-    scenario, scenario_within, unique, within,
+    scenario, scenario_within,
+    traffic::{Traffic, compare_ends},
+    unique, within,
 };
 
 /// Senders at the same time, half in each direction.
 const LANES: usize = 16;
 /// How long kills go on in the short variant.
 const SHORT: Duration = Duration::from_secs(12);
-
-/// Takes and settles, now and then without settling, until there is nothing left to come.
-async fn reader(
-    agent: Agent,
-    history: History,
-    ended: watch::Receiver<bool>,
-    seed: u64,
-) -> anyhow::Result<()> {
-    let mut dice = Dice::new(seed);
-    let mut quiet = 0;
-    while quiet < 2 {
-        let asked = history.now();
-        let Ok(rows) = agent.sync_after(None, 1).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        history.synced(agent.handle(), asked, &rows);
-        let missing = history.missing(agent.handle());
-        quiet = if *ended.borrow() && rows.is_empty() && missing == 0 {
-            quiet + 1
-        } else {
-            0
-        };
-        // Sometimes a part, sometimes nothing.
-        let part = &rows[..rows.len().min(dice.roll(60) as usize)];
-        let Some(last) = part.last().and_then(|row| row.delivery_id.as_deref()) else {
-            continue;
-        };
-        if agent.ack(last).await.is_ok() {
-            history.acked(agent.handle(), part);
-        }
-    }
-    Ok(())
-}
 
 /// Kills and restarts until the time is over, then leaves everything running.
 async fn chaos(
@@ -101,49 +66,6 @@ async fn kill_and_revive(server: &Arc<Server>, away: Duration) -> anyhow::Result
     tokio::task::spawn_blocking(move || server.revive()).await?
 }
 
-/// Both ends agree on everything, each message once.
-async fn compare_ends(alice: &Agent, bob: &Agent, accepted: usize) -> anyhow::Result<()> {
-    let conversations = alice.get("/v1/conversations").await?.expect(200)?;
-    let id = conversations[0]["id"]
-        .as_str()
-        .context("a conversation")?
-        .to_owned();
-    let mut ends = Vec::new();
-    for agent in [alice, bob] {
-        let mut ids: Vec<String> = whole_history(agent, &id)
-            .await?
-            .into_iter()
-            .map(|row| row.id)
-            .collect();
-        ids.sort_unstable();
-        ensure!(
-            ids.windows(2).all(|pair| pair[0] != pair[1]),
-            "{} holds one twice",
-            agent.handle()
-        );
-        ends.push(ids);
-    }
-    ensure!(ends[0] == ends[1], "the ends hold different messages");
-    ensure!(
-        ends[0].len() == accepted,
-        "{} were accepted, {} are held",
-        accepted,
-        ends[0].len()
-    );
-    for agent in [alice, bob] {
-        let what = format!("everything that {} wrote is delivered", agent.handle());
-        eventually(&what, Duration::from_secs(30), async || {
-            let rows = whole_history(agent, &id).await?;
-            let mut own = rows.iter().filter(|row| row.sender == agent.handle());
-            Ok(own.all(|row| row.status == "delivered").then_some(()))
-        })
-        .await?;
-        let alerts = agent.alerts().await?;
-        ensure!(alerts.is_empty(), "{} has alerts: {alerts:?}", agent.handle());
-    }
-    Ok(())
-}
-
 /// B4, F5: a 201 survives, under sixteen senders.
 #[test]
 fn accepted_messages_survive_kills_of_every_program() {
@@ -168,61 +90,20 @@ fn accepted_messages_survive_kills(server: Option<&Arc<Server>>) {
         relay.start().await?;
         let mut pair = world.pair_on(relay).await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
-        let (history, mut dice) = (History::default(), Dice::new(seed));
-        let (end, ended) = watch::channel(false);
-        let (mut lanes, mut readers) = (JoinSet::new(), JoinSet::new());
-        for number in 0..LANES {
-            let (from, to) = if number % 2 == 0 {
-                (&alice, &bob)
-            } else {
-                (&bob, &alice)
-            };
-            let which = Lane {
-                from: from.handle().into(),
-                to: to.handle().into(),
-                number,
-            };
-            let pause = Duration::ZERO;
-            lanes.spawn(which.run(from.clone(), history.clone(), pause, ended.clone()));
-        }
-        for agent in [&alice, &bob] {
-            readers.spawn(reader(
-                agent.clone(),
-                history.clone(),
-                ended.clone(),
-                dice.roll(u64::MAX),
-            ));
-        }
+        let mut dice = Dice::new(seed);
+        let traffic = Traffic::start([&alice, &bob], LANES, Duration::ZERO, &mut dice);
         let kills = chaos(&mut pair, server, length, &mut dice)
             .await
             .with_context(|| format!("SEED={seed}"))?;
-        end.send_replace(true);
-        let finished = async {
-            for tasks in [&mut lanes, &mut readers] {
-                while let Some(outcome) = tasks.join_next().await {
-                    outcome??;
-                }
-            }
-            anyhow::Ok(())
-        };
-        let finished = within("everything arrives", Duration::from_secs(120), finished)
+        let accepted = traffic
+            .end()
             .await
-            .and_then(|done| done);
-        let violations = history.violations();
-        let summary = format!("SEED={seed}, {} accepted, {kills} kills", history.len());
+            .with_context(|| format!("SEED={seed}, {kills} kills"))?;
         ensure!(
-            violations.is_empty(),
-            "{summary}: {:#?}",
-            &violations[..violations.len().min(20)]
+            accepted > LANES && kills > 0,
+            "hardly anything happened: SEED={seed}, {accepted} accepted, {kills} kills"
         );
-        finished.with_context(|| summary.clone())?;
-        ensure!(
-            history.len() > LANES && kills > 0,
-            "hardly anything happened: {summary}"
-        );
-        compare_ends(&alice, &bob, history.len())
-            .await
-            .with_context(|| summary)
+        Ok(())
     });
 }
 
@@ -254,7 +135,7 @@ fn sender_dies_at(fault: &'static str, status: u16) {
         alice.send_text("bob", "after", "after the fault").await?;
         assert_eq!(bob.receive().await?.client_msg_id, "after");
         assert!(bob.sync_after(None, 1).await?.is_empty());
-        compare_ends(&alice, &bob, 3).await
+        compare_ends(&[alice, bob], 3).await
     });
 }
 
@@ -307,7 +188,7 @@ fn queued_message_goes_out_after_the_senders_death_by_itself() {
             (got.client_msg_id.as_str(), got.text()),
             (id.as_str(), text.as_str())
         );
-        compare_ends(&alice, &bob, 1).await
+        compare_ends(&[alice, bob], 1).await
     });
 }
 
@@ -329,7 +210,7 @@ fn recipient_dies_at(fault: &'static str) {
             "{got:?}"
         );
         assert!(bob.sync_after(None, 1).await?.is_empty());
-        compare_ends(&alice, &bob, 2).await
+        compare_ends(&[alice, bob], 2).await
     });
 }
 

@@ -34,7 +34,7 @@ use waxwire_shared::api::frames::{ClientFrame, RelayFrame};
 pub use evil::Evil;
 pub use requests::{Asked, Outcome, Rewrite};
 
-use crate::{ledger::Ledger, relay::Whereabouts};
+use crate::{balancer::Balancer, ledger::Ledger};
 
 /// Bursts of frames that may wait to be injected.
 const INJECTED: usize = 1_024;
@@ -112,7 +112,7 @@ type RequestScript = Box<dyn FnMut(&Asked) -> Outcome + Send>;
 
 /// What a tap's connections share.
 struct Shared {
-    relay: Whereabouts,
+    relay: Balancer,
     ledger: Ledger,
     way: watch::Sender<Way>,
     cuts: watch::Sender<u64>,
@@ -153,11 +153,11 @@ impl Tap {
     ///
     /// # Errors
     /// No port is free.
-    pub async fn start(relay: Whereabouts, ledger: Ledger) -> anyhow::Result<Self> {
+    pub async fn start(relay: impl Into<Balancer>, ledger: Ledger) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            relay,
+            relay: relay.into(),
             ledger,
             way: watch::Sender::new(Way::Open),
             cuts: watch::Sender::new(0),
@@ -192,6 +192,18 @@ impl Tap {
     /// Breaks every connection that is open now.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Puts the proxy at a node of the relay, as a load balancer would; at another while that one does not run.
+    pub fn put_at(&self, node: usize) {
+        self.shared.relay.prefer(node);
+        self.cut();
+    }
+
+    /// Every connection goes to another node than the one before, from now on.
+    pub fn scatter(&self) {
+        self.shared.relay.scatter();
+        self.cut();
     }
 
     /// Decides the fate of every frame from now on.

@@ -68,7 +68,7 @@ fn client_refuses_bundles_that_the_relay_has_changed() {
         let relay = world.relay().await?;
         let proxy = world.proxy(&relay, "alice").await?;
         let alice = proxy.agent()?;
-        let tap = Tap::start(relay.whereabouts().clone(), world.ledger().clone()).await?;
+        let tap = Tap::start(relay.balancer(), world.ledger().clone()).await?;
         let (mut carl, _) = Client::registered(world, &tap.url(), "carl").await?;
         let mallory = Stranger::registered(relay.http(), "mallory", world.canaries()).await?;
 
@@ -123,7 +123,7 @@ fn client_refuses_logs_and_leaves_that_the_relay_has_changed() {
         let relay = world.relay().await?;
         let proxy = world.proxy(&relay, "alice").await?;
         let alice = proxy.agent()?;
-        let tap = Tap::start(relay.whereabouts().clone(), world.ledger().clone()).await?;
+        let tap = Tap::start(relay.balancer(), world.ledger().clone()).await?;
         let (mut carl, _) = Client::registered(world, &tap.url(), "carl").await?;
         let group = alice.gather(&unique("group")?, &[]).await?.id;
         alice.invite(&group, "carl").await?;
