@@ -195,3 +195,26 @@ impl Appending {
         File::open(&self.folder).await?.sync_all().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Two relays have one folder.
+    #[tokio::test]
+    async fn blob_is_appended_to_by_one_at_a_time_whoever_has_the_folder() {
+        let place = TempDir::new().unwrap();
+        let [one, other] = [(); 2].map(|()| Folder::open(place.path()).unwrap());
+        let id = BlobId::from_bytes([1; 16]);
+        let mut upload = one.append(&id).await.unwrap();
+        upload.write(b"part").await.unwrap();
+        upload.sync().await.unwrap();
+        for folder in [&one, &other] {
+            assert!(matches!(folder.append(&id).await, Err(ChangeError::Busy)));
+        }
+        drop(upload);
+        assert_eq!(other.append(&id).await.unwrap().offset(), 4);
+    }
+}

@@ -1,7 +1,9 @@
 //! Several relay processes on one PostgreSQL database (docs/operations/nodes.md).
 
+mod files;
 mod rules;
 mod start;
+mod wakeups;
 
 use std::time::Duration;
 
