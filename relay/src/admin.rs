@@ -66,6 +66,7 @@ async fn open(url: &DatabaseUrl, clock: Clock) -> Result<Store, OpenError> {
         tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving: false,
+        nodes: None,
         others: false,
     };
     Store::open(url, context).await

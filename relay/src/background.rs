@@ -9,7 +9,7 @@ use waxwire_outbound::hook::{Caller, SystemResolver};
 use crate::{
     blobs::ChangeError,
     delivery::Closing,
-    hooks, logging,
+    hooks, logging, nodes,
     relay::Relay,
     store::{AuthEvent, Duty, ReadError, Retention, RetentionCursor},
     transparency,
@@ -36,6 +36,9 @@ pub fn start(relay: &Arc<Relay>) {
     tokio::spawn(follow_auth_events(Arc::clone(relay)));
     tokio::spawn(Arc::clone(&relay.delivery).follow_presence());
     tokio::spawn(retain(Arc::clone(relay)));
+    if let Some(nodes) = &relay.delivery.nodes {
+        tokio::spawn(nodes::run(Arc::clone(nodes), Arc::clone(relay)));
+    }
     if let Some(log) = relay.transparency {
         tokio::spawn(transparency::follow(Arc::clone(relay), log));
     }

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod nodes;
 pub mod relay;
 pub mod rng;
 pub mod server;

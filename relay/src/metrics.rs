@@ -201,6 +201,14 @@ pub struct Metrics {
     pub polls: Gauge,
     /// Sends that wait for their answer.
     pub waiting: Gauge,
+    /// Whether Redis does as it is asked.
+    pub redis_up: Gauge,
+    /// Words to other nodes.
+    pub hints_published: Counter,
+    /// Words of other nodes, and its own that came back.
+    pub hints_received: Counter,
+    /// Queues in which a look into the table found something.
+    pub hints_polled: Counter,
     /// Rows that retention deleted.
     pub retained_away: Counter,
     /// Leaves of the transparency log.
@@ -235,6 +243,10 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             polls: Gauge::default(),
             waiting: Gauge::default(),
+            redis_up: Gauge::default(),
+            hints_published: Counter::default(),
+            hints_received: Counter::default(),
+            hints_polled: Counter::default(),
             retained_away: Counter::default(),
             log_size: Gauge::default(),
             unlogged_seconds: Gauge::default(),
@@ -350,6 +362,21 @@ impl Metrics {
                 &self.read,
             ),
             (
+                "hints_published_total",
+                "Words to other nodes, by way of Redis.",
+                &self.hints_published,
+            ),
+            (
+                "hints_received_total",
+                "Words that Redis brought.",
+                &self.hints_received,
+            ),
+            (
+                "hints_polled_total",
+                "Queues in which a look into the table found something new.",
+                &self.hints_polled,
+            ),
+            (
                 "retention_deleted_total",
                 "Rows that retention deleted.",
                 &self.retained_away,
@@ -371,6 +398,11 @@ impl Metrics {
                 "sends_waiting",
                 "Sends that wait for their answer.",
                 &self.waiting,
+            ),
+            (
+                "redis_up",
+                "1 while Redis does as it is asked; 0 also without one.",
+                &self.redis_up,
             ),
             ("log_size", "Leaves of the transparency log.", &self.log_size),
             (

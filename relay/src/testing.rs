@@ -48,7 +48,7 @@ pub(crate) use self::{
 use crate::{
     blobs::BlobsConfig,
     clock::Clock,
-    config::{Config, Limits, Listen, MasterKey},
+    config::{Config, Limits, Listen, MasterKey, RedisUrl},
     delivery::Timing,
     hooks::HookAllow,
     limits::{SendLimits, TierLimits, Tiers},
@@ -108,6 +108,8 @@ pub(crate) struct Setup {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) seed: u64,
     pub(crate) hook_allow: Vec<HookAllow>,
+    /// The database and the Redis of a relay of several nodes; without them a file of its own.
+    pub(crate) among: Option<(DatabaseUrl, RedisUrl)>,
     /// Off unless a test is about it: every agent costs a computation.
     pub(crate) transparency: Option<Duration>,
 }
@@ -127,6 +129,7 @@ impl Default for Setup {
             folder: Arc::new(TempDir::new().unwrap()),
             seed: 1,
             hook_allow: Vec::new(),
+            among: None,
             transparency: None,
         }
     }
@@ -151,15 +154,19 @@ impl TestRelay {
     }
 
     pub(crate) async fn start_with(setup: Setup) -> Self {
+        let own = DatabaseUrl::Sqlite(setup.folder.path().join("relay.db"));
+        let (database, redis) = setup
+            .among
+            .map_or((own, None), |(database, redis)| (database, Some(redis)));
         let config = Config {
             listen: "127.0.0.1:0".parse::<Listen>().unwrap(),
-            database: DatabaseUrl::Sqlite(setup.folder.path().join("relay.db")),
+            database,
             blobs: BlobsConfig {
                 folder: setup.folder.path().join("blobs"),
                 bucket: None,
             },
             worker: None,
-            redis: None,
+            redis,
             public_url: None,
             tls: None,
             registration: setup.registration,

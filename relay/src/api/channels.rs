@@ -51,7 +51,7 @@ pub(super) async fn list(
             "limit is a number from 1 to {CAP}"
         )));
     }
-    count_search(&relay, account.agent)?;
+    count_search(&relay, account.agent).await?;
     let after = after.as_ref().map_or("", Handle::as_str);
     let found = relay.delivery.store.open_channels(after, limit).await?;
     let channels = found.into_iter().map(answer).collect();

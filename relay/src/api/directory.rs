@@ -85,7 +85,7 @@ pub(super) async fn search(
     if !(SHORTEST..=LONGEST).contains(&q.len()) {
         return Err(ApiError::bad_request("q has 2 to 50 bytes"));
     }
-    count_search(&relay, account.agent)?;
+    count_search(&relay, account.agent).await?;
     let limit = limit.unwrap_or(DEFAULT).min(CAP);
     let page = relay
         .delivery
@@ -100,13 +100,13 @@ pub(super) async fn search(
 }
 
 /// Counts a search of an agent, for agents or for channels.
-pub(super) fn count_search(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
+pub(super) async fn count_search(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
     let allowance = Allowance {
         per_minute: relay.limits.directory_per_minute,
         per_day: relay.limits.directory_per_day,
     };
     let now = relay.delivery.clock.now_ms();
-    let counted = relay.directory_rates.ask(agent, allowance, now);
+    let counted = relay.directory_rates.ask(agent, allowance, now).await;
     counted.map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
 }
 

@@ -13,11 +13,15 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The database takes writes and answers reads, and the relay is not stopping.
+/// The database takes writes and answers reads, Redis answers if there is one, and the relay is not stopping.
 pub(super) async fn readyz(State(relay): State<Arc<Relay>>) -> Result<&'static str, ApiError> {
-    if !relay.delivery.shutdown.is_cancelled() && relay.delivery.store.is_ready().await {
-        Ok("ready\n")
+    let delivery = &relay.delivery;
+    let unready = || ApiError::new(ProblemType::Unavailable).retry_after(1);
+    if delivery.shutdown.is_cancelled() || !delivery.store.is_ready().await {
+        Err(unready())
+    } else if delivery.nodes.as_ref().is_some_and(|nodes| !nodes.is_up()) {
+        Err(unready().detail("redis does not answer: deliveries are late, limits strict"))
     } else {
-        Err(ApiError::new(ProblemType::Unavailable).retry_after(1))
+        Ok("ready\n")
     }
 }

@@ -64,11 +64,11 @@ pub(super) async fn take(
     match outcome {
         LeaseOutcome::Repeated => Ok(()),
         LeaseOutcome::Stored(agent) => {
-            relay.delivery.hub.show_lease(agent, &bytes);
+            relay.delivery.show_lease(agent, bytes);
             Ok(())
         }
         LeaseOutcome::Stale { agent, held } => {
-            relay.delivery.hub.show_lease(agent, &bytes);
+            relay.delivery.show_lease(agent, bytes);
             Err(ApiError::new(ProblemType::Stale)
                 .detail("another instance of the agent holds a lease that this one does not replace")
                 .held(held))

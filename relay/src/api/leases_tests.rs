@@ -32,7 +32,7 @@ async fn held(relay: &TestRelay, agent: &TestAgent) -> Vec<u8> {
 
 impl TestAgent {
     /// A signed lease of an instance that begins with `session`.
-    fn lease(&self, incarnation: u64, session: u8, time: u64) -> Vec<u8> {
+    pub(crate) fn lease(&self, incarnation: u64, session: u8, time: u64) -> Vec<u8> {
         let body = Lease {
             version: VERSION,
             relay: self.relay_id(),

@@ -28,14 +28,18 @@ pub(super) async fn post(
         let (max, actual) = (limits::PRESENCES as u64, handles.len() as u64);
         return Err(ApiError::bad_request("too many handles").limit("handles", max, actual));
     }
-    sight::may_look_up(&relay, account.agent)?;
+    sight::may_look_up(&relay, account.agent).await?;
     let delivery = &relay.delivery;
     let agents = delivery.store.in_sight(account.agent, &handles).await?;
     let asked: HashSet<&Handle> = handles.iter().collect();
-    sight::count_misses(&relay, account.agent, asked.len().saturating_sub(agents.len()));
-    let presences = agents
-        .into_iter()
-        .map(|(agent, handle, written)| delivery.presence.see(agent, handle, written));
+    let misses = asked.len().saturating_sub(agents.len());
+    sight::count_misses(&relay, account.agent, misses).await;
+    let online = delivery.online(agents.iter().map(|(agent, ..)| *agent)).await;
+    let presences = agents.into_iter().map(|(agent, handle, written)| {
+        delivery
+            .presence
+            .see(agent, handle, online.contains(&agent), written)
+    });
     let answer = PresenceAnswer {
         presences: presences.collect(),
     };

@@ -18,18 +18,20 @@ fn allowance(relay: &Relay) -> Allowance {
 }
 
 /// Whether an agent may look handles up now.
-pub(super) fn may_look_up(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
+pub(super) async fn may_look_up(relay: &Relay, agent: AgentNo) -> Result<(), ApiError> {
     let now = relay.delivery.clock.now_ms();
-    let looked = relay.lookup_misses.look(agent, allowance(relay), now);
+    let looked = relay.lookup_misses.look(agent, allowance(relay), now).await;
     looked.map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
 }
 
 /// Notes that so many handles were looked up in vain.
-pub(super) fn count_misses(relay: &Relay, agent: AgentNo, misses: usize) {
-    let now = relay.delivery.clock.now_ms();
-    for _ in 0..misses {
-        // Requests at the same time may all have been let through.
-        let _counted = relay.lookup_misses.ask(agent, allowance(relay), now);
+pub(super) async fn count_misses(relay: &Relay, agent: AgentNo, misses: usize) {
+    if misses > 0 {
+        let now = relay.delivery.clock.now_ms();
+        let counted = relay
+            .lookup_misses
+            .count(agent, misses as u64, allowance(relay), now);
+        counted.await;
     }
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn look_up<T>(
     handle: &str,
     read: impl AsyncFnOnce(&Handle) -> Result<Sight<T>, ReadError>,
 ) -> Result<(Handle, T), ApiError> {
-    may_look_up(relay, agent)?;
+    may_look_up(relay, agent).await?;
     let handle = handle.parse::<Handle>().ok();
     let sight = match &handle {
         Some(handle) => read(handle).await?,
@@ -50,7 +52,7 @@ pub(super) async fn look_up<T>(
         (Some(handle), Sight::Visible(found)) => Ok((handle, found)),
         (_, Sight::Blocked) => Err(ApiError::new(ProblemType::Blocked)),
         _ => {
-            count_misses(relay, agent, 1);
+            count_misses(relay, agent, 1).await;
             Err(ApiError::new(ProblemType::NotFound))
         }
     }

@@ -1,7 +1,9 @@
 //! Who is connected, by queue and by agent.
 
+mod tables;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,12 +14,14 @@ use waxwire_shared::{
     ids::AgentId,
 };
 
-use super::inbox::{Bounds, Closing, Inbox, MembershipNews, Push};
+use self::tables::{Socket, Tables};
+use super::inbox::{Closing, Inbox, Push};
 use crate::{
     clock::Stopwatch,
     hooks::Grown,
     metrics::Metrics,
-    store::{AgentNo, Appended, CommitListener, MembershipChange, QueueNo, Stored},
+    nodes::{Nodes, Topic},
+    store::{AgentNo, Appended, CommitListener, Membership, QueueNo, Stored},
 };
 
 /// The agent has as many sockets as it may have.
@@ -30,25 +34,6 @@ pub struct Full {
     pub actual: u64,
 }
 
-/// A socket of an agent.
-#[derive(Debug)]
-struct Socket {
-    inbox: Arc<Inbox>,
-    /// What it watches.
-    queues: HashSet<QueueNo>,
-    /// Whether it makes its agent count as online.
-    shown: bool,
-}
-
-#[derive(Debug, Default)]
-struct Tables {
-    queues: HashMap<QueueNo, Vec<Arc<Inbox>>>,
-    agents: HashMap<AgentNo, Vec<Socket>>,
-    ids: HashMap<AgentId, AgentNo>,
-    /// Agents that may have come or gone.
-    moved: HashSet<AgentNo>,
-}
-
 /// The sockets and long polls of this process.
 #[derive(Debug)]
 pub struct Hub {
@@ -57,6 +42,7 @@ pub struct Hub {
     stir: Notify,
     grown: Grown,
     metrics: Arc<Metrics>,
+    nodes: Option<Arc<Nodes>>,
 }
 
 /// Whose inbox it is.
@@ -104,11 +90,22 @@ impl Hub {
     /// A hub without sockets.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::among(None, metrics)
+    }
+
+    /// The same among other nodes, which hear of what is stored here.
+    #[must_use]
+    pub fn among(nodes: Option<Arc<Nodes>>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let tables = Tables {
+            nodes: nodes.clone(),
+            ..Tables::default()
+        };
         Arc::new(Self {
-            tables: Mutex::default(),
+            tables: Mutex::new(tables),
             stir: Notify::new(),
             grown: Grown::default(),
             metrics,
+            nodes,
         })
     }
 
@@ -126,6 +123,51 @@ impl Hub {
     #[must_use]
     pub fn connected(&self, id: &AgentId) -> Option<AgentNo> {
         self.tables().ids.get(id).copied()
+    }
+
+    /// The agent of this number, if it has a socket.
+    #[must_use]
+    pub fn id_of(&self, agent: AgentNo) -> Option<AgentId> {
+        let tables = self.tables();
+        tables.agents.get(&agent)?.first().map(|socket| socket.id)
+    }
+
+    /// Every queue and agent that is served here.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Topic> {
+        let tables = self.tables();
+        let queues = tables.queues.keys().map(|queue| Topic::Queue(*queue));
+        let agents = tables.agents.keys().map(|agent| Topic::Agent(*agent));
+        queues.chain(agents).collect()
+    }
+
+    /// Whether a queue or an agent is served here.
+    #[must_use]
+    pub fn serves(&self, topic: &Topic) -> bool {
+        let tables = self.tables();
+        match topic {
+            Topic::Queue(queue) => tables.queues.contains_key(queue),
+            Topic::Agent(agent) => tables.agents.contains_key(agent),
+        }
+    }
+
+    /// There may be something in a queue up to `head`: whoever serves it looks.
+    pub fn look(&self, queue: QueueNo, head: u64) {
+        for inbox in self.tables().queues.get(&queue).into_iter().flatten() {
+            inbox.look(queue, head);
+        }
+    }
+
+    /// Lets the sockets of an agent watch the groups that it is in, and no others. What they missed they read.
+    pub fn reseat(&self, agent: AgentNo, memberships: &[Membership]) {
+        let tables = &mut *self.tables();
+        for membership in memberships {
+            if membership.current {
+                tables.sit_down(agent, membership);
+            } else {
+                tables.stand_up(agent, membership);
+            }
+        }
     }
 
     /// Whether an agent counts as online.
@@ -193,7 +235,13 @@ impl Hub {
             if max != 0 && actual >= max {
                 return Err(Full { max, actual });
             }
+            if actual == 0
+                && let Some(nodes) = &tables.nodes
+            {
+                nodes.note_interest(Topic::Agent(agent));
+            }
             sockets.push(Socket {
+                id,
                 inbox: Arc::clone(&inbox),
                 queues: HashSet::new(),
                 shown: false,
@@ -214,9 +262,7 @@ impl Hub {
     #[must_use]
     pub fn attach_poll(self: &Arc<Self>, queue: QueueNo) -> Attached {
         let inbox = Arc::new(Inbox::default());
-        let mut tables = self.tables();
-        tables.queues.entry(queue).or_default().push(Arc::clone(&inbox));
-        drop(tables);
+        self.tables().enter(queue, &inbox);
         self.metrics.polls.add(1);
         Attached {
             hub: Arc::clone(self),
@@ -264,111 +310,6 @@ impl Hub {
     }
 }
 
-impl Tables {
-    /// Nothing happens if it does so already, or is no socket any more.
-    fn watch(&mut self, agent: AgentNo, inbox: &Arc<Inbox>, queue: QueueNo) {
-        let sockets = self.agents.get_mut(&agent).into_iter().flatten();
-        for socket in sockets.filter(|socket| Arc::ptr_eq(&socket.inbox, inbox)) {
-            if socket.queues.insert(queue) {
-                self.queues.entry(queue).or_default().push(Arc::clone(inbox));
-            }
-        }
-    }
-
-    fn show(&mut self, agent: AgentNo, inbox: &Arc<Inbox>, shown: bool) {
-        let sockets = self.agents.get_mut(&agent).into_iter().flatten();
-        for socket in sockets.filter(|socket| Arc::ptr_eq(&socket.inbox, inbox)) {
-            if socket.shown != shown {
-                socket.shown = shown;
-                self.moved.insert(agent);
-            }
-        }
-    }
-
-    fn leave(&mut self, queue: &QueueNo, inbox: &Arc<Inbox>) {
-        if let Some(inboxes) = self.queues.get_mut(queue) {
-            inboxes.retain(|other| !Arc::ptr_eq(other, inbox));
-            if inboxes.is_empty() {
-                self.queues.remove(queue);
-            }
-        }
-    }
-
-    fn remove_socket(&mut self, agent: &AgentNo, id: &AgentId, inbox: &Arc<Inbox>) {
-        let Some(sockets) = self.agents.get_mut(agent) else {
-            return;
-        };
-        let index = sockets
-            .iter()
-            .position(|socket| Arc::ptr_eq(&socket.inbox, inbox));
-        let gone = index.map(|index| sockets.swap_remove(index));
-        if sockets.is_empty() {
-            self.agents.remove(agent);
-            self.ids.remove(id);
-        }
-        let Some(gone) = gone else {
-            return;
-        };
-        if gone.shown {
-            self.moved.insert(*agent);
-        }
-        for queue in gone.queues {
-            self.leave(&queue, inbox);
-        }
-    }
-
-    /// Lets the sockets of those who join watch the group before the commit is pushed.
-    fn seat(&mut self, appended: &Appended) {
-        for (agent, change) in &appended.changes {
-            let inboxes: Vec<_> = self.agents.get(agent).into_iter().flatten().collect();
-            let inboxes: Vec<_> = inboxes.iter().map(|socket| Arc::clone(&socket.inbox)).collect();
-            for inbox in inboxes {
-                if *change == MembershipChange::Joined {
-                    self.watch(*agent, &inbox, appended.group.log);
-                    self.watch(*agent, &inbox, appended.group.messages);
-                }
-                inbox.tell(news(appended, *change));
-            }
-        }
-    }
-
-    /// Takes the sockets of those who have departed off the group after the commit was pushed.
-    fn unseat(&mut self, appended: &Appended) {
-        let joined = |agent: &AgentNo| appended.changes.contains(&(*agent, MembershipChange::Joined));
-        let queues = [appended.group.log, appended.group.messages];
-        for (agent, _) in appended.changes.iter().filter(|(agent, _)| !joined(agent)) {
-            let mut inboxes = Vec::new();
-            for socket in self.agents.get_mut(agent).into_iter().flatten() {
-                socket.queues.retain(|queue| !queues.contains(queue));
-                inboxes.push(Arc::clone(&socket.inbox));
-            }
-            for inbox in inboxes {
-                self.leave(&queues[0], &inbox);
-                self.leave(&queues[1], &inbox);
-            }
-        }
-    }
-}
-
-fn news(appended: &Appended, change: MembershipChange) -> MembershipNews {
-    let at = |log| Bounds {
-        messages: appended.message_head,
-        log,
-    };
-    let position = appended.commit.position;
-    let (begin, end) = match change {
-        // The commit itself is the first that is served, and the last.
-        MembershipChange::Joined => (Some(at(position - 1)), None),
-        MembershipChange::Departed => (None, Some(at(position))),
-    };
-    MembershipNews {
-        id: appended.id,
-        group: appended.group,
-        begin,
-        end,
-    }
-}
-
 impl Drop for Attached {
     fn drop(&mut self) {
         let mut tables = self.hub.tables();
@@ -401,6 +342,9 @@ impl CommitListener for Hub {
             self.grown.note(stored);
         }
         drop(tables);
+        if let Some(nodes) = &self.nodes {
+            nodes.tell_stored(appended, batch);
+        }
         self.metrics.push.observe(start.elapsed());
     }
 }
@@ -423,7 +367,10 @@ mod tests {
     use waxwire_shared::ids::GroupId;
 
     use super::*;
-    use crate::store::{GroupRecord, test_agent, test_group, test_queue};
+    use crate::{
+        delivery::inbox::Bounds,
+        store::{GroupRecord, MembershipChange, QueueHead, test_agent, test_group, test_queue},
+    };
 
     fn stored(queue_no: QueueNo, queue: Queue, position: u64) -> Stored {
         Stored {
@@ -500,6 +447,38 @@ mod tests {
         drop((socket, other));
         let tables = hub.tables();
         assert!(tables.queues.is_empty() && tables.agents.is_empty() && tables.ids.is_empty());
+    }
+
+    #[test]
+    fn reseated_socket_watches_what_the_table_shows_and_looks() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let group = test_group(1);
+        let socket = hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
+        let membership = |current| {
+            let place = |acked| QueueHead { head: 9, acked };
+            Membership {
+                id: id(),
+                group,
+                current,
+                messages: place(5),
+                log: place(4),
+            }
+        };
+        hub.reseat(test_agent(1), &[membership(true)]);
+        hub.reseat(test_agent(1), &[membership(true)]);
+        let mail = socket.inbox().take();
+        let bounds = Bounds { messages: 5, log: 4 };
+        assert_eq!((mail.news[0].begin, mail.news[0].end), (Some(bounds), None));
+        assert_eq!(mail.looks.len(), 2);
+        hub.stored(&[], &[message(&group, 10)]);
+        assert_eq!(pushed(&socket), [(group.messages, 10)]);
+        hub.reseat(test_agent(1), &[membership(false)]);
+        let mail = socket.inbox().take();
+        assert_eq!(mail.news[0].end, Some(Bounds { messages: 9, log: 9 }));
+        hub.stored(&[], &[message(&group, 11)]);
+        hub.look(group.messages, 11);
+        let mail = socket.inbox().take();
+        assert!(mail.pushes.is_empty() && mail.looks.is_empty());
     }
 
     #[test]

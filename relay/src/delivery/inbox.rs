@@ -89,6 +89,8 @@ pub struct Mail {
     pub leases: Vec<Bytes>,
     /// The highest position that was heard of, of each queue whose pushes were dropped.
     pub heads: Vec<(QueueNo, u64)>,
+    /// Queues in which there may be something up to a position, as other nodes say; at most those that are watched.
+    pub looks: HashMap<QueueNo, u64>,
     /// The latest frame about each contact that came or went.
     pub presences: HashMap<AgentNo, Bytes>,
     /// Frames with envelopes that are stored nowhere.
@@ -105,6 +107,7 @@ impl Mail {
             && self.leases.is_empty()
             && self.pushes.is_empty()
             && self.heads.is_empty()
+            && self.looks.is_empty()
             && self.presences.is_empty()
             && self.passed_on.is_empty()
             && self.closing.is_none()
@@ -137,6 +140,16 @@ impl Inbox {
                     None => mail.heads.push((push.queue, push.position)),
                 }
             }
+        }
+        self.waker.wake();
+    }
+
+    /// Notes that there may be something in a queue up to `head`: only the table knows.
+    pub fn look(&self, queue: QueueNo, head: u64) {
+        {
+            let looks = &mut self.mail().looks;
+            let highest = looks.entry(queue).or_default();
+            *highest = head.max(*highest);
         }
         self.waker.wake();
     }

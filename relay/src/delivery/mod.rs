@@ -3,7 +3,7 @@
 
 mod hub;
 mod inbox;
-mod passing;
+pub(crate) mod passing;
 #[cfg(test)]
 mod passing_tests;
 mod presence;
@@ -16,7 +16,7 @@ mod session_groups_tests;
 #[cfg(test)]
 mod session_tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 pub use hub::{Attached, Full, Hub};
 pub use inbox::{Answer, Bounds, Closing, Inbox, Mail, MembershipNews, Push};
@@ -25,7 +25,12 @@ pub use presence::Presence;
 pub use queue_state::QueueState;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, metrics::Metrics, store::Store};
+use crate::{
+    clock::Clock,
+    metrics::Metrics,
+    nodes::{Nodes, Word},
+    store::{AgentNo, Store},
+};
 
 /// How long sockets wait for what.
 #[derive(Debug, Clone)]
@@ -44,6 +49,8 @@ pub struct Timing {
     pub close: Duration,
     /// For another socket of an agent whose last one has ended, before the agent counts as gone.
     pub absence: Duration,
+    /// How long an agent stays online after its node was last heard of.
+    pub mark: Duration,
 }
 
 impl Default for Timing {
@@ -56,6 +63,7 @@ impl Default for Timing {
             drain: Duration::from_secs(5),
             close: Duration::from_secs(1),
             absence: Duration::from_secs(3),
+            mark: Duration::from_secs(30),
         }
     }
 }
@@ -67,6 +75,8 @@ pub struct Delivery {
     pub store: Store,
     /// Who is connected.
     pub hub: Arc<Hub>,
+    /// What this node is to others, if there may be some.
+    pub nodes: Option<Arc<Nodes>>,
     /// Tells the time of welcomes.
     pub clock: Clock,
     /// What agents may still have passed on.
@@ -79,4 +89,29 @@ pub struct Delivery {
     pub timing: Timing,
     /// Cancelled when the relay stops.
     pub shutdown: CancellationToken,
+}
+
+impl Delivery {
+    /// Shows the sockets of an agent, on whatever node, a lease that was offered for it.
+    pub fn show_lease(&self, agent: AgentNo, signed: Vec<u8>) {
+        self.hub.show_lease(agent, &signed);
+        if let Some(nodes) = &self.nodes {
+            nodes.tell([agent], &Word::Lease(signed.into()));
+        }
+    }
+
+    /// Those of some agents that have a socket on some node, as far as that can be told.
+    pub async fn with_sockets(&self, agents: Vec<AgentNo>) -> HashSet<AgentNo> {
+        let mut there: HashSet<AgentNo> = self.hub.with_sockets(agents.clone()).into_iter().collect();
+        let others: Vec<AgentNo> = agents
+            .into_iter()
+            .filter(|agent| !there.contains(agent))
+            .collect();
+        if let Some(nodes) = &self.nodes
+            && !others.is_empty()
+        {
+            there.extend(nodes.with_sockets(&others).await.unwrap_or_default());
+        }
+        there
+    }
 }

@@ -3,6 +3,8 @@
 //! An agent is online while one of its sockets says so. It counts as gone a moment after the last of
 //! them has ended, so that a reconnection is no news. When it was last there is known to the minute,
 //! and written once a minute.
+//!
+//! Among several nodes each knows its own agents, and of others those that it has told its sockets of.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
 use waxwire_shared::{
     api::frames::{RelayFrame, Seen},
     ids::Handle,
@@ -20,6 +25,7 @@ use waxwire_shared::{
 use super::{Delivery, Inbox};
 use crate::{
     logging,
+    nodes::{Nodes, Word},
     store::{AgentNo, LastSeen, ReadError},
 };
 
@@ -29,31 +35,79 @@ const MINUTE_MS: u64 = 60_000;
 const WRITE: Duration = Duration::from_secs(60);
 /// Most agents in one write.
 const WRITTEN: usize = 1_000;
-
+/// Most agents of other nodes that are looked after, and most whose coming or going was not told yet.
+const ELSEWHERE: usize = 100_000;
 /// Who is online, and who was, as far as that is not written yet.
 #[derive(Debug, Default)]
-pub struct Presence(Mutex<Table>);
+pub struct Presence {
+    table: Mutex<Table>,
+    stir: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     online: HashSet<AgentNo>,
     unwritten: HashMap<AgentNo, u64>,
+    /// Agents of other nodes that sockets were told of as online, and when that was last confirmed.
+    elsewhere: HashMap<AgentNo, Instant>,
+    /// Agents that another node says have come or gone.
+    stirred: HashSet<AgentNo>,
+    /// Agents of other nodes that count as gone because nobody could say.
+    doubted: HashSet<AgentNo>,
+    /// Agents here of whose coming or going other nodes were not told, for want of Redis.
+    untold: HashSet<AgentNo>,
 }
 
 impl Presence {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_online(&self, agent: AgentNo) -> bool {
+    fn is_own(&self, agent: AgentNo) -> bool {
         self.table().online.contains(&agent)
+    }
+
+    /// Who is online on this node.
+    #[must_use]
+    pub fn own(&self) -> Vec<AgentNo> {
+        self.table().online.iter().copied().collect()
+    }
+
+    /// Another node says that an agent has come or gone.
+    pub fn note_stir(&self, agent: AgentNo) {
+        let stirred = &mut self.table().stirred;
+        // Whoever is passed over is seen with the next check, if it was known at all.
+        if stirred.len() < ELSEWHERE {
+            stirred.insert(agent);
+        }
+        self.stir.notify_one();
+    }
+
+    /// Waits until another node has said so.
+    pub async fn stirred(&self) -> HashSet<AgentNo> {
+        loop {
+            let stirred = std::mem::take(&mut self.table().stirred);
+            if !stirred.is_empty() {
+                return stirred;
+            }
+            self.stir.notified().await;
+        }
+    }
+
+    /// Sockets are told of an agent of another node.
+    fn note_elsewhere(&self, agent: AgentNo, online: bool) {
+        let elsewhere = &mut self.table().elsewhere;
+        if !online {
+            elsewhere.remove(&agent);
+        } else if elsewhere.len() < ELSEWHERE || elsewhere.contains_key(&agent) {
+            elsewhere.insert(agent, Instant::now());
+        }
     }
 
     /// What others may see of an agent; `written` is what the store knows.
     #[must_use]
-    pub fn see(&self, agent: AgentNo, handle: Handle, written: Option<u64>) -> Seen {
+    pub fn see(&self, agent: AgentNo, handle: Handle, online: bool, written: Option<u64>) -> Seen {
         let table = self.table();
-        let online = table.online.contains(&agent);
         let last_seen = table.unwritten.get(&agent).copied().or(written);
         Seen {
             handle,
@@ -75,6 +129,31 @@ impl Presence {
             table.unwritten.insert(agent, now_ms - now_ms % MINUTE_MS);
         }
         news
+    }
+
+    /// An agent of another node is gone, and that node may not be there to write it down.
+    fn note_seen(&self, agent: AgentNo, now_ms: u64) {
+        self.table().unwritten.insert(agent, now_ms - now_ms % MINUTE_MS);
+    }
+
+    fn note_untold(&self, agent: AgentNo) {
+        let untold = &mut self.table().untold;
+        if untold.len() < ELSEWHERE {
+            untold.insert(agent);
+        }
+    }
+
+    /// Agents of other nodes that nobody has confirmed for too long; those that are confirmed now are not among them.
+    fn take_gone(&self, confirmed: Option<&HashSet<AgentNo>>, grace: Duration) -> Vec<AgentNo> {
+        let now = Instant::now();
+        let elsewhere = &mut self.table().elsewhere;
+        for agent in confirmed.into_iter().flatten() {
+            if let Some(at) = elsewhere.get_mut(agent) {
+                *at = now;
+            }
+        }
+        let gone = elsewhere.extract_if(|_, at| *at + grace <= now);
+        gone.map(|(agent, _)| agent).collect()
     }
 
     fn unwritten(&self) -> Vec<LastSeen> {
@@ -118,9 +197,12 @@ impl Delivery {
 
     /// Writes when those were last there who are there at the end.
     pub async fn end_presence(&self) {
-        let online = self.presence.table().online.clone();
-        for agent in online {
+        let own = self.presence.own();
+        for agent in own.iter().copied() {
             self.presence.note(agent, false, self.clock.now_ms());
+        }
+        if let Some(nodes) = &self.nodes {
+            nodes.hide(&own).await;
         }
         self.write_last_seen().await;
     }
@@ -130,7 +212,7 @@ impl Delivery {
             if self.hub.is_shown(agent) {
                 leaving.remove(&agent);
                 self.announce(agent, true).await;
-            } else if self.presence.is_online(agent) {
+            } else if self.presence.is_own(agent) {
                 let gone_at = Instant::now() + self.timing.absence;
                 leaving.entry(agent).or_insert(gone_at);
             }
@@ -151,20 +233,120 @@ impl Delivery {
         if !self.presence.note(agent, online, self.clock.now_ms()) {
             return;
         }
-        if let Err(error) = self.tell_holders(agent).await {
+        if let Err(error) = self.tell_all(agent, online).await {
             tracing::warn!(error = %logging::chain(&error), "a change of presence was not told");
         }
     }
 
-    async fn tell_holders(&self, agent: AgentNo) -> Result<(), ReadError> {
+    /// Tells whoever holds an agent of this node as a contact, unless it is online on another one as well.
+    async fn tell_all(&self, agent: AgentNo, online: bool) -> Result<(), ReadError> {
+        if let Some(nodes) = &self.nodes {
+            match nodes.show(agent, online).await {
+                Some(true) => {
+                    self.presence.note_elsewhere(agent, !online);
+                    return Ok(());
+                }
+                Some(false) => {
+                    self.presence.note_elsewhere(agent, false);
+                    self.tell_nodes(nodes, agent).await?;
+                }
+                None => self.presence.note_untold(agent),
+            }
+        }
+        self.tell_holders(agent, online).await
+    }
+
+    /// Tells the nodes of whoever holds an agent as a contact.
+    async fn tell_nodes(&self, nodes: &Nodes, agent: AgentNo) -> Result<(), ReadError> {
+        let holders = self.store.contact_holders(agent).await?;
+        nodes.tell(holders, &Word::Contact(agent));
+        Ok(())
+    }
+
+    async fn tell_holders(&self, agent: AgentNo, online: bool) -> Result<(), ReadError> {
         let holders = self.store.contact_holders(agent).await?;
         let holders = self.hub.with_sockets(holders);
         if holders.is_empty() {
             return Ok(());
         }
         if let Some(record) = self.store.agent(agent).await? {
-            let frame = frame(self.presence.see(agent, record.handle, None));
+            let frame = frame(self.presence.see(agent, record.handle, online, None));
             self.hub.push_presence(&holders, agent, &frame);
+        }
+        Ok(())
+    }
+
+    /// Which of some agents are online, here or on any node that says so.
+    pub async fn online(&self, agents: impl IntoIterator<Item = AgentNo>) -> HashSet<AgentNo> {
+        let (mut online, others): (HashSet<_>, Vec<_>) = {
+            let table = self.presence.table();
+            let split = |(mut own, mut others): (HashSet<_>, Vec<_>), agent| {
+                if table.online.contains(&agent) {
+                    own.insert(agent);
+                } else {
+                    others.push(agent);
+                }
+                (own, others)
+            };
+            agents.into_iter().fold(Default::default(), split)
+        };
+        if let Some(nodes) = &self.nodes
+            && !others.is_empty()
+            && let Some(elsewhere) = nodes.online(&others).await
+        {
+            online.extend(elsewhere);
+        }
+        online
+    }
+
+    /// Agents of other nodes have come or gone: their holders here are told what is so now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn meet(&self, nodes: &Nodes, agents: HashSet<AgentNo>) -> Result<(), ReadError> {
+        let agents: Vec<AgentNo> = agents
+            .into_iter()
+            .filter(|agent| !self.presence.is_own(*agent))
+            .collect();
+        let Some(online) = nodes.online(&agents).await else {
+            return Ok(());
+        };
+        for agent in agents {
+            let online = online.contains(&agent);
+            self.presence.note_elsewhere(agent, online);
+            self.tell_holders(agent, online).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks again for agents of other nodes that sockets here take for online, and tells other nodes what they were not
+    /// told.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn check_on_others(&self, nodes: &Nodes) -> Result<(), ReadError> {
+        let known: Vec<AgentNo> = self.presence.table().elsewhere.keys().copied().collect();
+        let confirmed = nodes.online(&known).await;
+        // A Redis that has lost everything is told again within less.
+        let grace = self.timing.mark * 2 / 3;
+        let gone = self.presence.take_gone(confirmed.as_ref(), grace);
+        for agent in &gone {
+            self.tell_holders(*agent, false).await?;
+        }
+        if confirmed.is_none() {
+            self.presence.table().doubted.extend(gone);
+            return Ok(());
+        }
+        for agent in gone {
+            self.presence.note_seen(agent, self.clock.now_ms());
+        }
+        let doubted = std::mem::take(&mut self.presence.table().doubted);
+        self.meet(nodes, doubted).await?;
+        let untold = std::mem::take(&mut self.presence.table().untold);
+        for agent in untold {
+            if nodes.show(agent, self.presence.is_own(agent)).await != Some(true) {
+                self.tell_nodes(nodes, agent).await?;
+            }
         }
         Ok(())
     }
@@ -174,10 +356,11 @@ impl Delivery {
     /// # Errors
     /// [`ReadError`].
     pub async fn greet(&self, agent: AgentNo, inbox: &Inbox) -> Result<(), ReadError> {
-        for (contact, handle) in self.store.contacts(agent).await? {
-            if self.presence.is_online(contact) {
-                let seen = self.presence.see(contact, handle, None);
-                inbox.greet(contact, frame(seen));
+        let contacts = self.store.contacts(agent).await?;
+        let online = self.online(contacts.iter().map(|(contact, _)| *contact)).await;
+        for (contact, handle) in contacts {
+            if online.contains(&contact) {
+                inbox.greet(contact, self.see_online(contact, handle));
             }
         }
         Ok(())
@@ -188,13 +371,29 @@ impl Delivery {
     /// # Errors
     /// [`ReadError`].
     pub async fn introduce(&self, agent: AgentNo, contact: &Handle) -> Result<(), ReadError> {
-        for (contact, handle, _) in self.store.in_sight(agent, std::slice::from_ref(contact)).await? {
-            if contact != agent && self.presence.is_online(contact) {
-                let frame = frame(self.presence.see(contact, handle, None));
+        let contacts = self.store.in_sight(agent, std::slice::from_ref(contact)).await?;
+        let online = self.online(contacts.iter().map(|(contact, ..)| *contact)).await;
+        for (contact, handle, _) in contacts {
+            if contact != agent && online.contains(&contact) {
+                let frame = self.see_online(contact, handle);
                 self.hub.push_presence(&[agent], contact, &frame);
             }
         }
+        if let Some(nodes) = &self.nodes {
+            // Its sockets on other nodes.
+            for contact in online {
+                nodes.tell([agent], &Word::Contact(contact));
+            }
+        }
         Ok(())
+    }
+
+    /// What a socket is told of a contact that is online; one of another node is looked after from then on.
+    fn see_online(&self, contact: AgentNo, handle: Handle) -> Bytes {
+        if !self.presence.is_own(contact) {
+            self.presence.note_elsewhere(contact, true);
+        }
+        frame(self.presence.see(contact, handle, true, None))
     }
 
     async fn write_last_seen(&self) {

@@ -24,6 +24,10 @@ pub struct QueueState {
     head: u64,
     /// Nothing beyond this is for the reader: its membership has ended there.
     end: Option<u64>,
+    /// Whether there may be more than was heard of.
+    suspected: bool,
+    /// Whether the head has grown since the last read began.
+    grown: bool,
     /// Whether the reader must be told that it has everything.
     announce: bool,
     unacked: VecDeque<(u64, usize)>,
@@ -41,6 +45,8 @@ impl QueueState {
             delivered: resume.min(head),
             head,
             end: None,
+            suspected: false,
+            grown: false,
             announce: true,
             unacked: VecDeque::new(),
             unacked_bytes: 0,
@@ -74,7 +80,29 @@ impl QueueState {
     /// Notes that there is something at `position`.
     pub fn heard(&mut self, position: u64) {
         let position = position.min(self.end.unwrap_or(u64::MAX));
+        self.grown |= position > self.head;
         self.head = position.max(self.head);
+    }
+
+    /// Notes that there may be something up to `position`, which only a read can tell.
+    pub fn suspect(&mut self, position: u64) {
+        let visible = position.min(self.end.unwrap_or(u64::MAX));
+        self.suspected |= visible > self.head;
+    }
+
+    /// What was suspected until now is found by the read that begins.
+    pub const fn begin_read(&mut self) {
+        self.suspected = false;
+        self.grown = false;
+    }
+
+    /// Notes the head that a read has found. It is the truth, unless something was heard of since the read began: what
+    /// was heard of before and is not there is not for this reader, whose membership has ended without that being known.
+    pub fn found(&mut self, head: u64) {
+        if !self.grown {
+            self.head = head.max(self.delivered);
+        }
+        self.heard(head);
     }
 
     /// Notes where the reader's membership has ended, or with `None` that it goes on.
@@ -128,7 +156,7 @@ impl QueueState {
     /// no room.
     #[must_use]
     pub fn to_read(&self) -> Option<(usize, usize)> {
-        (self.delivered < self.head && self.has_room())
+        ((self.suspected || self.delivered < self.head) && self.has_room())
             .then(|| (WINDOW - self.unacked.len(), WINDOW_BYTES - self.unacked_bytes))
     }
 
@@ -226,6 +254,44 @@ mod tests {
         assert!(!state.has_room());
         state.ack(300);
         assert_eq!(state.to_read(), Some((WINDOW, WINDOW_BYTES)));
+    }
+
+    #[test]
+    fn what_is_suspected_is_read_once_and_only_the_table_is_believed() {
+        let mut state = state(5, 5);
+        assert_eq!(state.take_announcement(), Some(5));
+        state.suspect(5);
+        assert_eq!(state.to_read(), None, "it was delivered already");
+        state.suspect(u64::MAX);
+        assert!(state.to_read().is_some());
+        assert_eq!(state.head(), 5);
+        state.begin_read();
+        state.found(7);
+        assert_eq!(state.head(), 7);
+        state.deliver(6, 1);
+        state.deliver(7, 1);
+        state.pass_over(7);
+        assert_eq!(state.to_read(), None);
+        state.set_end(Some(7));
+        state.suspect(9);
+        assert_eq!(state.to_read(), None, "its reader's membership has ended");
+    }
+
+    #[test]
+    fn what_was_heard_of_and_is_not_there_is_not_read_for_ever() {
+        let mut state = state(5, 5);
+        state.heard(9);
+        state.begin_read();
+        state.found(5);
+        state.pass_over(5);
+        assert_eq!(state.to_read(), None);
+        // Unless it came meanwhile.
+        state.heard(9);
+        state.begin_read();
+        state.heard(10);
+        state.found(5);
+        state.pass_over(5);
+        assert!(state.to_read().is_some());
     }
 
     #[test]

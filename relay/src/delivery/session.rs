@@ -276,6 +276,9 @@ impl Session {
             return Ok(());
         }
         if let Some(next) = self.queues.next_read() {
+            if let Some(state) = self.queues.at(next.index) {
+                state.begin_read();
+            }
             let store = self.delivery.store.clone();
             let range = Range {
                 after: next.after,
@@ -297,7 +300,12 @@ impl Session {
         page: Option<Page>,
     ) -> Result<(), End> {
         let (envelopes, end) = match page {
-            Some(page) => (page.envelopes, (!page.more).then_some(page.head)),
+            Some(page) => {
+                if let Some(state) = self.queues.at(index) {
+                    state.found(page.head);
+                }
+                (page.envelopes, (!page.more).then_some(page.head))
+            }
             // Nothing of it may be seen any more.
             None => (Vec::new(), self.queues.at(index).map(|state| state.head())),
         };

@@ -216,7 +216,8 @@ impl Groups {
             return Err(AppendRefusal::Gone);
         }
         let cost = Cost::of(&asked.commit.body().changes);
-        if let Err(refusal) = self.pace.check(*id, account.id, cost, self.clock.now_ms()) {
+        let (agent, now) = (account.agent, self.clock.now_ms());
+        if let Err(refusal) = self.pace.check(group.no, agent, cost, now).await {
             *held = Some(roster);
             return Err(refusal.into());
         }
@@ -228,7 +229,7 @@ impl Groups {
         .await?;
         *held = Some(before);
         let (accepted, roster) = self.store_commit(account, *id, asked, judged?).await?;
-        self.pace.count(*id, account.id, cost, self.clock.now_ms());
+        self.pace.count(group.no, agent, cost, self.clock.now_ms()).await;
         *held = Some(roster);
         Ok(accepted)
     }

@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     config::Limits,
     metrics::Metrics,
+    nodes::Nodes,
     store::{AgentNo, ReadError, Standing, Store},
 };
 
@@ -60,13 +61,20 @@ pub enum LeafRefusal {
 impl Groups {
     /// Groups of a store, none in memory.
     #[must_use]
-    pub fn new(store: Store, relay: RelayId, metrics: Arc<Metrics>, clock: Clock, limits: Limits) -> Self {
+    pub fn new(
+        store: Store,
+        relay: RelayId,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        limits: Limits,
+        nodes: Option<Arc<Nodes>>,
+    ) -> Self {
         Self {
             store,
             relay,
             metrics,
             clock,
-            pace: Pace::new(limits),
+            pace: Pace::new(limits, nodes),
             rosters: Rosters::default(),
             trees: Trees::default(),
             uploads: Uploads::default(),

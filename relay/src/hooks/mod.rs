@@ -163,7 +163,7 @@ impl Waker {
         let mut owed = Vec::new();
         for (queue_no, cursor) in grown {
             let hooked = self.delivery.store.hooked_readers(*queue_no).await?;
-            let there = self.delivery.hub.with_sockets(hooked.clone());
+            let there = self.delivery.with_sockets(hooked.clone()).await;
             for agent in hooked.into_iter().filter(|agent| !there.contains(agent)) {
                 let due_at = self.called.get(&agent).map_or(now, |at| at + PAUSE_MS);
                 owed.push((agent, *cursor, due_at));
@@ -193,7 +193,7 @@ impl Waker {
     }
 
     async fn call(&mut self, wakeup: Wakeup, now: u64) -> Result<(), StepError> {
-        if !self.delivery.hub.with_sockets(vec![wakeup.agent]).is_empty() {
+        if !self.delivery.with_sockets(vec![wakeup.agent]).await.is_empty() {
             // It has come by itself.
             self.delivery
                 .store

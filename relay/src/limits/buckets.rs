@@ -36,12 +36,12 @@ impl Rate {
         Self { max, window_ms }
     }
 
-    const fn window_us(self) -> u64 {
+    pub(crate) const fn window_us(self) -> u64 {
         self.window_ms * 1_000
     }
 
     /// Microseconds until another one is there.
-    const fn interval_us(self) -> u64 {
+    pub(crate) const fn interval_us(self) -> u64 {
         let interval = self.window_us() / self.max;
         if interval == 0 { 1 } else { interval }
     }
@@ -115,13 +115,33 @@ impl<K: Hash + Eq> Buckets<K> {
         if rate.max == 0 {
             return Ok(left);
         }
-        let now_us = now_ms * 1_000;
+        self.force(key, rate, now_ms);
+        Ok(left - 1)
+    }
+
+    /// Takes one out whether it is there or not.
+    pub fn force(&mut self, key: K, rate: Rate, now_ms: u64) {
+        if rate.max > 0 {
+            let now_us = now_ms * 1_000;
+            let full_at = self.full_at(&key, rate, now_us) + rate.interval_us();
+            self.keep(key, full_at.min(now_us + rate.window_us()), now_us);
+        }
+    }
+
+    /// Notes how much is left, as whoever counts it says.
+    pub fn set_left(&mut self, key: K, rate: Rate, left: u64, now_ms: u64) {
+        if rate.max > 0 {
+            let now_us = now_ms * 1_000;
+            let room = left.saturating_mul(rate.interval_us()).min(rate.window_us());
+            self.keep(key, now_us + rate.window_us() - room, now_us);
+        }
+    }
+
+    fn keep(&mut self, key: K, full_at: u64, now_us: u64) {
         if self.full_at.len() >= KEYS && !self.full_at.contains_key(&key) {
             self.full_at.retain(|_, full_at| *full_at > now_us);
         }
-        let full_at = self.full_at(&key, rate, now_us) + rate.interval_us();
         self.full_at.insert(key, full_at);
-        Ok(left - 1)
     }
 }
 

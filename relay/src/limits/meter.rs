@@ -1,9 +1,14 @@
 //! What the writer counts of every send.
 
+use std::{collections::HashMap, sync::Arc};
+
 use waxwire_shared::wire::Lane;
 
-use super::{Buckets, Rate, SendLimits, Spent};
-use crate::store::{AgentNo, OrgNo};
+use super::{Buckets, Rate, SendLimits, Spent, meter_common::Hands};
+use crate::{
+    nodes::{Bucket, Nodes},
+    store::{AgentNo, OrgNo},
+};
 
 /// Whoever has less than this part of its bucket left is warned.
 const WARN_BELOW: u64 = 5;
@@ -22,12 +27,77 @@ pub struct Due {
 /// Buckets of agents and organisations.
 #[derive(Debug, Default)]
 pub struct Meter {
-    mail: Buckets<AgentNo>,
-    control: Buckets<AgentNo>,
-    orgs: Buckets<OrgNo>,
+    local: Buckets<Bucket>,
+    /// Out of the buckets of all nodes.
+    hands: Option<Hands>,
+}
+
+/// A bucket that a send takes from.
+type Taken = (Bucket, Rate, &'static str);
+
+/// The agent's own bucket and that of its organisation.
+const fn buckets(agent: AgentNo, org: OrgNo, lane: Lane, limits: &SendLimits) -> [Taken; 2] {
+    let own = match lane {
+        Lane::Mail => (
+            Bucket::Mail(agent),
+            Rate::per_minute(limits.sends_per_minute),
+            "sends_per_minute",
+        ),
+        Lane::Control => (
+            Bucket::Control(agent),
+            Rate::per_minute(limits.control_per_minute),
+            "control_per_minute",
+        ),
+    };
+    let org = (
+        Bucket::Org(org),
+        Rate::per_hour(limits.org_sends_per_hour),
+        "org_sends_per_hour",
+    );
+    [own, org]
 }
 
 impl Meter {
+    /// Counts for this node alone, or out of the buckets of all.
+    #[must_use]
+    pub fn new(nodes: Option<Arc<Nodes>>) -> Self {
+        Self {
+            local: Buckets::default(),
+            hands: nodes.map(Hands::new),
+        }
+    }
+
+    /// Takes what sends may need out of the buckets of all nodes, before they are checked.
+    pub async fn provide(
+        &mut self,
+        sends: impl IntoIterator<Item = (AgentNo, OrgNo, Lane, SendLimits)>,
+        now_ms: u64,
+    ) {
+        let Some(hands) = &mut self.hands else { return };
+        let mut needs = HashMap::new();
+        for (agent, org, lane, limits) in sends {
+            for (bucket, rate, _) in buckets(agent, org, lane, &limits) {
+                if rate.max > 0 {
+                    needs.entry(bucket).or_insert((rate, 0)).1 += 1;
+                }
+            }
+        }
+        // Should they be lost, this node goes on from here.
+        for (bucket, rate, left) in hands.provide(&needs).await {
+            self.local.set_left(bucket, rate, left, now_ms);
+        }
+    }
+
+    /// Who counts for all nodes, if anybody does now.
+    fn common(&self) -> Option<&Hands> {
+        self.hands.as_ref().filter(|hands| hands.count)
+    }
+
+    /// A limit as this node counts it by itself.
+    fn own(&self, rate: Rate) -> Rate {
+        self.hands.as_ref().map_or(rate, |hands| hands.nodes.share(rate))
+    }
+
     /// Whether an agent may send another envelope now; nothing is counted.
     ///
     /// # Errors
@@ -40,35 +110,19 @@ impl Meter {
         limits: &SendLimits,
         now_ms: u64,
     ) -> Result<(), Due> {
-        let due = |limit, rate: Rate| {
-            move |Spent { retry_after_ms }| Due {
+        for (bucket, rate, limit) in buckets(agent, org, lane, limits) {
+            let looked = match self.common() {
+                _ if rate.max == 0 => Ok(()),
+                Some(hands) => hands.look(&bucket),
+                None => self.local.look(&bucket, self.own(rate), now_ms).map(drop),
+            };
+            looked.map_err(|Spent { retry_after_ms }| Due {
                 limit,
                 max: rate.max,
                 retry_after_ms,
-            }
-        };
-        let (own, rate, name) = self.own(lane, limits);
-        own.look(&agent, rate, now_ms).map_err(due(name, rate))?;
-        let rate = Rate::per_hour(limits.org_sends_per_hour);
-        self.orgs
-            .look(&org, rate, now_ms)
-            .map_err(due("org_sends_per_hour", rate))?;
-        Ok(())
-    }
-
-    const fn own(&self, lane: Lane, limits: &SendLimits) -> (&Buckets<AgentNo>, Rate, &'static str) {
-        match lane {
-            Lane::Mail => (
-                &self.mail,
-                Rate::per_minute(limits.sends_per_minute),
-                "sends_per_minute",
-            ),
-            Lane::Control => (
-                &self.control,
-                Rate::per_minute(limits.control_per_minute),
-                "control_per_minute",
-            ),
+            })?;
         }
+        Ok(())
     }
 
     /// Counts an envelope that was checked and is stored: how many messages are left in the minute, if
@@ -81,16 +135,21 @@ impl Meter {
         limits: &SendLimits,
         now_ms: u64,
     ) -> Option<u64> {
-        let (_, rate, _) = self.own(lane, limits);
-        let own = match lane {
-            Lane::Mail => &mut self.mail,
-            Lane::Control => &mut self.control,
-        };
-        let left = own.take(agent, rate, now_ms).ok();
-        let org_rate = Rate::per_hour(limits.org_sends_per_hour);
+        let [own, org] = buckets(agent, org, lane, limits);
+        let left = self.take(own, now_ms);
         // It was checked before.
-        let _left = self.orgs.take(org, org_rate, now_ms);
-        left.filter(|left| lane == Lane::Mail && left.saturating_mul(WARN_BELOW) < rate.max)
+        let _left = self.take(org, now_ms);
+        let max = own.1.max;
+        left.filter(|left| lane == Lane::Mail && left.saturating_mul(WARN_BELOW) < max)
+    }
+
+    fn take(&mut self, (bucket, rate, _): Taken, now_ms: u64) -> Option<u64> {
+        let own = self.own(rate);
+        match self.hands.as_mut().filter(|hands| hands.count) {
+            _ if rate.max == 0 => None,
+            Some(hands) => hands.take(&bucket),
+            None => self.local.take(bucket, own, now_ms).ok(),
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! How much agents may do: limits by tier, and the buckets that sends are counted in.
 //!
-//! Counts live in memory: a relay that starts again begins with full buckets. Nothing that a limit refuses is
-//! lost, for the sender is told at once and keeps it.
+//! Counts live in memory, or among several nodes in Redis: a relay that starts again begins with full buckets. Nothing
+//! that a limit refuses is lost, for the sender is told at once and keeps it.
 
 mod buckets;
+mod common;
 mod meter;
+mod meter_common;
 mod rates;
 
 use std::collections::BTreeMap;
 
 pub use buckets::{Buckets, Rate, Spent};
+pub use common::{Common, Short};
 pub use meter::{Due, Meter};
 pub use rates::{Allowance, Rates};
 

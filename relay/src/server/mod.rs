@@ -30,6 +30,7 @@ use crate::{
     identity::RelayIdentity,
     limits::Rates,
     metrics::Metrics,
+    nodes::{Nodes, RedisUrlUnusable},
     relay::{Relay, RequestIds},
     rng::{self, Random, RandomError},
     store::{CommitListener, OpenError, Store, StoreContext, WriteError},
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The transparency log.
     #[error("the transparency log cannot be begun")]
     Transparency(#[source] WriteError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlUnusable),
     /// The place of attachments.
     #[error("there is no place for attachments")]
     Blobs(#[from] blobs::OpenError),
@@ -113,7 +117,14 @@ impl Server {
         } = surroundings;
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let metrics = Arc::new(Metrics::default());
-        let hub = Hub::new(Arc::clone(&metrics));
+        let nodes = match &config.redis {
+            None => None,
+            Some(url) => {
+                let me = u64::from_be_bytes(rng::array(&*random)?);
+                Some(Nodes::new(url, me, timing.mark, Arc::clone(&metrics))?)
+            }
+        };
+        let hub = Hub::among(nodes.clone(), Arc::clone(&metrics));
         let context = StoreContext {
             worker: config.worker,
             clock: clock.clone(),
@@ -121,7 +132,8 @@ impl Server {
             tiers: Arc::new(config.tiers),
             listener: Arc::clone(&hub) as Arc<dyn CommitListener>,
             serving: true,
-            others: config.redis.is_some(),
+            nodes: nodes.clone(),
+            others: nodes.is_some(),
         };
         let store = Store::open(&config.database, context).await?;
         let blobs = Blobs::open(&config.blobs)?;
@@ -137,14 +149,16 @@ impl Server {
             Arc::clone(&metrics),
             clock.clone(),
             config.limits,
+            nodes.clone(),
         );
         let relay = Arc::new(Relay {
             delivery: Arc::new(Delivery {
                 store,
                 hub,
+                nodes: nodes.clone(),
                 clock,
                 presence: Presence::default(),
-                allowances: Allowances::new(config.limits.transients_per_minute),
+                allowances: Allowances::new(config.limits.transients_per_minute, nodes.clone()),
                 metrics: Arc::clone(&metrics),
                 timing,
                 shutdown: shutdown.clone(),
@@ -158,8 +172,8 @@ impl Server {
             master_key: config.master_key,
             limits: config.limits,
             hook_rules: Arc::new(HookRules::new(config.hook_allow)),
-            directory_rates: Rates::default(),
-            lookup_misses: Rates::default(),
+            directory_rates: Rates::new("searches", nodes.clone()),
+            lookup_misses: Rates::new("misses", nodes),
             random,
             requests: RequestIds::new(prefix),
             tasks: TaskTracker::new(),

@@ -10,6 +10,23 @@ use super::{AgentNo, QueueNo, Stored};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupNo(pub(in crate::store) i64);
 
+impl GroupNo {
+    /// As other nodes are told it.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
+
+/// How many memberships an agent has had, and how many of them are over: whoever joins or leaves has another mark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MembershipMark {
+    /// All of them.
+    pub all: i64,
+    /// Those that are over.
+    pub over: i64,
+}
+
 /// What never changes about a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupRecord {

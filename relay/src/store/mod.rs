@@ -9,6 +9,7 @@ mod conformance;
 mod error;
 pub mod groups;
 pub mod hooks;
+mod many;
 pub mod model;
 pub mod postgres;
 pub mod relations;
@@ -55,6 +56,8 @@ pub struct StoreContext {
     pub tiers: Arc<Tiers>,
     /// Learns what became durable.
     pub listener: Arc<dyn CommitListener>,
+    /// What this node is to others, and counts limits with.
+    pub nodes: Option<Arc<crate::nodes::Nodes>>,
     /// Whether this process serves agents.
     pub serving: bool,
     /// Whether other processes may serve the same database at the same time.
@@ -537,14 +540,6 @@ impl Store {
     /// [`ReadError`].
     pub async fn leaves(&self, group: GroupNo, epoch: u64) -> Result<Option<Vec<u8>>, ReadError> {
         on_each!(self, s => s.leaves(group, epoch).await)
-    }
-
-    /// The latest membership of an agent in each group that it is or was in.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn memberships(&self, agent: AgentNo) -> Result<Vec<Membership>, ReadError> {
-        on_each!(self, s => s.memberships(agent).await)
     }
 
     /// Notes when agents were last there, in order.

@@ -27,6 +27,42 @@ pub struct OrgNo(pub(in crate::store) i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueNo(pub(in crate::store) i64);
 
+impl AgentNo {
+    /// As other nodes are told it.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// As other nodes tell it; there may be no such agent.
+    #[must_use]
+    pub const fn of(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl OrgNo {
+    /// As other nodes are told it.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl QueueNo {
+    /// As other nodes are told it.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// As other nodes tell it; there may be no such queue.
+    #[must_use]
+    pub const fn of(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 /// What an API key gives access to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {

@@ -9,8 +9,8 @@ use waxwire_shared::{
 
 use super::{
     Account, AgentNo, AgentRecord, AuthEvent, BlobNo, BlobRecord, ChannelRecord, DeadWakeup, GroupNo,
-    GroupRecord, LogTip, Membership, OrgRecord, Page, Profile, QueueHead, QueueNo, Range, ReadError,
-    Standing, StoredEnvelope, Wakeup,
+    GroupRecord, LogTip, Membership, MembershipMark, OrgRecord, Page, Profile, QueueHead, QueueNo, Range,
+    ReadError, Standing, StoredEnvelope, Wakeup,
 };
 use crate::limits::Tiers;
 
@@ -99,6 +99,14 @@ pub(super) fn contact((agent, name): (i64, String)) -> Result<(AgentNo, Handle),
 
 pub(super) const fn agent_no((agent,): (i64,)) -> AgentNo {
     AgentNo(agent)
+}
+
+pub(super) const fn head((queue, head): (i64, i64)) -> (QueueNo, u64) {
+    (QueueNo(queue), head.cast_unsigned())
+}
+
+pub(super) const fn membership_mark((agent, all, over): (i64, i64, i64)) -> (AgentNo, MembershipMark) {
+    (AgentNo(agent), MembershipMark { all, over })
 }
 
 pub(super) fn org((name, tier, agents): (String, String, i64)) -> OrgRecord {

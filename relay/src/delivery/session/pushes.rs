@@ -13,6 +13,7 @@ impl Session {
             heads,
             presences,
             passed_on,
+            looks,
             closing,
             ..
         } = self.attached.inbox().take();
@@ -35,6 +36,11 @@ impl Session {
         for (queue, head) in heads {
             if let Some(state) = self.queues.numbered(queue) {
                 state.heard(head);
+            }
+        }
+        for (queue, head) in looks {
+            if let Some(state) = self.queues.numbered(queue) {
+                state.suspect(head);
             }
         }
         for frame in presences.into_values().chain(passed_on) {

@@ -45,6 +45,38 @@ pub(crate) async fn log_is_seen_by_members_and_the_invited_and_by_the_departed_u
     assert_eq!(log.commits(&world, &other).await, Some(vec![1, 2, 3, 4, 5]));
 }
 
+pub(crate) async fn marks_change_with_every_joining_and_departure<B: Backend>() {
+    let world = World::<B>::new().await;
+    let (founder, other, stranger) = (world.agent(1).await, world.agent(2).await, world.agent(3).await);
+    let agents = [founder.agent, other.agent, stranger.agent];
+    let marks = async || {
+        let mut marks = world.store.membership_marks(&agents).await.unwrap();
+        marks.sort_by_key(|(agent, _)| *agent);
+        let marks = marks
+            .into_iter()
+            .map(|(agent, mark)| (agent, mark.all, mark.over));
+        marks.collect::<Vec<_>>()
+    };
+    assert_eq!(marks().await, []);
+    let mut log = Log::create(&world, 1, &founder).await;
+    assert_eq!(marks().await, [(founder.agent, 1, 0)]);
+    for (effect, mark) in [
+        (joined(&[&other]), (1, 0)),
+        (departed(&other), (1, 1)),
+        (joined(&[&other]), (2, 1)),
+    ] {
+        let commit = log.commit(0, effect);
+        log.append(&world, commit).await;
+        assert_eq!(marks().await[1], (other.agent, mark.0, mark.1));
+    }
+    let queues = [log.record.log, founder.mail];
+    let mut heads = world.store.heads(&queues).await.unwrap();
+    heads.sort_by_key(|(queue, _)| *queue != log.record.log);
+    assert_eq!(heads, [(log.record.log, 4), (founder.mail, 0)]);
+    assert_eq!(world.store.agent_no(&other.id).await.unwrap(), Some(other.agent));
+    assert_eq!(world.store.agent_no(&id(9)).await.unwrap(), None);
+}
+
 pub(crate) async fn invite_is_too_old_after_a_thousand_commits<B: Backend>() {
     let world = World::<B>::new().await;
     let (founder, other) = (world.agent(1).await, world.agent(2).await);

@@ -201,6 +201,7 @@ fn context(now: &Arc<AtomicU64>, heard: &Arc<Heard>, tiers: &Arc<Tiers>) -> Stor
         listener: Arc::clone(heard) as Arc<dyn CommitListener>,
         serving: true,
         others: false,
+        nodes: None,
     }
 }
 
@@ -332,6 +333,7 @@ macro_rules! conformance {
             groups: append_is_idempotent_by_hash_wherever_the_commit_stands
             groups: refused_append_leaves_no_trace
             memberships: log_is_seen_by_members_and_the_invited_and_by_the_departed_up_to_their_end
+            memberships: marks_change_with_every_joining_and_departure
             memberships: invite_is_too_old_after_a_thousand_commits
             memberships: invite_waits_for_who_is_not_registered
             memberships: messages_are_seen_by_members_of_their_time

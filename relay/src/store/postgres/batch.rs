@@ -64,7 +64,7 @@ async fn write_sends(
     sends: &[&NewEnvelope],
     acked: BTreeSet<QueueNo>,
 ) -> sqlx::Result<Sends> {
-    let mut known = Known::gather(tx.connection, tx.memory, sends, acked).await?;
+    let mut known = Known::gather(tx.connection, tx.memory, sends, acked, tx.now_ms).await?;
     let (outcomes, placed, counts) = decide(&mut known, sends, tx.now_ms)?;
     advance_heads(tx.connection, &counts).await?;
     insert_sent(tx.connection, sends, &placed).await?;

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
+    limits::Meter,
     metrics::Metrics,
     snowflake::{Snowflakes, WorkerId},
     store::{
@@ -124,7 +125,12 @@ impl PostgresEngine {
             worker: None,
             others: context.others,
             connection: None,
-            memory: Memory::new(ids, 0, Arc::clone(&context.tiers)),
+            memory: Memory::new(
+                ids,
+                0,
+                Arc::clone(&context.tiers),
+                Meter::new(context.nodes.clone()),
+            ),
             clock: context.clock.clone(),
             metrics: Arc::clone(&context.metrics),
         };

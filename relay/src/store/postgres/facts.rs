@@ -4,7 +4,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::PgConnection;
-use waxwire_shared::ids::{AgentId, GroupId, Hash, Mid};
+use waxwire_shared::{
+    ids::{AgentId, GroupId, Hash, Mid},
+    wire::Lane,
+};
 
 use super::sql;
 use crate::store::{
@@ -71,6 +74,7 @@ impl<'a> Known<'a> {
         memory: &'a mut Memory,
         sends: &[&NewEnvelope],
         others: BTreeSet<QueueNo>,
+        now_ms: u64,
     ) -> sqlx::Result<Self> {
         let sent = find_sent(connection, sends).await?;
         let fresh: Vec<&NewEnvelope> = sends
@@ -89,6 +93,8 @@ impl<'a> Known<'a> {
             acks: HashMap::new(),
         };
         known.find_agents(connection, &fresh).await?;
+        // While no queue is locked, and never for what was stored before.
+        known.provide(&fresh, now_ms).await;
         let mut queues = others;
         for send in &fresh {
             if let Target::Direct { to, lane } = &send.target
@@ -188,6 +194,19 @@ impl<'a> Known<'a> {
             self.senders.insert(AgentNo(agent), sender);
         }
         Ok(())
+    }
+
+    /// What the limits of the senders leave for these sends.
+    async fn provide(&mut self, sends: &[&NewEnvelope], now_ms: u64) {
+        let limited = sends.iter().filter_map(|send| {
+            let Sender { org, limits } = *self.senders.get(&send.sender)?;
+            let lane = match &send.target {
+                Target::Direct { lane, .. } => *lane,
+                Target::Group { .. } => Lane::Mail,
+            };
+            Some((send.sender, org, lane, limits))
+        });
+        self.memory.meter.provide(limited, now_ms).await;
     }
 
     /// Blocks between senders and recipients, and the last event of agents. Behind the locks, so that they are as they

@@ -11,6 +11,7 @@ mod facts;
 mod groups;
 mod hooks;
 mod leases;
+mod many;
 mod open;
 mod orgs;
 mod place;
@@ -26,7 +27,7 @@ mod retention;
 mod sql;
 mod successions;
 #[cfg(test)]
-pub(in crate::store) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transparency;

@@ -186,6 +186,10 @@ pub(super) const HELD_LEASE: &str = "SELECT incarnation, session, time, bytes FR
 pub(super) const PUT_LEASE: &str = "INSERT INTO lease (agent_no, incarnation, session, time, bytes)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (agent_no) DO UPDATE SET incarnation = excluded.incarnation,
     session = excluded.session, time = excluded.time, bytes = excluded.bytes";
+pub(super) const AGENT_NO: &str = "SELECT agent_no FROM agent WHERE agent_id = $1";
+pub(super) const HEADS: &str = "SELECT queue_no, head FROM queue WHERE queue_no = ANY($1)";
+pub(super) const MEMBERSHIP_MARKS: &str = "SELECT agent_no, count(*), count(departed) FROM member
+    WHERE agent_no = ANY($1) GROUP BY agent_no";
 pub(super) const LEASE: &str = "SELECT bytes FROM lease WHERE agent_no = $1";
 
 pub(super) const PUT_HOOK: &str = "INSERT INTO hook (agent_no, url, secret, set_at) VALUES ($1, $2, $3, $4)

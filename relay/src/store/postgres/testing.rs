@@ -70,11 +70,11 @@ fn run(server: &str, database: &str, statements: &[&str]) {
 }
 
 /// A database of one test; dropped with it.
-pub(in crate::store) struct Database(String);
+pub(crate) struct Database(String);
 
 impl Database {
     /// One with its tables.
-    pub(in crate::store) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::from_template("migrated")
     }
 
@@ -133,7 +133,7 @@ impl Database {
     }
 
     /// Its URL.
-    pub(in crate::store) fn url(&self) -> DatabaseUrl {
+    pub(crate) fn url(&self) -> DatabaseUrl {
         self.url_text().parse().unwrap()
     }
 

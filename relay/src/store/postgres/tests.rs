@@ -84,6 +84,7 @@ fn context(serving: bool) -> StoreContext {
         tiers: Arc::default(),
         listener: Arc::new(Nobody),
         serving,
+        nodes: None,
         others: false,
     }
 }

@@ -28,6 +28,14 @@ impl Backend {
         row.map(rows::agent).transpose()
     }
 
+    pub(in crate::store) async fn agent_no(&self, id: &AgentId) -> Result<Option<AgentNo>, ReadError> {
+        let row = sqlx::query_as(sql::AGENT_NO)
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(rows::agent_no))
+    }
+
     pub(in crate::store) async fn agents(
         &self,
         after: &str,

@@ -9,6 +9,7 @@ mod facts;
 mod groups;
 mod hooks;
 mod leases;
+mod many;
 mod open;
 mod orgs;
 mod presence;

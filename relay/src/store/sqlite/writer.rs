@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
+    limits::Meter,
     metrics::Metrics,
     snowflake::Snowflakes,
     store::{
@@ -81,7 +82,7 @@ impl SqliteEngine {
         Ok(Self {
             path: path.to_path_buf(),
             connection: Some(connection),
-            memory: Memory::new(ids, floor, Arc::clone(&context.tiers)),
+            memory: Memory::new(ids, floor, Arc::clone(&context.tiers), Meter::default()),
             checkpointer: Checkpointer::start(path).map_err(OpenError::Thread)?,
             clock: context.clock.clone(),
             metrics: Arc::clone(&context.metrics),

@@ -74,7 +74,7 @@ pub(in crate::store) struct Memory {
     ids_reserved_until: u64,
     pub(in crate::store) tiers: Arc<Tiers>,
     /// Outlives faults: what was counted and then not written makes nobody wait for long.
-    pub(super) meter: Meter,
+    pub(in crate::store) meter: Meter,
     /// Recipients and senders are at least as new as this event of agents; for a store that others write, too.
     as_of: Option<u64>,
     recipients: HashMap<AgentId, Recipient>,
@@ -88,12 +88,17 @@ pub(in crate::store) struct Memory {
 
 impl Memory {
     /// `reserved_until` is up to when ids may have been made before, Unix milliseconds.
-    pub(in crate::store) fn new(ids: Snowflakes, reserved_until: u64, tiers: Arc<Tiers>) -> Self {
+    pub(in crate::store) fn new(
+        ids: Snowflakes,
+        reserved_until: u64,
+        tiers: Arc<Tiers>,
+        meter: Meter,
+    ) -> Self {
         Self {
             ids,
             ids_reserved_until: reserved_until,
             tiers,
-            meter: Meter::default(),
+            meter,
             as_of: None,
             recipients: HashMap::new(),
             senders: HashMap::new(),

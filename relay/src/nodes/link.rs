@@ -1,0 +1,163 @@
+//! The connections to Redis: one for what is asked and said, one for what is heard. They live and end together.
+
+use std::{convert::Infallible, time::Duration};
+
+use futures_util::StreamExt as _;
+use redis::{
+    AsyncConnectionConfig,
+    aio::{MultiplexedConnection, PubSubSink, PubSubStream},
+};
+
+use super::{Nodes, Topic, hear, names::Names, online, outbox};
+use crate::{background::rest, delivery::Delivery, relay::Relay};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long an answer may take. The writer of the store waits for one with each batch.
+const ANSWER: Duration = Duration::from_millis(250);
+/// How long the connection that is listened on may be silent after it was asked whether it is there.
+const PONG: Duration = Duration::from_secs(2);
+/// Between signs of life.
+const BEAT: Duration = Duration::from_secs(2);
+/// Between attempts to connect, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// Channels in one command.
+const CHANNELS: usize = 1_000;
+
+/// Why Redis counts as lost. No text of the server is in it, nor of the URL.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// It said so, or nothing.
+    #[error("{}", .0.category())]
+    Redis(redis::RedisError),
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    Late,
+    /// The connection is at its end.
+    #[error("the connection has ended")]
+    Lost,
+}
+
+impl From<redis::RedisError> for Fault {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl From<tokio::time::error::Elapsed> for Fault {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Late
+    }
+}
+
+/// Connects, and connects again, until the relay stops.
+pub(super) async fn follow(nodes: &Nodes, relay: &Relay) {
+    let shutdown = &relay.delivery.shutdown;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return,
+            ended = connect_and_serve(nodes, relay, &mut pause) => ended,
+        };
+        let Err(fault) = ended;
+        nodes.turn_down(&fault);
+        if !rest(shutdown, pause).await {
+            return;
+        }
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+async fn connect_and_serve(nodes: &Nodes, relay: &Relay, pause: &mut Duration) -> Result<Infallible, Fault> {
+    let names = nodes.names.get().ok_or(Fault::Lost)?;
+    let delivery = &*relay.delivery;
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(ANSWER));
+    let connecting = nodes.client.get_multiplexed_async_connection_with_config(&config);
+    let mut commands = tokio::time::timeout(CONNECT, connecting).await??;
+    let listening = tokio::time::timeout(CONNECT, nodes.client.get_async_pubsub()).await??;
+    let (mut sink, mut stream) = listening.split();
+    // Proves that it takes writes, too.
+    online::beat(nodes, names, &mut commands).await?;
+    online::show_all(nodes, names, &mut commands, delivery).await?;
+    drop(nodes.interest.take());
+    sink.subscribe(names.nodes()).await?;
+    subscribe(names, &mut sink, &delivery.hub.topics()).await?;
+    nodes.turn_up(commands.clone());
+    *pause = FIRST_PAUSE;
+    // Whatever was said before is lost.
+    nodes.looks.ask_all();
+    tokio::select! {
+        ended = keep_beating(nodes, names, commands) => ended,
+        ended = keep_listening(sink.clone()) => ended,
+        ended = follow_interest(nodes, names, sink, delivery) => ended,
+        ended = outbox::say(nodes) => ended,
+        ended = hear_all(nodes, names, &mut stream, relay) => ended,
+        () = nodes.failed.notified() => Err(Fault::Lost),
+    }
+}
+
+async fn keep_beating(
+    nodes: &Nodes,
+    names: &Names,
+    mut connection: MultiplexedConnection,
+) -> Result<Infallible, Fault> {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        online::beat(nodes, names, &mut connection).await?;
+    }
+}
+
+/// A connection that nobody speaks on may be at its end without that being noticed.
+async fn keep_listening(mut sink: PubSubSink) -> Result<Infallible, Fault> {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        tokio::time::timeout(PONG, sink.ping::<redis::Value>()).await??;
+    }
+}
+
+async fn hear_all(
+    nodes: &Nodes,
+    names: &Names,
+    stream: &mut PubSubStream,
+    relay: &Relay,
+) -> Result<Infallible, Fault> {
+    let mut heard = stream.map(|message| (message.get_channel_name().to_owned(), message));
+    while let Some((channel, message)) = heard.next().await {
+        nodes.metrics.hints_received.add(1);
+        if let Some(channel) = names.parse(&channel) {
+            hear::hear(nodes, relay, channel, message.get_payload_bytes()).await;
+        }
+    }
+    Err(Fault::Lost)
+}
+
+async fn follow_interest(
+    nodes: &Nodes,
+    names: &Names,
+    mut sink: PubSubSink,
+    delivery: &Delivery,
+) -> Result<Infallible, Fault> {
+    loop {
+        let changed = nodes.interest.changed().await;
+        let (begun, over): (Vec<Topic>, Vec<Topic>) =
+            changed.into_iter().partition(|topic| delivery.hub.serves(topic));
+        for chunk in over.chunks(CHANNELS) {
+            let channels: Vec<String> = chunk.iter().map(|topic| names.channel(*topic)).collect();
+            tokio::time::timeout(PONG, sink.unsubscribe(channels)).await??;
+        }
+        subscribe(names, &mut sink, &begun).await?;
+        // What came before the subscription was not heard.
+        nodes.looks.ask(begun);
+    }
+}
+
+async fn subscribe(names: &Names, sink: &mut PubSubSink, topics: &[Topic]) -> Result<(), Fault> {
+    for chunk in topics.chunks(CHANNELS) {
+        let channels: Vec<String> = chunk.iter().map(|topic| names.channel(*topic)).collect();
+        tokio::time::timeout(PONG, sink.subscribe(channels)).await??;
+    }
+    Ok(())
+}
