@@ -11,6 +11,8 @@ pub mod groups;
 pub mod hooks;
 mod many;
 pub mod model;
+#[cfg(test)]
+mod plans;
 pub mod postgres;
 pub mod relations;
 mod retention;

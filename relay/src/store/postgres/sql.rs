@@ -231,7 +231,7 @@ pub(super) const SETTLE_WAKEUP: &str = "DELETE FROM wakeup WHERE agent_no = $1 A
 pub(super) const RENEW_WAKEUP: &str =
     "UPDATE wakeup SET attempts = 0, due_at = $2, dead_at = NULL, reason = NULL WHERE agent_no = $1";
 pub(super) const FAIL_WAKEUP: &str = "UPDATE wakeup SET attempts = attempts + 1, reason = $4,
-    due_at = coalesce($2, due_at), dead_at = CASE WHEN $2 IS NULL THEN $3 END
+    due_at = coalesce($2, due_at), dead_at = CASE WHEN $2 IS NULL THEN $3::BIGINT END
     WHERE agent_no = $1 AND dead_at IS NULL";
 pub(super) const DEAD_WAKEUPS: &str =
     "SELECT handle, attempts, coalesce(reason, ''), since, dead_at FROM wakeup

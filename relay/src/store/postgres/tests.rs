@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::{testing::Database, *};
 use crate::store::{
     Appended, CommitListener, DatabaseUrl, OpenError, Store, Stored,
     conformance::{self, Backend, nodes::Shared},
+    plans,
 };
 use crate::{clock::Clock, metrics::Metrics, testing::NOW};
 
@@ -424,4 +425,43 @@ async fn writes_after_close_are_refused() {
     assert!(!store.is_ready().await);
     assert_eq!(write(&store).await, Err(WriteError::Unavailable));
     store.close().await;
+}
+
+/// What walks over a whole table: retention, over one that it keeps small.
+const WALKS: [&str; 1] = ["EXPIRE_CHALLENGES"];
+
+/// What a statement costs does not grow with the table, whatever values its plan is made for.
+#[tokio::test]
+async fn statements_find_their_rows_by_an_index() {
+    let database = Database::new();
+    let DatabaseUrl::Postgres(url) = database.url() else {
+        panic!("another database");
+    };
+    let mut connection = open::connect(&open::options(&url).unwrap()).await.unwrap();
+    connection
+        .execute("SET plan_cache_mode = force_generic_plan")
+        .await
+        .unwrap();
+    let statements = plans::statements(include_str!("sql.rs"));
+    assert!(statements.len() > 100, "{}", statements.len());
+    let mut walking = Vec::new();
+    for (name, sql) in statements {
+        let prepare = format!("PREPARE of_{name} AS {sql}");
+        connection.execute(AssertSqlSafe(prepare)).await.unwrap();
+        let parameters = (1..20).take_while(|number| sql.contains(&format!("${number}")));
+        let nulls: Vec<&str> = parameters.map(|_| "NULL").collect();
+        let explain = match nulls.is_empty() {
+            true => format!("EXPLAIN EXECUTE of_{name}"),
+            false => format!("EXPLAIN EXECUTE of_{name}({})", nulls.join(", ")),
+        };
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        if let Some(step) = plan.iter().find(|step| step.contains("Seq Scan")) {
+            walking.push((name, step.clone()));
+        }
+    }
+    walking.retain(|(name, _)| !WALKS.contains(name));
+    assert!(walking.is_empty(), "{walking:#?}");
 }
