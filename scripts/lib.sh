@@ -115,6 +115,24 @@ need_redis() {
     redis_program >/dev/null || need_apt redis-tools
 }
 
+# need_promtool FOLDER: Prometheus' tool for rules, taken out of a package that would start a server if it was installed.
+need_promtool() {
+    [ -x "$1/promtool" ] && return 0
+    if ! has apt-get || ! has dpkg; then
+        missing+=("promtool in $1, of Prometheus 2.42 or later")
+        return 0
+    fi
+    echo "setup: fetching promtool"
+    mkdir -p "$1/package"
+    (
+        cd "$1/package"
+        apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }
+        dpkg -x prometheus_*.deb .
+        mv usr/bin/promtool ..
+    ) </dev/null || missing+=("promtool in $1: its package could not be fetched")
+    rm -rf "$1/package"
+}
+
 # all_there: fails with the list of what could not be had.
 all_there() {
     [ ${#missing[@]} -eq 0 ] && return 0

@@ -28,6 +28,12 @@ impl Observed<'_> {
         let mut text = Text(String::new());
         self.link(&mut text);
         self.counts(&mut text);
+        text.head(
+            "failed_batches_total",
+            "counter",
+            "Batches of which nothing happened because the state could not be written.",
+        );
+        text.line("failed_batches_total", "", self.engine.failed_batches());
         if let Some(depth) = self.outbox {
             text.head("outbox_depth", "gauge", "Envelopes that wait for the relay.");
             text.line("outbox_depth", "", depth);

@@ -201,7 +201,7 @@ pub struct Metrics {
     pub polls: Gauge,
     /// Sends that wait for their answer.
     pub waiting: Gauge,
-    /// Whether Redis does as it is asked.
+    /// Whether Redis does as it is asked; -1 without one.
     pub redis_up: Gauge,
     /// Words to other nodes.
     pub hints_published: Counter,
@@ -243,7 +243,7 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             polls: Gauge::default(),
             waiting: Gauge::default(),
-            redis_up: Gauge::default(),
+            redis_up: Gauge(AtomicI64::new(-1)),
             hints_published: Counter::default(),
             hints_received: Counter::default(),
             hints_polled: Counter::default(),
@@ -401,7 +401,7 @@ impl Metrics {
             ),
             (
                 "redis_up",
-                "1 while Redis does as it is asked; 0 also without one.",
+                "1 while Redis does as it is asked, 0 while it does not, -1 without one.",
                 &self.redis_up,
             ),
             ("log_size", "Leaves of the transparency log.", &self.log_size),

@@ -37,6 +37,7 @@ pub struct Counters(Mutex<Counted>);
 #[derive(Debug, Default)]
 struct Counted {
     counts: BTreeMap<Count, u64>,
+    failed_batches: u64,
     bundle_expires: UnixMs,
 }
 
@@ -46,6 +47,16 @@ impl Counters {
     pub fn all(&self) -> Vec<(Count, u64)> {
         let counted = self.lock();
         counted.counts.iter().map(|(count, n)| (*count, *n)).collect()
+    }
+
+    /// Batches of which nothing happened because the state could not be written.
+    #[must_use]
+    pub fn failed_batches(&self) -> u64 {
+        self.lock().failed_batches
+    }
+
+    pub(super) fn fail_batch(&self) {
+        self.lock().failed_batches += 1;
     }
 
     /// When the own bundle expires for senders, Unix milliseconds; 0 if none is known.

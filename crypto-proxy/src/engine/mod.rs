@@ -290,6 +290,7 @@ impl Engine {
             error = &error as &dyn std::error::Error,
             "the state cannot be written"
         );
+        self.counters.fail_batch();
         self.store.rollback();
         self.rest(now.unix);
         if !error.is_of_the_database() {
