@@ -9,9 +9,12 @@ use std::{
 use anyhow::bail;
 use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
-use waxwire_shared::ids::GroupId;
+use waxwire_shared::{hash::sha256, ids::GroupId};
 
-use crate::postgres::{self, Server};
+use crate::{
+    history::Kept,
+    postgres::{self, Server},
+};
 
 /// Names the kind of database that relays have if nothing else is said: `sqlite` or `postgres`.
 const VARIABLE: &str = "WAXWIRE_TEST_DATABASE";
@@ -131,6 +134,29 @@ impl Database {
             .into_iter()
             .map(|(position, bytes)| (position.cast_unsigned(), bytes))
             .collect())
+    }
+
+    /// Which envelope lies where.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn kept(&self) -> anyhow::Result<Vec<Kept>> {
+        const ALL: &str = "SELECT queue_no, position, bytes FROM envelope ORDER BY queue_no, position";
+        let rows: Vec<(i64, i64, Vec<u8>)> = match self {
+            Self::Sqlite(file) => {
+                let database = rusqlite::Connection::open(file)?;
+                let mut statement = database.prepare(ALL)?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                rows.collect::<Result<_, _>>()?
+            }
+            Self::Postgres { .. } => sqlx::query_as(ALL).fetch_all(&mut self.connect().await?).await?,
+        };
+        let kept = |(queue, position, bytes): (i64, i64, Vec<u8>)| Kept {
+            queue,
+            position: position.cast_unsigned(),
+            hash: sha256(&bytes),
+        };
+        Ok(rows.into_iter().map(kept).collect())
     }
 
     /// The group that it holds, if it holds one only.

@@ -315,8 +315,7 @@ impl Agent {
     /// # Errors
     /// See [`crate::Http::ask`].
     pub async fn try_group_text(&self, group: &str, id: &str, text: &str) -> anyhow::Result<Answer> {
-        let body = json!({ "conversation_id": group, "client_msg_id": id, "content": { "text": text } });
-        self.send(&body).await
+        self.send(&text_in(group, id, text)).await
     }
 
     /// Sends a text to a group and requires 201.
@@ -381,4 +380,10 @@ impl Agent {
         })
         .await
     }
+}
+
+/// The body of a text message to a group.
+#[must_use]
+pub fn text_in(group: &str, id: &str, text: &str) -> Value {
+    json!({ "conversation_id": group, "client_msg_id": id, "content": { "text": text } })
 }

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod circle;
 pub mod clock;
 pub mod database;
+pub mod disk;
 pub mod false_log;
 pub mod group;
 pub mod history;

@@ -4,9 +4,10 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -49,6 +50,30 @@ impl Server {
     /// It does not start.
     pub fn revive(&self) -> anyhow::Result<()> {
         self.0.revive()
+    }
+
+    /// `kill -9` of all of it, which is away for a while then.
+    ///
+    /// # Errors
+    /// Its script has ended, or it does not start again.
+    pub async fn crash(self: &Arc<Self>, away: Duration) -> anyhow::Result<()> {
+        let server = Arc::clone(self);
+        let crash = move || {
+            server.kill()?;
+            std::thread::sleep(away);
+            server.revive()
+        };
+        tokio::task::spawn_blocking(crash).await?
+    }
+
+    /// Gives it no time for a while.
+    ///
+    /// # Errors
+    /// Its script has ended.
+    pub async fn pause(&self, length: Duration) -> anyhow::Result<()> {
+        self.0.pause(true)?;
+        tokio::time::sleep(length).await;
+        self.0.pause(false)
     }
 
     /// A program of the server's package.

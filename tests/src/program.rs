@@ -201,9 +201,22 @@ impl Program {
     /// # Errors
     /// The system refuses.
     pub fn signal_terminate(&self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Stops it for a while, as a machine does that has no time for it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn pause(&self, length: Duration) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        tokio::time::sleep(length).await;
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.context("a process id")?, Signal::TERM)?;
-        Ok(())
+        Ok(kill_process(id.context("a process id")?, signal)?)
     }
 
     /// Waits until it ends, for at most `limit`.

@@ -94,6 +94,7 @@ pub struct Relay {
     /// Whom the next tap prefers.
     turn: AtomicUsize,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     limits: BTreeMap<String, u64>,
     tables: String,
     /// Least seconds between two heads of the transparency log, if there is one.
@@ -141,11 +142,17 @@ impl Relay {
             nodes: all,
             turn: AtomicUsize::new(0),
             arguments: Vec::new(),
+            environment: Vec::new(),
             limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
             tables: String::new(),
             transparency: None,
             level: "debug,sqlx=warn".to_owned(),
         })
+    }
+
+    /// What is set in its environment, from the next start on.
+    pub fn environment(&mut self, variables: Vec<(String, String)>) {
+        self.environment = variables;
     }
 
     /// Further arguments of `serve`, from the next start on.
@@ -243,7 +250,7 @@ impl Relay {
         command.args(["--log", &self.level, "--metrics-listen"]);
         command.arg(format!("unix:{}", self.nodes[node].metrics_socket().display()));
         command.arg("--config").arg(self.write_configuration()?);
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.clone());
         Ok(command)
     }
 

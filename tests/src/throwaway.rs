@@ -93,6 +93,21 @@ impl Throwaway {
         Ok(())
     }
 
+    /// Lets none of its processes run, or all of them again.
+    ///
+    /// # Errors
+    /// Its script has ended.
+    pub(crate) fn pause(&self, paused: bool) -> anyhow::Result<()> {
+        let (command, expected) = if paused {
+            ("pause", "paused")
+        } else {
+            ("resume", "resumed")
+        };
+        let answer = self.ask(command)?;
+        ensure!(answer == expected, "answered {answer}");
+        Ok(())
+    }
+
     fn ask(&self, command: &str) -> anyhow::Result<String> {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         script.ask(command)

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     agent::Agent,
     circle::whole_history,
     clock::{eventually, within},
     history::{History, Lane},
-    lane::Dice,
+    lane::{Dice, read},
 };
 
 /// How long the last messages may take.
@@ -21,16 +21,39 @@ const ARRIVE: Duration = Duration::from_secs(120);
 pub struct Traffic {
     agents: [Agent; 2],
     history: History,
+    senders: Part,
+    readers: Part,
+}
+
+#[derive(Debug)]
+struct Part {
     end: watch::Sender<bool>,
     tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Part {
+    fn new() -> Self {
+        Self {
+            end: watch::Sender::new(false),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
+        self.end.send_replace(true);
+        while let Some(outcome) = self.tasks.join_next().await {
+            outcome??;
+        }
+        Ok(())
+    }
 }
 
 impl Traffic {
     /// So many senders, half in each direction, with a pause after each message.
     #[must_use]
     pub fn start(agents: [&Agent; 2], lanes: usize, pause: Duration, dice: &mut Dice) -> Self {
-        let (history, end) = (History::default(), watch::Sender::new(false));
-        let mut tasks = JoinSet::new();
+        let history = History::default();
+        let (mut senders, mut readers) = (Part::new(), Part::new());
         for number in 0..lanes {
             let (from, to) = (agents[number % 2], agents[(number + 1) % 2]);
             let lane = Lane {
@@ -38,17 +61,23 @@ impl Traffic {
                 to: to.handle().into(),
                 number,
             };
-            tasks.spawn(lane.run(from.clone(), history.clone(), pause, end.subscribe()));
+            let ended = senders.end.subscribe();
+            senders
+                .tasks
+                .spawn(lane.run(from.clone(), history.clone(), pause, ended));
         }
         for agent in agents {
             let seed = dice.roll(u64::MAX);
-            tasks.spawn(reader(agent.clone(), history.clone(), end.subscribe(), seed));
+            let ended = readers.end.subscribe();
+            readers
+                .tasks
+                .spawn(read(agent.clone(), history.clone(), ended, seed));
         }
         Self {
             agents: agents.map(Clone::clone),
             history,
-            end,
-            tasks,
+            senders,
+            readers,
         }
     }
 
@@ -69,12 +98,10 @@ impl Traffic {
     /// # Errors
     /// A message was lost, came twice or out of order, or the two ends do not agree.
     pub async fn end(mut self) -> anyhow::Result<usize> {
-        self.end.send_replace(true);
+        // Readers go on until nobody sends any more.
         let finished = async {
-            while let Some(outcome) = self.tasks.join_next().await {
-                outcome??;
-            }
-            anyhow::Ok(())
+            self.senders.end().await?;
+            self.readers.end().await
         };
         let finished = within("everything arrives", ARRIVE, finished).await;
         let violations = self.history.violations();
@@ -84,40 +111,6 @@ impl Traffic {
         compare_ends(&self.agents, self.history.len()).await?;
         Ok(self.history.len())
     }
-}
-
-/// Takes and settles, now and then without settling, until there is nothing left to come.
-async fn reader(
-    agent: Agent,
-    history: History,
-    ended: watch::Receiver<bool>,
-    seed: u64,
-) -> anyhow::Result<()> {
-    let mut dice = Dice::new(seed);
-    let mut quiet = 0;
-    while quiet < 2 {
-        let asked = history.now();
-        let Ok(rows) = agent.sync_after(None, 1).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        history.synced(agent.handle(), asked, &rows);
-        let missing = history.missing(agent.handle());
-        quiet = if *ended.borrow() && rows.is_empty() && missing == 0 {
-            quiet + 1
-        } else {
-            0
-        };
-        // Sometimes a part, sometimes nothing.
-        let part = &rows[..rows.len().min(dice.roll(60) as usize)];
-        let Some(last) = part.last().and_then(|row| row.delivery_id.as_deref()) else {
-            continue;
-        };
-        if agent.ack(last).await.is_ok() {
-            history.acked(agent.handle(), part);
-        }
-    }
-    Ok(())
 }
 
 /// Both ends agree on everything, each message once.

@@ -88,7 +88,7 @@ impl World {
     /// Its folder cannot be made.
     pub fn new_relay(&self, name: &str) -> anyhow::Result<Relay> {
         let folder = self.folder().join(name);
-        fs::create_dir(&folder)?;
+        fs::create_dir_all(&folder)?;
         Relay::new(&folder, &self.log(name))
     }
 

@@ -42,7 +42,7 @@ async fn chaos(
         sleep(Duration::from_millis(50 + dice.roll(900))).await;
         match (dice.roll(8), server) {
             (0 | 1, Some(server)) => {
-                kill_and_revive(server, Duration::from_millis(dice.roll(600))).await?;
+                server.crash(Duration::from_millis(dice.roll(600))).await?;
             }
             (0..=2, _) => pair.relay.crash().await?,
             (3 | 4, _) => pair.alice.crash().await?,
@@ -55,15 +55,6 @@ async fn chaos(
         kills += 1;
     }
     Ok(kills)
-}
-
-/// `kill -9` of a whole PostgreSQL, which is away for a while.
-async fn kill_and_revive(server: &Arc<Server>, away: Duration) -> anyhow::Result<()> {
-    let killed = Arc::clone(server);
-    tokio::task::spawn_blocking(move || killed.kill()).await??;
-    sleep(away).await;
-    let server = Arc::clone(server);
-    tokio::task::spawn_blocking(move || server.revive()).await?
 }
 
 /// B4, F5: a 201 survives, under sixteen senders.
@@ -269,11 +260,11 @@ fn relay_keeps_what_it_answered_under_kills_of_postgresql() {
         relay.start().await?;
         let kill = async |relay: &mut Relay, round: usize| match round % 3 {
             0 => relay.crash().await,
-            1 => kill_and_revive(&server, Duration::ZERO).await,
+            1 => server.crash(Duration::ZERO).await,
             _ => {
                 // One after the other, without a moment in between.
                 relay.kill()?;
-                kill_and_revive(&server, Duration::ZERO).await?;
+                server.crash(Duration::ZERO).await?;
                 relay.start().await
             }
         };
