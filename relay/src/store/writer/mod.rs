@@ -5,6 +5,7 @@ mod acks;
 pub(super) mod admission;
 pub(super) mod memory;
 pub(super) mod ops;
+mod streams;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::{
     acks::{Shared, flush_acks},
     ops::{Act, Answer, Batch, Op, Over, SendOp, Sends, tell},
+    streams::Streams,
 };
 use super::{CommitListener, NewEnvelope, OpenError, Reply, View, WriteError};
 use crate::{clock::Stopwatch, metrics::Metrics};
@@ -82,6 +84,7 @@ impl<J: ?Sized + Answer + 'static> WriterHandle<J> {
             queue,
             shared: Arc::clone(&shared),
             metrics,
+            streams: Streams::default(),
             over,
         };
         let teller = tokio::spawn(tell(batches, listener));
@@ -154,6 +157,7 @@ struct Writer<E: Engine> {
     queue: mpsc::Receiver<Op<E::Job>>,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
+    streams: Streams,
     over: mpsc::UnboundedSender<Over<E::Job>>,
 }
 
@@ -162,14 +166,18 @@ impl<E: Engine> Writer<E> {
         let mut ops = Vec::with_capacity(BATCH);
         let mut open = true;
         while open && self.queue.blocking_recv_many(&mut ops, BATCH) > 0 {
-            let mut batch = Batch::default();
+            let (mut batch, mut early) = (Batch::default(), Batch::default());
             for op in ops.drain(..) {
                 match op {
+                    Op::Send(send) if self.streams.is_early(&send) => early.sends.push(send),
                     Op::Send(send) => batch.sends.push(send),
                     Op::Job(job) => batch.jobs.push(job),
                     Op::Acks => {}
                     Op::Close => open = false,
                 }
+            }
+            if early.len() > 0 {
+                self.tell(early, Err(WriteError::Unavailable));
             }
             batch.acks = self.shared.take_acks();
             if self.engine.has_others() {
@@ -263,6 +271,7 @@ impl<E: Engine> Writer<E> {
         for (view, position) in batch.acks.drain() {
             self.shared.note_ack(view, position);
         }
+        self.streams.note(&batch.sends);
         self.tell(batch, Err(WriteError::Unavailable));
     }
 }
