@@ -262,6 +262,7 @@ impl Outside {
                 return;
             }
             Effect::Lease(lease) => LinkCommand::Lease(lease),
+            Effect::Lineage(lineage) => LinkCommand::Lineage(lineage),
             Effect::ResetLink => LinkCommand::Reset,
             Effect::StandDown(conflict) => LinkCommand::StandDown(match conflict {
                 Conflict::Superseded => LinkFault::Superseded,

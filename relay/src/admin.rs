@@ -1,12 +1,17 @@
 //! `waxwire-relay admin`: works on the database, also while a relay serves it. A serving relay
 //! notices changes within seconds.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use waxwire_shared::ids::Handle;
 
 use crate::{
     accounts::credential::Credential,
+    backup::{self, BackupError, Made},
     cli::AdminCommand,
     clock::Clock,
     identity::RelayIdentity,
@@ -39,13 +44,19 @@ pub enum AdminError {
     Random(#[from] RandomError),
     /// There is no database.
     #[error("there is no database at {0}: serve or migrate makes one")]
-    Missing(std::path::PathBuf),
+    Missing(PathBuf),
     /// No such agent.
     #[error("no agent has the handle {0}")]
     Unknown(Handle),
     /// Nothing of this agent was given up.
     #[error("no wake-up of {0} was given up")]
     NoDeadLetter(Handle),
+    /// No backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// PostgreSQL has tools of its own.
+    #[error("a database on PostgreSQL is backed up by pg_dump or a base backup")]
+    NotSqlite,
     /// No such organisation.
     #[error("there is no organisation {0}: admin org makes one")]
     UnknownOrg(String),
@@ -96,10 +107,34 @@ pub async fn run(
     {
         return Err(AdminError::Missing(path.clone()));
     }
+    if let AdminCommand::Backup { dir, blobs } = command {
+        return back_up(url, dir, blobs).await;
+    }
     let store = open(url, clock.clone()).await?;
     let result = run_on(&store, command, &clock, random).await;
     store.close().await;
     result
+}
+
+async fn back_up(url: &DatabaseUrl, dir: PathBuf, blobs: Option<PathBuf>) -> Result<String, AdminError> {
+    let DatabaseUrl::Sqlite(database) = url else {
+        return Err(AdminError::NotSqlite);
+    };
+    let blobs = blobs.unwrap_or_else(|| beside(database));
+    let (database, to) = (database.clone(), dir.clone());
+    let made = tokio::task::spawn_blocking(move || backup::make(&database, &blobs, &to)).await;
+    let Made { blobs } = made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    Ok(format!(
+        "{}: the database and {blobs} attachments. It holds the relay's signing key: keep it closed",
+        dir.display()
+    ))
+}
+
+/// Where attachments are if nothing else is said.
+fn beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-blobs");
+    name.into()
 }
 
 async fn run_on(
@@ -115,6 +150,10 @@ async fn run_on(
             Ok(RelayIdentity::from_secret(&held.secret).fingerprint().to_string())
         }
         AdminCommand::Agents => list(store).await,
+        AdminCommand::Restored => {
+            store.end_lineage().await?;
+            Ok("agents are told at the next start of the relay".to_owned())
+        }
         AdminCommand::Suspend { handle } => {
             let changed = store.set_suspended(handle.clone(), true).await?;
             say(changed, handle, "suspended", "was suspended already")
@@ -150,6 +189,8 @@ async fn run_on(
             }
             Ok(format!("{handle}: called again"))
         }
+        // Needs no store.
+        AdminCommand::Backup { .. } => Ok(String::new()),
         AdminCommand::Invite { count, days } => {
             let expires_at = clock.now_ms().saturating_add(u64::from(days) * DAY_MS);
             let mut codes = Vec::with_capacity(count.into());

@@ -110,6 +110,19 @@ pub enum AdminCommand {
         #[arg(long, value_name = "HANDLE")]
         redeliver: Option<Handle>,
     },
+    /// Copies the database and its attachments into a new folder, also while the relay serves; SQLite only.
+    /// The copy holds the relay's signing key: keep it as closed as the database
+    Backup {
+        /// The folder, which is made
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// The folder of attachments, if it is not the one beside the database
+        #[arg(long, value_name = "DIR", env = "WAXWIRE_RELAY_BLOBS")]
+        blobs: Option<PathBuf>,
+    },
+    /// Tells agents, from the next start of the relay on, that this database was set back to an earlier state.
+    /// Copies by `admin backup` and databases on another PostgreSQL do so by themselves
+    Restored,
     /// Prints new invite codes, each good for one registration
     Invite {
         /// How many

@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod admin;
 pub mod api;
 pub mod background;
+pub mod backup;
 pub mod blobs;
 pub mod cli;
 pub mod clock;

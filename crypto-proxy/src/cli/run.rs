@@ -243,7 +243,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let lease_time = store.next_lease(clock::unix())?;
     store.commit()?;
     let reader = Reader::open(folder, column_keys)?;
-    let cursors = store.cursors()?;
+    let (lineage, cursors) = (store.lineage()?, store.cursors()?);
     let clock = Clock::resume(store.running_time()?);
     let account = account(keys, store.own_bundle()?.as_deref())?;
     let self_seal = self_seal_opens(&account);
@@ -265,6 +265,7 @@ async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {
     let (status, link_status) = watch::channel(LinkStatus::default());
     let config = LinkConfig {
         client: Arc::clone(&client),
+        lineage,
         cursors,
         lease,
         credentials: Arc::new(keeper),

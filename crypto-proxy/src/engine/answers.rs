@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long own messages are sent again, in milliseconds.
-const RESEND_FOR_MS: u64 = 30 * 24 * 3_600 * 1_000;
+pub(super) const RESEND_FOR_MS: u64 = 30 * 24 * 3_600 * 1_000;
 /// How often one message is sealed to another key.
 const ATTEMPTS: u32 = 8;
 /// Most bytes of signed messages in one answer, unless a single one is longer.

@@ -259,6 +259,14 @@ pub enum LinkEvent {
         /// Unix milliseconds by the relay's clock.
         relay_time: u64,
     },
+    /// The relay holds another course of events than before, or is heard of for the first time. In the first case
+    /// there is no socket until [`Effect::Lineage`].
+    Lineage {
+        /// Which.
+        lineage: u64,
+        /// Up to when it is that of the one before, Unix milliseconds.
+        reaches: u64,
+    },
     /// The socket is gone; the outcome of whatever was in flight is unknown.
     Down,
     /// An object of one of our queues.
@@ -400,6 +408,9 @@ pub enum Effect {
     /// Compute the tag of a handle, which takes memory and time, and report [`Event::HandleTag`]; if it is not
     /// reported, nothing waits for it.
     HandleTag(Handle),
+    /// Forget all positions, for they are of another course of events than this one, drop the socket and resume from
+    /// what the relay knows to be acknowledged.
+    Lineage(u64),
     /// Drop the socket and resume from what was acknowledged.
     ResetLink,
     /// Make a new incarnation durable in the key store, then report [`Event::BegunAnew`]. What is not

@@ -177,6 +177,11 @@ impl Engine {
         }
     }
 
+    /// The relay's database was set back, and with it perhaps the own bundle.
+    pub(super) const fn look_again(&mut self) {
+        self.instance.looked = false;
+    }
+
     /// The own bundle as the relay shows it.
     pub(super) fn own_bundle_shown(
         &mut self,
@@ -205,7 +210,7 @@ impl Engine {
             self.instance.must_rotate = true;
             return self.rolled_back(now);
         }
-        Ok(())
+        self.publish_again(shown.number, now)
     }
 
     /// Something that this identity has signed and this state does not know. What is from before the

@@ -16,6 +16,7 @@
 //! - `receipts`: what is told to authors
 //! - `instance`: leases, and what happens when there are two instances
 //! - `transient`, `typing`, `presence`: what nobody stores
+//! - `set_back`: the relay's database was
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
 //! - `webhooks`: what is queued for them, and what becomes of it
@@ -44,6 +45,7 @@ mod relations;
 mod repair;
 mod rotate_now;
 mod send;
+mod set_back;
 mod succession;
 mod suspension;
 mod timers;
@@ -130,6 +132,9 @@ struct Volatile {
     retry_at: Option<UnixMs>,
     waiters: HashMap<SendToken, Vec<Waiter>>,
     lookups: HashMap<Handle, Lookup>,
+    /// When the relay was last found to be set back, and whether logs of groups are to be compared since.
+    set_back_at: Option<UnixMs>,
+    compare_logs: bool,
     /// Newer keys that messages of peers name.
     claims: HashMap<Handle, lookup::Claim>,
     /// When peers were last looked up because somebody else claimed their handle.
@@ -397,7 +402,9 @@ impl Engine {
             // The live instance takes it.
             Event::Link(LinkEvent::Delivered { .. }) if !self.is_live() => Ok(()),
             Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
+            Event::Link(LinkEvent::Lineage { lineage, reaches }) => self.lineage_shown(lineage, reaches, now),
             Event::Link(LinkEvent::Head(cursor)) => {
+                self.compare_head(&cursor, now)?;
                 self.queue_emptied(cursor.queue, now)?;
                 self.drained(&cursor, now)
             }

@@ -192,6 +192,12 @@ impl Engine {
             return Ok(());
         };
         let message = self.store.message_by_row(message_row)?;
+        if message.visible
+            && let Some(own) = self.store.own_envelope(message_row)?
+        {
+            self.store
+                .put_envelope(message_row, &own.mid, &row.hash, own.attempt)?;
+        }
         if self.store.has_withdrawn(message.conversation_id)? {
             let core = self.store.core(message_row)?;
             self.store.announced(message.conversation_id, &core.void)?;
@@ -237,6 +243,11 @@ impl Engine {
             return self.store.remove_outbox(row.token);
         };
         let message = self.store.message_by_row(message_row)?;
+        // Offered again to a relay that was set back, which has it still.
+        let own = self.store.own_envelope(message_row)?;
+        if message.visible && own.is_some_and(|own| own.hash == *hash) {
+            return self.store.remove_outbox(row.token);
+        }
         // What was sent in a past that this state does not know is not known here either.
         if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
             self.store.remove_outbox(row.token)?;

@@ -330,6 +330,20 @@ impl Engine {
         Ok(())
     }
 
+    /// The relay shows the own bundle with this number. If it was set back and that is an older one than it has had, peers
+    /// are to see the newest again.
+    pub(super) fn publish_again(&mut self, shown: u64, now: UnixMs) -> Result<(), StateError> {
+        let own = self
+            .store
+            .own_bundle()?
+            .filter(|own| body(own).is_some_and(|own| own.number > shown));
+        let Some(own) = own else { return Ok(()) };
+        if self.store.offered_bundle()?.is_none() {
+            self.store.put_offered_bundle(&own)?;
+        }
+        self.tend_keys(now)
+    }
+
     /// What the relay says of the bundle that was offered.
     pub(super) fn published(
         &mut self,

@@ -7,19 +7,39 @@ use waxwire_shared::api::frames::{Cursor, Queue};
 /// Most cursors in one frame: 41 bytes each, far below what a relay must accept as a message.
 const FRAME: usize = 1_000;
 
-/// Acknowledged positions; they only grow.
+/// Acknowledged positions; they only grow, as long as the relay's queues are of one course of events.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
+    /// Which one; none before the relay was first heard of.
+    lineage: Option<u64>,
     acked: BTreeMap<Queue, u64>,
     /// Queues whose position the relay has not been told on this socket.
     untold: BTreeSet<Queue>,
 }
 
 impl Cursors {
-    pub(super) fn new(cursors: Vec<Cursor>) -> Self {
-        let mut this = Self::default();
+    pub(super) fn new(lineage: Option<u64>, cursors: Vec<Cursor>) -> Self {
+        let mut this = Self {
+            lineage,
+            ..Self::default()
+        };
         this.ack(cursors);
         this
+    }
+
+    /// Of which course of events the positions are.
+    pub(super) const fn lineage(&self) -> Option<u64> {
+        self.lineage
+    }
+
+    /// The relay was first heard of; positions that are known are taken as those of its queues.
+    pub(super) const fn adopt(&mut self, lineage: u64) {
+        self.lineage = Some(lineage);
+    }
+
+    /// Nothing is known of positions of this course of events.
+    pub(super) fn begin(&mut self, lineage: u64) {
+        *self = Self::new(Some(lineage), Vec::new());
     }
 
     /// Takes acknowledgements in.
@@ -80,7 +100,7 @@ mod tests {
 
     #[test]
     fn acks_are_coalesced_to_the_highest() {
-        let mut cursors = Cursors::new(vec![at(Queue::Mail, 5)]);
+        let mut cursors = Cursors::new(None, vec![at(Queue::Mail, 5)]);
         assert_eq!(cursors.take_untold(), [at(Queue::Mail, 5)]);
         cursors.ack(vec![
             at(Queue::Mail, 7),
@@ -102,7 +122,10 @@ mod tests {
             id[..4].copy_from_slice(&n.to_be_bytes());
             at(Queue::Group(GroupId::from_bytes(id)), 1)
         };
-        let mut cursors = Cursors::new((0..2_500).map(group).chain([at(Queue::Mail, 1)]).collect());
+        let mut cursors = Cursors::new(
+            Some(1),
+            (0..2_500).map(group).chain([at(Queue::Mail, 1)]).collect(),
+        );
         let resume = cursors.resume();
         assert_eq!((resume.len(), resume[0]), (1_000, at(Queue::Mail, 1)));
         let told: Vec<usize> = std::iter::from_fn(|| {

@@ -65,6 +65,9 @@ pub enum LinkCommand {
     Show(bool),
     /// Everything up to these positions is durable here.
     Ack(Vec<Cursor>),
+    /// Forget all positions, for they are of another course of events than this one, drop the socket and resume from
+    /// what the relay knows to be acknowledged.
+    Lineage(u64),
     /// Ask the relay over HTTP; concurrent with everything else.
     Call(RelayCall),
     /// Drop the socket and resume from what was acknowledged.
@@ -81,6 +84,8 @@ pub enum LinkCommand {
 pub struct LinkConfig {
     /// Calls the pinned relay with this agent's API key, see [`Client::authorized`].
     pub client: Arc<Client>,
+    /// Which course of events the relay's database held when it was last heard of.
+    pub lineage: Option<u64>,
     /// How far each queue is durable here at the start.
     pub cursors: Vec<Cursor>,
     /// The signed lease of this instance: the relay takes it before every socket.

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use super::{
     lease::{Lease, Standing},
     renewal::{self, RenewalError},
     session::{Ended, Session},
-    socket::{self, OpenError, Socket},
+    socket::{self, OpenError, Socket, Welcome},
     status::{LinkFault, LinkStatus},
 };
 use crate::{
@@ -36,6 +36,8 @@ use crate::{
 const HEALTHY: Duration = Duration::from_secs(30);
 /// How long another refusal of the API key is believed after a new one was given.
 const BETWEEN_KEYS: Duration = Duration::from_secs(5 * 60);
+/// How long the engine may take to decide about a relay that was set back.
+const DECISION: Duration = Duration::from_secs(10);
 /// A socket that was dropped on the engine's wish is replaced at once if it lasted this long.
 const RESET: Duration = Duration::from_secs(1);
 
@@ -62,7 +64,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let (calls, waiting) = mpsc::unbounded_channel();
-    let cursors = Mutex::new(Cursors::new(config.cursors));
+    let cursors = Mutex::new(Cursors::new(config.lineage, config.cursors));
     let lease = Lease::new(config.lease);
     let link = Link {
         client: &config.client,
@@ -142,7 +144,7 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
                 Meanwhile::Done(Ok(_)) if self.room.lease.get() != Standing::Under(lease.clone()) => {
                     Some(Duration::ZERO)
                 }
-                Meanwhile::Done(Ok((socket, relay_time))) => self.serve(socket, relay_time).await,
+                Meanwhile::Done(Ok((socket, welcome))) => self.begin(socket, welcome).await,
                 Meanwhile::Done(Err(error)) => Some(self.failed(error).await),
                 Meanwhile::Reset => Some(Duration::ZERO),
                 Meanwhile::Stop => None,
@@ -160,9 +162,33 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         }
     }
 
-    /// From nothing to a socket that is welcome, and the relay's time. A lease that stands in the way is
-    /// reported.
-    async fn open(&mut self, lease: &Bytes) -> Meanwhile<Result<(Socket, u64), OpenError>> {
+    /// Serves a socket if the relay's queues are those that the positions are of. If they are not, the engine is told,
+    /// and there is no socket before it has decided.
+    async fn begin(&mut self, socket: Socket, welcome: Welcome) -> Option<Duration> {
+        let Welcome { lineage, reaches, .. } = welcome;
+        let known = self.room.cursors().lineage();
+        if known != Some(lineage) {
+            let told = LinkEvent::Lineage { lineage, reaches };
+            self.room.engine.report(told).await;
+        }
+        match known {
+            Some(known) if known != lineage => {
+                drop(socket);
+                self.note_down(LinkFault::Reset);
+                match self.room.meanwhile(sleep(DECISION), true).await {
+                    Meanwhile::Stop => None,
+                    Meanwhile::Done(()) | Meanwhile::Reset => Some(Duration::ZERO),
+                }
+            }
+            _ => {
+                self.room.cursors().adopt(lineage);
+                self.serve(socket, welcome.time).await
+            }
+        }
+    }
+
+    /// From nothing to a socket that is welcome. A lease that stands in the way is reported.
+    async fn open(&mut self, lease: &Bytes) -> Meanwhile<Result<(Socket, Welcome), OpenError>> {
         let Self {
             client, rng, room, ..
         } = self;
@@ -171,8 +197,8 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         let work = async {
             let mut socket = socket::open(client, lease, &mut held, rng).await?;
             let resume = cursors.lock().unwrap_or_else(PoisonError::into_inner).resume();
-            let relay_time = socket::resume(&mut socket, resume).await?;
-            Ok((socket, relay_time))
+            let welcome = socket::resume(&mut socket, resume).await?;
+            Ok((socket, welcome))
         };
         let opened = room.meanwhile(work, false).await;
         if let Some(held) = held {
@@ -322,6 +348,12 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
     }
 }
 
+impl<E> Room<'_, E> {
+    fn cursors(&self) -> MutexGuard<'_, Cursors> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<E: Reports> Room<'_, E> {
     /// Does something that needs no socket and answers commands beside it.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>, heed_reset: bool) -> Meanwhile<T> {
@@ -341,11 +373,12 @@ impl<E: Reports> Room<'_, E> {
                 }
                 // The engine says so again when a socket is up.
                 Some(LinkCommand::Transient(_) | LinkCommand::Show(_)) => {}
-                Some(LinkCommand::Ack(cursors)) => {
-                    self.cursors
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .ack(cursors);
+                Some(LinkCommand::Ack(cursors)) => self.cursors().ack(cursors),
+                Some(LinkCommand::Lineage(lineage)) => {
+                    self.cursors().begin(lineage);
+                    if heed_reset {
+                        return Meanwhile::Reset;
+                    }
                 }
                 Some(LinkCommand::Call(call)) => {
                     // The calls end only after the link has.

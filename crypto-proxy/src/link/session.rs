@@ -293,6 +293,10 @@ impl<'a, E: Reports> Session<'a, E> {
                     // The calls end only after the link has.
                     let _ended = self.calls.send(call);
                 }
+                LinkCommand::Lineage(lineage) => {
+                    self.cursors().begin(lineage);
+                    reset = true;
+                }
                 LinkCommand::Reset => reset = true,
                 // It is awake.
                 LinkCommand::Wake => {}

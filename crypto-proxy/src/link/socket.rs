@@ -47,6 +47,17 @@ pub(super) const STEP: Duration = Duration::from_secs(10);
 /// A WebSocket to the relay.
 pub(super) type Socket = WebSocketStream<Stream>;
 
+/// What the relay says first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Welcome {
+    /// Its time, Unix milliseconds.
+    pub(super) time: u64,
+    /// Which course of events its database holds.
+    pub(super) lineage: u64,
+    /// Up to when that is the one before, Unix milliseconds.
+    pub(super) reaches: u64,
+}
+
 /// Why no socket came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OpenError {
@@ -202,18 +213,28 @@ async fn refused(answer: http::Response<Incoming>) -> OpenError {
 /// Says from where on to deliver and waits for the relay's first frame.
 ///
 /// # Returns
-/// The relay's time, Unix milliseconds.
+/// What the relay says of itself.
 ///
 /// # Errors
 /// [`OpenError::NoWelcome`].
-pub(super) async fn resume(socket: &mut Socket, cursors: Vec<Cursor>) -> Result<u64, OpenError> {
+pub(super) async fn resume(socket: &mut Socket, cursors: Vec<Cursor>) -> Result<Welcome, OpenError> {
     let resumed = async {
         let frame = Message::binary(ClientFrame::Resume(cursors).encode());
         socket.send(frame).await.map_err(|error| fault_of(&error))?;
         loop {
             match heard(socket.next().await)? {
                 Heard::Frame(bytes) => match RelayFrame::decode(&bytes) {
-                    Ok(RelayFrame::Welcome { time }) => return Ok(time),
+                    Ok(RelayFrame::Welcome {
+                        time,
+                        lineage,
+                        reaches,
+                    }) => {
+                        return Ok(Welcome {
+                            time,
+                            lineage,
+                            reaches,
+                        });
+                    }
                     _ => return Err(LinkFault::Malformed),
                 },
                 Heard::Alive => {}

@@ -77,18 +77,16 @@ impl Store {
             self.give_up_message(message_row, &envelope)?;
         }
         self.put_meta(ANEW, &[1])?;
-        Ok(self.db.execute_batch(
+        self.db.execute_batch(
             "UPDATE inbound_session SET receipt_due = 3, said_delivered = 0, said_read = 0
                  WHERE session_row IN (SELECT receipt_of FROM outbox);
              DELETE FROM outbox;
              DELETE FROM withdrawn;
              DELETE FROM grp_pending;
              UPDATE conversation SET out_n = 0, out_hash = NULL;
-             UPDATE grp SET renew = 1 WHERE standing <= 2;
-             INSERT OR IGNORE INTO undeclared
-                 SELECT 1, peer_id FROM contact UNION ALL SELECT 2, peer_id FROM peer_block
-                 UNION ALL SELECT 3, 0 FROM own_profile;",
-        )?)
+             UPDATE grp SET renew = 1 WHERE standing <= 2;",
+        )?;
+        self.declare_again()
     }
 
     /// What was stored once and was being repaired stays as it is.

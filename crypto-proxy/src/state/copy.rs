@@ -86,6 +86,7 @@ const TABLES: &[(&str, Part)] = &[
     ("confirmation", Part::All),
     ("confirmation_of", Part::All),
     ("grp_pending", Part::Nothing),
+    ("grp_leaves", Part::All),
     // Without chains nothing of an epoch can be read any more: whoever wrote under it is asked.
     (
         "epoch",

@@ -19,6 +19,9 @@ pub struct PendingCommit {
     pub leaves: Vec<u8>,
 }
 
+/// Own rekeys of a group whose leaves are kept.
+const LEAVES: i64 = 8;
+
 impl Store {
     /// Keeps the next verified commit.
     ///
@@ -113,6 +116,36 @@ impl Store {
             .prepare_cached("DELETE FROM grp_pending WHERE group_row = ?1")?
             .execute([row])?;
         Ok(())
+    }
+
+    /// Keeps the leaves of an own rekey that stands in the log, and of the latest before it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn keep_leaves(&self, row: i64, position: u64, leaves: &[u8]) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("INSERT INTO grp_leaves(group_row, position, leaves) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![row, to_sql(position), leaves])?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM grp_leaves WHERE group_row = ?1 AND position <= \
+                 (SELECT position FROM grp_leaves WHERE group_row = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![row, LEAVES])?;
+        Ok(())
+    }
+
+    /// The leaves of an own rekey that stood at a position, if they are kept.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn kept_leaves(&self, row: i64, position: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT leaves FROM grp_leaves WHERE group_row = ?1 AND position = ?2")?;
+        Ok(statement
+            .query_row([row, to_sql(position)], |row| row.get(0))
+            .optional()?)
     }
 
     /// Keeps what the relay showed instead of a commit that is kept.

@@ -37,6 +37,7 @@ mod repair;
 #[cfg(test)]
 pub(crate) mod scans;
 mod seal;
+mod set_back;
 mod transparency;
 mod uploads;
 mod views;
@@ -80,6 +81,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("repeats.sql"),
     include_str!("transparency.sql"),
     include_str!("trust.sql"),
+    include_str!("lost_commits.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

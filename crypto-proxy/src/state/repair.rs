@@ -28,6 +28,8 @@ pub struct OwnEnvelope {
     pub created_at: UnixMs,
     /// Whether the recipient has proved that it has it.
     pub arrived: bool,
+    /// Names it at the relay.
+    pub mid: Mid,
 }
 
 /// Numbers of one author that did not come.
@@ -69,7 +71,7 @@ impl Store {
         key: impl rusqlite::ToSql,
     ) -> Result<Option<OwnEnvelope>, StateError> {
         let mut statement = self.db.prepare_cached(&format!(
-            "SELECT message_row, envelope_hash, attempt, created_at, status >= 3 FROM message \
+            "SELECT message_row, envelope_hash, attempt, created_at, status >= 3, mid FROM message \
              WHERE {condition} AND own = 1 AND mid IS NOT NULL"
         ))?;
         let found = statement.query_row([key], |row| {
@@ -79,6 +81,7 @@ impl Store {
                 attempt: row.get(2)?,
                 created_at: from_sql(row.get(3)?),
                 arrived: row.get(4)?,
+                mid: Mid::from_bytes(row.get(5)?),
             })
         });
         Ok(found.optional()?)

@@ -120,7 +120,13 @@ fn relay_frame(input: In<'_>) -> Result<Value, Fault> {
             "remaining": number(notice.allowance.map_or(0, |allowance| allowance.remaining)),
             "skipped": notice.skipped.iter().map(|agent| hex(agent.as_bytes())).collect::<Value>(),
         }),
-        RelayFrame::Welcome { time } => json!({"frame": "welcome", "time": number(*time)}),
+        RelayFrame::Welcome {
+            time,
+            lineage,
+            reaches,
+        } => json!({
+            "frame": "welcome", "time": number(*time), "lineage": number(*lineage), "reaches": number(*reaches),
+        }),
         RelayFrame::Transient(envelope) => json!({"frame": "transient", "envelope": hex(envelope)}),
         RelayFrame::Presence(seen) => json!({
             "frame": "presence",

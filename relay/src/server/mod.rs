@@ -49,6 +49,9 @@ pub enum StartError {
     /// The relay's identity.
     #[error("the relay's identity cannot be read or stored")]
     Identity(#[from] WriteError),
+    /// The lineage of the database.
+    #[error("the lineage of the database cannot be read or stored")]
+    Lineage(#[source] WriteError),
     /// The transparency log.
     #[error("the transparency log cannot be begun")]
     Transparency(#[source] WriteError),
@@ -138,6 +141,7 @@ impl Server {
         let store = Store::open(&config.database, context).await?;
         let blobs = Blobs::open(&config.blobs)?;
         let identity = identity(&store, &*random).await?;
+        begin_lineage(&store, &*random).await?;
         let prefix = u32::from_be_bytes(rng::array(&*random)?);
         let transparency = match config.transparency {
             Some(interval) => Some(transparency(&store, &*random, interval).await?),
@@ -252,6 +256,20 @@ async fn identity(store: &Store, random: &dyn Random) -> Result<RelayIdentity, S
         tracing::info!(fingerprint = %identity.fingerprint(), "made the relay's identity");
     }
     Ok(identity)
+}
+
+/// Goes on with the course of events that the database holds, or begins another one.
+async fn begin_lineage(store: &Store, random: &dyn Random) -> Result<(), StartError> {
+    // Never 0, and within what databases count to.
+    let candidate = (u64::from_be_bytes(rng::array(random)?) >> 1).max(1);
+    let lineage = store.lineage(candidate).await.map_err(StartError::Lineage)?;
+    if lineage.is_new {
+        tracing::warn!(
+            reaches = lineage.reaches,
+            "the database was set back to an earlier state; agents are told and send again what it lacks"
+        );
+    }
+    Ok(())
 }
 
 /// The database's transparency log, begun when it is switched on for the first time.

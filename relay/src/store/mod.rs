@@ -9,6 +9,7 @@ mod conformance;
 mod error;
 pub mod groups;
 pub mod hooks;
+pub mod lineage;
 mod many;
 pub mod model;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use blobs::*;
 pub use error::{DatabaseUrlError, OpenError, ReadError, WriteError};
 pub use groups::*;
 pub use hooks::*;
+pub use lineage::Lineage;
 pub use model::*;
 pub use relations::*;
 pub use retention::{RetainError, RetainStep, Retention, RetentionCursor};

@@ -171,7 +171,7 @@ impl Got {
                 object: delivery.object.to_vec(),
             },
             RelayFrame::Head(cursor) => Self::Head(*cursor),
-            RelayFrame::Welcome { time } => Self::Welcome { time: *time },
+            RelayFrame::Welcome { time, .. } => Self::Welcome { time: *time },
             RelayFrame::Transient(envelope) => Self::Transient(envelope.to_vec()),
             RelayFrame::Presence(seen) => Self::Seen(seen.clone()),
             RelayFrame::Lease(lease) => Self::Lease(lease.to_vec()),

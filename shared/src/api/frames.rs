@@ -162,6 +162,10 @@ pub enum RelayFrame<'a> {
     Welcome {
         /// Unix milliseconds by the relay's clock.
         time: u64,
+        /// Names the course of events that its database holds. Another one than before: the database was set back.
+        lineage: u64,
+        /// Up to when, Unix milliseconds, this course is that of the one before.
+        reaches: u64,
     },
     /// Somebody has offered this signed lease for the agent, see [`crate::wire::Lease`].
     Lease(&'a [u8]),
@@ -350,9 +354,15 @@ impl<'a> RelayFrame<'a> {
                 out
             }
             Self::Head(cursor) => encode_cursors(HEAD, std::slice::from_ref(cursor)),
-            Self::Welcome { time } => {
+            Self::Welcome {
+                time,
+                lineage,
+                reaches,
+            } => {
                 let mut out = vec![WELCOME];
-                out.extend_from_slice(&time.to_be_bytes());
+                for number in [time, lineage, reaches] {
+                    out.extend_from_slice(&number.to_be_bytes());
+                }
                 out
             }
             Self::Transient(envelope) => encode_bytes(PASSED_ON, envelope),
@@ -406,8 +416,12 @@ impl<'a> RelayFrame<'a> {
                 r.end(Self::Head(cursor))
             }
             WELCOME => {
-                let time = r.u64()?;
-                r.end(Self::Welcome { time })
+                let (time, lineage, reaches) = (r.u64()?, r.u64()?, r.u64()?);
+                r.end(Self::Welcome {
+                    time,
+                    lineage,
+                    reaches,
+                })
             }
             PASSED_ON => r.rest().map(Self::Transient),
             SEEN => {
@@ -627,7 +641,11 @@ mod tests {
                 hash,
             },
             RelayFrame::Head(cursor),
-            RelayFrame::Welcome { time: 5 },
+            RelayFrame::Welcome {
+                time: 5,
+                lineage: 6,
+                reaches: 7,
+            },
             notice(&[]),
         ] {
             let bytes = frame.encode();

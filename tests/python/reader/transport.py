@@ -102,7 +102,9 @@ class Transport:
             if kind == 0x88:
                 demand(cut.data, "decode", "no lease")
                 return {"frame": "lease", "lease": cut.rest().hex()}
-            out = {"frame": "welcome", "time": number(cut.number(8))}
+            out = {"frame": "welcome"}
+            for name in ("time", "lineage", "reaches"):
+                out[name] = number(cut.number(8))
         demand(not cut.data, "decode", "bytes follow")
         return out
 

@@ -143,9 +143,17 @@ fn attack_75_relays_clock_is_told_and_not_believed() {
         let identity = bob.identity("alice").await?;
         for (hours, handle) in [(-6, "alice"), (6, "bob")] {
             scene.evil(handle)?.also(move |frame| match frame.relay() {
-                Some(RelayFrame::Welcome { time }) => {
-                    let time = time.saturating_add_signed(hours * 3_600_000);
-                    Some(Fate::Replace(vec![RelayFrame::Welcome { time }.encode()]))
+                Some(RelayFrame::Welcome {
+                    time,
+                    lineage,
+                    reaches,
+                }) => {
+                    let welcome = RelayFrame::Welcome {
+                        time: time.saturating_add_signed(hours * 3_600_000),
+                        lineage,
+                        reaches,
+                    };
+                    Some(Fate::Replace(vec![welcome.encode()]))
                 }
                 _ => None,
             });

@@ -201,6 +201,8 @@ pub(super) fn frames() -> Cases {
             "welcome",
             RelayFrame::Welcome {
                 time: super::world::NOW,
+                lineage: 0x0102_0304_0506_0708,
+                reaches: super::world::NOW - 1,
             },
         ),
         ("transient", RelayFrame::Transient(b"envelope")),
@@ -239,7 +241,11 @@ pub(super) fn frames() -> Cases {
             "relay_frame",
             [stored(true).encode(), vec![0]].concat(),
         ),
-        ("welcome cut", "relay_frame", vec![0x85, 0, 0, 0, 0, 0, 0, 0]),
+        (
+            "welcome cut",
+            "relay_frame",
+            [&[0x85], [0; 23].as_slice()].concat(),
+        ),
         ("a lease of no bytes", "relay_frame", vec![0x88]),
         (
             "what is left of no limit",

@@ -78,11 +78,18 @@ impl Engine {
                     self.ask_log(&row);
                 } else {
                     self.task(group).log_read = true;
+                    self.compare_length(&row, page.length, now)?;
                     self.log_ended(&row, now)?;
                 }
             }
             // Nothing of it is shown to this agent: whoever waits sees what that means.
-            Err(LookupError::NotFound) => self.task(group).log_read = true,
+            Err(LookupError::NotFound) => {
+                self.task(group).log_read = true;
+                // A relay that was set back knows nothing of a group that was founded since.
+                if self.volatile.set_back_at.is_some() {
+                    self.compare_length(&before, 0, now)?;
+                }
+            }
             Err(LookupError::Refused(_) | LookupError::Unreachable) => {
                 self.task(group).again_at = Some(now + ASK_AGAIN_MS);
             }
@@ -102,10 +109,10 @@ impl Engine {
             let reason = "the relay delivers for a group that this agent has nothing to do with";
             return self.alert("unexpected_group", Severity::Warning, None, reason, now);
         }
-        if self.take_commit(group, cursor.position - 1, bytes, now)? == Taken::Later
-            && let Some(row) = self.store.group(group)?
-        {
-            self.ask_log(&row);
+        match self.take_commit(group, cursor.position - 1, bytes, now)? {
+            Taken::Later => self.ask_log_again(group)?,
+            Taken::Kept => self.log_has_grown(group, cursor.position)?,
+            Taken::Refused => {}
         }
         self.advance(group, now)
     }
@@ -222,6 +229,10 @@ impl Engine {
                 self.store.renewed(row.group_row)?;
             }
             let leaves = pending.filter(|_| won).map(|pending| pending.leaves);
+            if let Some(leaves) = &leaves {
+                self.store
+                    .keep_leaves(row.group_row, commit.body().position, leaves)?;
+            }
             self.new_epoch(row, &next, commit, epoch, leaves.as_deref(), now)?;
         }
         if commit.signer() == self.account.identity.public() {

@@ -27,6 +27,7 @@ mod goals;
 mod grants;
 mod line;
 mod log;
+mod lost;
 mod profile;
 mod receive;
 mod send;
@@ -121,6 +122,8 @@ pub(super) struct Task {
     log_read: bool,
     /// What it showed last did not verify.
     log_false: bool,
+    /// It lacks commits that are known here.
+    log_lost: bool,
     /// The own commit was handed to the link.
     appending: bool,
     /// The relay has said what became of it; the log must show it.
@@ -212,12 +215,13 @@ impl Engine {
 
     /// The link is up: what may have happened meanwhile is found out.
     pub(super) fn groups_up(&mut self, now: UnixMs) -> Result<(), StateError> {
+        let compare = std::mem::take(&mut self.volatile.compare_logs);
         for row in self.store.live_groups()? {
             let pending = self.store.pending_commit(row.group_row)?.is_some();
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            let wanted = pending || row.renew || !task.goals.is_empty();
+            let wanted = compare || pending || row.renew || !task.goals.is_empty();
             if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }

@@ -345,7 +345,10 @@ impl Engine {
             now,
         )?;
         let hash = sha256(&sealed.envelope);
-        self.store.put_envelope(message_row, &header.mid, &hash, 0)?;
+        // What was stored once may still be there as it was.
+        if !self.store.message_by_row(message_row)?.visible {
+            self.store.put_envelope(message_row, &header.mid, &hash, 0)?;
+        }
         self.store.remove_outbox(outbox.token)?;
         let token = self.store.push_outbox(
             Some(message_row),

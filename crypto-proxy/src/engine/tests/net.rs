@@ -627,6 +627,11 @@ impl Net {
                 let relay_time = self.now;
                 Some(Event::Link(LinkEvent::Up { relay_time }))
             }
+            Effect::Lineage(_) => {
+                self.nodes[index].taken.clear();
+                let relay_time = self.now;
+                Some(Event::Link(LinkEvent::Up { relay_time }))
+            }
             Effect::HandleTag(handle) => {
                 self.nodes[index].tags_asked += 1;
                 let tag = tag(&handle);

@@ -49,6 +49,17 @@ use crate::{
 };
 
 pub(super) const API_KEY: &str = "key-of-the-agent";
+/// What the database of the fake holds.
+pub(super) const LINEAGE: u64 = 1;
+
+/// A welcome at a time.
+pub(super) const fn greeting(time: u64) -> RelayFrame<'static> {
+    RelayFrame::Welcome {
+        time,
+        lineage: LINEAGE,
+        reaches: 0,
+    }
+}
 
 /// What the fake does; each test turns the knobs that it needs.
 pub(super) struct Knobs {
@@ -207,7 +218,7 @@ impl FakeRelay {
         let ClientFrame::Resume(cursors) = ClientFrame::decode(&resume).unwrap() else {
             panic!("the first frame is a resume")
         };
-        peer.send(RelayFrame::Welcome { time: 2_000 }).await;
+        peer.send(greeting(2_000)).await;
         (peer, cursors)
     }
 

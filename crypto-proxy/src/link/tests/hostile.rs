@@ -21,7 +21,7 @@ use waxwire_shared::{
 
 use super::{
     LEASE, World, at,
-    fake::{API_KEY, FakeRelay, describe, relay_id},
+    fake::{API_KEY, FakeRelay, describe, greeting, relay_id},
 };
 use crate::{
     credential::ApiKey,
@@ -68,7 +68,7 @@ async fn malformed_messages_drop_the_socket_and_are_counted() {
         vec![0xff; 40],
         vec![0x01],
         ClientFrame::Ack(vec![at(Queue::Mail, 1)]).encode(),
-        RelayFrame::Welcome { time: 1 }.encode(),
+        greeting(1).encode(),
         RelayFrame::Deliver(at_zero).encode(),
         stored(77),
         stored(0)[..20].to_vec(),

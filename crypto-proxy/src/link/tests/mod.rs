@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::api::frames::{Cursor, Queue};
 
-use self::fake::{API_KEY, FakeRelay, Peer, relay_id};
+use self::fake::{API_KEY, FakeRelay, LINEAGE, Peer, relay_id};
 use super::{Client, Credentials, LinkCommand, LinkConfig, LinkStatus, run};
 use crate::{
     credential::ApiKey,
@@ -57,6 +57,7 @@ impl World {
     /// `patience`: how many reports fit before the engine has to read.
     fn with(relay: FakeRelay, cursors: Vec<Cursor>, patience: usize) -> Self {
         let config = LinkConfig {
+            lineage: Some(LINEAGE),
             client: Arc::new(client(&relay)),
             cursors,
             lease: LEASE.to_vec(),

@@ -6,7 +6,7 @@ use axum::extract::ws::{CloseFrame, Message};
 use tokio::time::{Duration, Instant, sleep};
 use waxwire_shared::{
     api::{
-        frames::{Queue, RelayFrame},
+        frames::{ClientFrame, Queue, RelayFrame},
         problem::ProblemType,
     },
     ids::GroupId,
@@ -14,7 +14,7 @@ use waxwire_shared::{
 
 use super::{
     World, at,
-    fake::{FakeRelay, bundle_of, relay_id},
+    fake::{FakeRelay, LINEAGE, bundle_of, greeting, relay_id},
 };
 use crate::{
     engine::{LinkEvent, LookupError, RelayCall},
@@ -95,7 +95,7 @@ async fn a_relay_that_talks_and_breaks_the_protocol_is_not_hammered() {
     for _ in 0..6 {
         let mut peer = world.next_up().await;
         peer.send(RelayFrame::Head(at(Queue::Mail, 0))).await;
-        peer.send(RelayFrame::Welcome { time: 1 }).await;
+        peer.send(greeting(1)).await;
         world.event().await;
         world.expect_down().await;
     }
@@ -336,4 +336,44 @@ async fn wake_up_ends_a_wait_between_attempts() {
     world.command(LinkCommand::Wake);
     peer.send(RelayFrame::Head(at(Queue::Mail, 0))).await;
     assert!(matches!(world.event().await, LinkEvent::Head(_)));
+}
+
+/// docs/protocol.md, 8.6: positions are those of one course of events. With another one nothing is taken before the
+/// engine has decided, and then what the relay knows to be acknowledged counts.
+#[tokio::test(start_paused = true)]
+async fn relay_that_was_set_back_gets_no_socket_before_the_engine_has_decided() {
+    let mut world = World::with(FakeRelay::start(), vec![at(Queue::Mail, 9)], 1_000);
+    for _ in 0..2 {
+        let mut peer = world.relay.accept().await;
+        let resume = ClientFrame::Resume(vec![at(Queue::Mail, 9)]).encode();
+        assert_eq!(peer.receive().await, resume);
+        peer.send(RelayFrame::Welcome {
+            time: 2_000,
+            lineage: 7,
+            reaches: 5,
+        })
+        .await;
+        let event = world.event().await;
+        assert!(
+            matches!(
+                event,
+                LinkEvent::Lineage {
+                    lineage: 7,
+                    reaches: 5
+                }
+            ),
+            "{event:?}"
+        );
+    }
+    world.command(LinkCommand::Lineage(7));
+    let mut peer = world.relay.accept().await;
+    assert_eq!(peer.receive().await, ClientFrame::Resume(Vec::new()).encode());
+    peer.send(RelayFrame::Welcome {
+        time: 2_000,
+        lineage: 7,
+        reaches: 5,
+    })
+    .await;
+    assert!(matches!(world.event().await, LinkEvent::Up { .. }));
+    assert_ne!(LINEAGE, 7);
 }

@@ -46,9 +46,14 @@ impl Session {
         // Read after the socket was attached: what is offered from now on is shown by the hub.
         let lease = self.delivery.store.lease(self.account.agent).await;
         let lease = lease.map_err(|error| fault(&error))?;
-        let time = self.delivery.clock.now_ms();
-        self.write(socket, RelayFrame::Welcome { time }.encode().into())
-            .await?;
+        let lineage = self.delivery.store.current_lineage().await;
+        let lineage = lineage.map_err(|error| fault(&error))?;
+        let welcome = RelayFrame::Welcome {
+            time: self.delivery.clock.now_ms(),
+            lineage: lineage.id,
+            reaches: lineage.reaches,
+        };
+        self.write(socket, welcome.encode().into()).await?;
         if let Some(lease) = lease {
             self.write(socket, RelayFrame::Lease(&lease).encode().into())
                 .await?;

@@ -315,3 +315,23 @@ pub(crate) async fn relay_secret_is_made_once<B: Backend>() {
     assert!(!second.created);
     assert_eq!(*second.secret, [1; 32]);
 }
+
+/// docs/protocol.md, 8.6.
+pub(crate) async fn lineage_goes_on_until_the_database_was_set_back<B: Backend>() {
+    let mut world = World::<B>::new().await;
+    world.store.relay_secret(Zeroizing::new([1; 32])).await.unwrap();
+    let first = world.store.lineage(7).await.unwrap();
+    assert_eq!((first.id, first.reaches, first.is_new), (7, 0, false));
+    let agents = [world.agent(1).await, world.agent(2).await];
+    world.store.send(mail(&agents[0], &agents[1], 1)).await.unwrap();
+    world = world.restart().await;
+    assert_eq!(world.store.lineage(8).await.unwrap(), first);
+    world.store.end_lineage().await.unwrap();
+    assert_eq!(world.store.current_lineage().await.unwrap(), first);
+    world = world.restart().await;
+    let second = world.store.lineage(9).await.unwrap();
+    assert_eq!((second.id, second.reaches, second.is_new), (9, NOW, true));
+    let goes_on = world.store.lineage(10).await.unwrap();
+    assert_eq!((goes_on.id, goes_on.reaches, goes_on.is_new), (9, NOW, false));
+    assert_eq!(world.store.current_lineage().await.unwrap(), goes_on);
+}

@@ -324,6 +324,7 @@ macro_rules! conformance {
             accounts: newest_lease_is_kept
             accounts: agents_are_listed_in_order
             accounts: relay_secret_is_made_once
+            accounts: lineage_goes_on_until_the_database_was_set_back
             successions: handle_goes_to_the_new_identity_with_what_others_hold_of_it
             successions: succession_is_idempotent_for_the_same_new_identity
             successions: succession_follows_who_holds_the_handle

@@ -11,6 +11,7 @@ mod facts;
 mod groups;
 mod hooks;
 mod leases;
+mod lineage;
 mod many;
 mod open;
 mod orgs;

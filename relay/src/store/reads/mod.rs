@@ -5,6 +5,7 @@ mod accounts;
 mod blobs;
 mod groups;
 mod hooks;
+mod lineage;
 mod people;
 mod queues;
 mod retention;

@@ -1,6 +1,7 @@
 //! The embedded store: one writer thread with group commit, a pool of readers.
 
 mod accounts;
+mod backup;
 mod batch;
 mod blobs;
 mod checkpoint;
@@ -9,6 +10,7 @@ mod facts;
 mod groups;
 mod hooks;
 mod leases;
+mod lineage;
 mod many;
 mod open;
 mod orgs;
@@ -26,6 +28,7 @@ mod writer;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
+pub use backup::{CopyError, copy};
 use sqlx::SqlitePool;
 
 use self::{

@@ -1,0 +1,180 @@
+//! A relay whose database was set back (docs/protocol.md, 8.6; docs/operations/backup.md): proxies are told, follow
+//! nothing blindly, take what comes under positions that were given out before, and send again what it lost.
+
+mod groups;
+mod postgres;
+mod sqlite;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use tokio::{sync::watch, task::JoinSet};
+use waxwire_tests::{
+    Agent, Circle, World,
+    circle::{same_history, settled, whole_history},
+    eventually,
+    history::{Fault, History, Lane},
+    lane::{Dice, read},
+    program::run,
+    unique, within,
+};
+
+const HANDLES: [&str; 3] = ["alice", "bob", "carol"];
+const TOOL: Duration = Duration::from_secs(60);
+
+/// A relay with agents that have met and share a group.
+struct Scene {
+    circle: Circle,
+    agents: [Agent; 3],
+    group: String,
+}
+
+impl Scene {
+    async fn around(world: &World, relay: waxwire_tests::Relay) -> anyhow::Result<Self> {
+        let circle = world.circle_around(relay, HANDLES).await?;
+        let agents = circle.agents(HANDLES)?;
+        let [alice, bob, carol] = &agents;
+        let group = alice.gather(&unique("set back")?, &[bob, carol]).await?.id;
+        for (from, to) in [(alice, bob), (bob, carol), (carol, alice)] {
+            let text = unique("hello")?;
+            from.send_text(to.handle(), &unique("met")?, &text).await?;
+            hears(to, from, &text).await?;
+        }
+        for agent in &agents {
+            agent.take(0).await?;
+        }
+        Ok(Self {
+            circle,
+            agents,
+            group,
+        })
+    }
+
+    /// Sends in every direction and reads, while `act` goes on, and until all of it has arrived.
+    async fn under_load(
+        &mut self,
+        act: impl AsyncFnOnce(&mut Circle) -> anyhow::Result<()>,
+    ) -> anyhow::Result<History> {
+        let history = History::default();
+        history.group(&self.group, &HANDLES);
+        let (end, ended) = watch::channel(false);
+        let (nothing_more, all_sent) = watch::channel(false);
+        let (mut senders, mut readers) = (JoinSet::new(), JoinSet::new());
+        for (number, agent) in self.agents.iter().enumerate() {
+            let others = HANDLES.into_iter().filter(|to| *to != agent.handle());
+            for to in others.chain([self.group.as_str()]) {
+                let lane = Lane {
+                    from: agent.handle().into(),
+                    to: to.into(),
+                    number,
+                };
+                let pause = Duration::from_millis(5);
+                senders.spawn(lane.run(agent.clone(), history.clone(), pause, ended.clone()));
+            }
+            let seed = Dice::seed()?;
+            readers.spawn(read(agent.clone(), history.clone(), all_sent.clone(), seed));
+        }
+        let acted = act(&mut self.circle).await;
+        end.send_replace(true);
+        let rest = async {
+            for (tasks, told) in [(&mut senders, &nothing_more), (&mut readers, &nothing_more)] {
+                while let Some(outcome) = tasks.join_next().await {
+                    outcome??;
+                }
+                told.send_replace(true);
+            }
+            anyhow::Ok(())
+        };
+        let arrived = within("everything arrives", Duration::from_secs(90), rest).await;
+        acted?;
+        // What was lost comes after what was sent meanwhile, behind a hole that is shown.
+        let late = [Fault::Flawed, Fault::Disorder];
+        let mut violations = history.violations();
+        violations.retain(|violation| !late.contains(&violation.fault));
+        ensure!(
+            violations.is_empty(),
+            "{:#?}",
+            &violations[..violations.len().min(10)]
+        );
+        arrived??;
+        Ok(history)
+    }
+
+    /// All were told, talk, and hold the same.
+    async fn is_healed(&self) -> anyhow::Result<()> {
+        let members: Vec<&Agent> = self.agents.iter().collect();
+        for agent in &members {
+            agent.until_alert("relay_rolled_back").await?;
+            agent.until_ready().await?;
+        }
+        settled(&members, &self.group).await?;
+        same_history(&members, &self.group).await?;
+        for agent in members {
+            let alerts = agent.alerts().await?;
+            let known = |alert: &&serde_json::Value| {
+                ["relay_rolled_back", "replayed"]
+                    .iter()
+                    .any(|kind| alert["type"] == **kind)
+            };
+            ensure!(alerts.iter().all(|alert| known(&alert)), "{alerts:?}");
+            each_message_once(agent).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Both ends of every conversation hold each message once.
+async fn each_message_once(agent: &Agent) -> anyhow::Result<()> {
+    let conversations = agent.get("/v1/conversations").await?.expect(200)?;
+    for conversation in conversations.as_array().context("a list")? {
+        let id = conversation["id"].as_str().context("an id")?;
+        let mut ids: Vec<String> = whole_history(agent, id)
+            .await?
+            .into_iter()
+            .map(|row| row.id)
+            .collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        ensure!(ids.len() == count, "{} holds one twice", agent.handle());
+    }
+    Ok(())
+}
+
+/// A message comes after everything else that was on its way.
+async fn hears(reader: &Agent, writer: &Agent, text: &str) -> anyhow::Result<()> {
+    let what = format!("{} hears {}", reader.handle(), writer.handle());
+    eventually(&what, Duration::from_secs(30), async || {
+        let rows = reader.sync().await?;
+        Ok(rows
+            .iter()
+            .any(|row| row.sender == writer.handle() && row.text() == text)
+            .then_some(()))
+    })
+    .await
+}
+
+async fn succeeds(command: Command) -> anyhow::Result<String> {
+    Ok(run(command, TOOL).await?.success()?.stdout)
+}
+
+/// A folder that is not there yet.
+fn backup_in(world: &World, name: &str) -> PathBuf {
+    world.folder().join(name)
+}
+
+fn replace_database(relay: &Path, with: &Path) -> anyhow::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        let mut file = relay.as_os_str().to_owned();
+        file.push(suffix);
+        if std::fs::exists(&file)? {
+            std::fs::remove_file(&file)?;
+        }
+    }
+    std::fs::copy(with, relay)?;
+    Ok(())
+}
