@@ -399,6 +399,9 @@ impl Engine {
                 let reason = "another relay answers at the relay's address; nothing is sent to it";
                 self.alert("relay_changed", Severity::Critical, None, reason, now)
             }
+            // Of a socket that was given up. What could not be written comes again by the next one, and what came behind
+            // it must not be taken before.
+            Event::Link(LinkEvent::Delivered { .. } | LinkEvent::Head(_)) if !self.volatile.link_up => Ok(()),
             // The live instance takes it.
             Event::Link(LinkEvent::Delivered { .. }) if !self.is_live() => Ok(()),
             Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),

@@ -1,9 +1,15 @@
 //! A state that cannot be written: nothing is lost, and nothing spins.
 
+use waxwire_shared::{
+    api::frames::{Cursor, Queue},
+    wire::Lane,
+};
+
 use super::net::{Net, START};
-use crate::engine::{Event, Now};
+use crate::engine::{Event, LinkEvent, Now};
 
 const ALICE: usize = 0;
+const BOB: usize = 1;
 
 /// Ticks of alice until a time, each when her engine says that it is due.
 fn ticks_until(net: &mut Net, end: u64) -> usize {
@@ -55,4 +61,44 @@ fn overdue_deadline_does_not_spin_while_the_disk_is_full() {
         net.nodes[ALICE].engine.next_deadline().unwrap() > net.now,
         "it goes on as before"
     );
+}
+
+/// docs/protocol.md, 5.7, step 9: what a socket delivers behind an object that could not be written is not taken before
+/// it. It comes again by the next socket, all in order.
+#[test]
+fn nothing_is_taken_behind_what_could_not_be_written() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "first");
+    net.run();
+    let sent = net.stored.len();
+    // It waits in the socket.
+    net.nodes[BOB].online = false;
+    for id in ["second", "third"] {
+        net.send(ALICE, "bob", id);
+        net.run();
+    }
+    let mail = net.stored[sent..]
+        .iter()
+        .filter(|(.., lane, _)| *lane == Lane::Mail);
+    let mail: Vec<_> = mail.map(|(.., envelope)| envelope.clone()).collect();
+    assert_eq!(mail.len(), 2);
+    let engine = &mut net.nodes[BOB].engine;
+    let queue = Queue::Mail;
+    let first = engine.store().cursor(&queue).unwrap();
+    for (position, (object, full)) in (first + 1..).zip(mail.into_iter().zip(["ON", "OFF"])) {
+        engine.store().execute(&format!("PRAGMA query_only = {full}"));
+        let cursor = Cursor { queue, position };
+        let now = Now {
+            unix: net.now,
+            running: net.now - START,
+        };
+        let event = Event::Link(LinkEvent::Delivered { cursor, object });
+        engine.handle_batch(std::iter::once(event), now);
+    }
+    assert_eq!(engine.store().cursor(&queue).unwrap(), first);
+    net.connect(BOB);
+    net.run();
+    let heard = net.nodes[BOB].inbound();
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    assert!(!net.nodes[BOB].alerted("poison"));
 }

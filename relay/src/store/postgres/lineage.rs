@@ -11,14 +11,10 @@ use crate::store::{
 
 /// Of several relays that start, one begins a lineage, and the others go on with it.
 const ONE_BY_ONE: &str = "SELECT id FROM relay_identity FOR UPDATE";
-const LATEST: &str = "SELECT coalesce(max(stored_at), 0) FROM envelope";
-const FORGET_LOG: [&str; 5] = [
-    "DELETE FROM transparency_head",
-    "DELETE FROM transparency_node",
-    "DELETE FROM transparency_leaf",
-    "DELETE FROM transparency_due",
-    "DELETE FROM transparency_log",
-];
+/// The ends of the reserves of ids lie a little ahead of the newest envelope, and are found at once.
+const LATEST: &str = "SELECT coalesce(max(value), 0) FROM counter WHERE name LIKE 'ids_reserved_until_ms%'";
+const FORGET_LOG: &str =
+    "TRUNCATE transparency_head, transparency_node, transparency_leaf, transparency_due, transparency_log";
 /// Some hosts keep this from roles that are no superusers.
 const MAY_ASK_FOR_SERVER: &str = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')";
 const SERVER: &str = "SELECT system_identifier::TEXT FROM pg_control_system()";
@@ -68,9 +64,7 @@ async fn lineage(tx: &mut Transaction<'_>, candidate: u64) -> sqlx::Result<Linea
     if is_new {
         let (latest,): (i64,) = sqlx::query_as(LATEST).fetch_one(&mut *connection).await?;
         reaches = latest.cast_unsigned();
-        for statement in FORGET_LOG {
-            sqlx::query(statement).execute(&mut *connection).await?;
-        }
+        sqlx::query(FORGET_LOG).execute(&mut *connection).await?;
     }
     for (name, value) in [
         (LINEAGE, candidate),

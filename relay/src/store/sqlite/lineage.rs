@@ -8,7 +8,8 @@ use crate::store::{
     lineage::{LINEAGE, Lineage, Noted, OVER, REACHES},
 };
 
-const LATEST: &str = "SELECT coalesce(max(stored_at), 0) FROM envelope";
+/// The ends of the reserves of ids lie a little ahead of the newest envelope, and are found at once.
+const LATEST: &str = "SELECT coalesce(max(value), 0) FROM counter WHERE name LIKE 'ids_reserved_until_ms%'";
 const FORGET_LOG: &str = "
     DELETE FROM transparency_head; DELETE FROM transparency_node; DELETE FROM transparency_leaf;
     DELETE FROM transparency_due; DELETE FROM transparency_log";
