@@ -208,33 +208,37 @@ impl Delivery {
     }
 
     async fn take_moves(&self, moved: HashSet<AgentNo>, leaving: &mut HashMap<AgentNo, Instant>) {
+        let mut come = Vec::new();
         for agent in moved {
             if self.hub.is_shown(agent) {
                 leaving.remove(&agent);
-                self.announce(agent, true).await;
+                come.push(agent);
             } else if self.presence.is_own(agent) {
                 let gone_at = Instant::now() + self.timing.absence;
                 leaving.entry(agent).or_insert(gone_at);
             }
         }
+        self.announce(come, true).await;
     }
 
     /// Those who have been away for long enough are gone.
     async fn take_leave(&self, leaving: &mut HashMap<AgentNo, Instant>) {
         let now = Instant::now();
-        for (agent, _) in leaving.extract_if(|_, at| *at <= now).collect::<Vec<_>>() {
-            if !self.hub.is_shown(agent) {
-                self.announce(agent, false).await;
-            }
-        }
+        let gone = leaving.extract_if(|_, at| *at <= now).map(|(agent, _)| agent);
+        let gone: Vec<AgentNo> = gone.filter(|agent| !self.hub.is_shown(*agent)).collect();
+        self.announce(gone, false).await;
     }
 
-    async fn announce(&self, agent: AgentNo, online: bool) {
-        if !self.presence.note(agent, online, self.clock.now_ms()) {
-            return;
+    async fn announce(&self, mut agents: Vec<AgentNo>, online: bool) {
+        agents.retain(|agent| self.presence.note(*agent, online, self.clock.now_ms()));
+        if self.nodes.is_some() && !agents.is_empty() {
+            // Other nodes read it.
+            self.write_last_seen().await;
         }
-        if let Err(error) = self.tell_all(agent, online).await {
-            tracing::warn!(error = %logging::chain(&error), "a change of presence was not told");
+        for agent in agents {
+            if let Err(error) = self.tell_all(agent, online).await {
+                tracing::warn!(error = %logging::chain(&error), "a change of presence was not told");
+            }
         }
     }
 

@@ -16,6 +16,8 @@ const UNKNOWN_MS: u64 = 1_000;
 struct Hand {
     rate: Rate,
     held: u64,
+    /// Taken out of this hand since the last step.
+    used: u64,
     /// Left in the bucket.
     left: u64,
     retry_after_ms: u64,
@@ -61,6 +63,7 @@ impl Hands {
                 let hand = Hand {
                     rate: *rate,
                     held: before.saturating_add_signed(answer.taken),
+                    used: 0,
                     left: answer.left,
                     retry_after_ms: answer.retry_after_ms,
                 };
@@ -86,7 +89,15 @@ impl Hands {
     pub(super) fn take(&mut self, bucket: &Bucket) -> Option<u64> {
         let hand = self.hands.get_mut(bucket)?;
         hand.held = hand.held.checked_sub(1)?;
+        hand.used += 1;
         Some(hand.left + hand.held)
+    }
+
+    /// What was used since the last step was not: its batch is not written.
+    pub(super) fn undo(&mut self) {
+        for hand in self.hands.values_mut() {
+            hand.held += std::mem::take(&mut hand.used);
+        }
     }
 }
 

@@ -51,13 +51,13 @@ impl From<tokio::time::error::Elapsed> for Fault {
     }
 }
 
-/// Connects, and connects again, until the relay stops.
+/// Connects, and connects again until the relay stops; then what it still stores is said.
 pub(super) async fn follow(nodes: &Nodes, relay: &Relay) {
     let shutdown = &relay.delivery.shutdown;
     let mut pause = FIRST_PAUSE;
     loop {
         let ended = tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = nodes.ended.cancelled() => return,
             ended = connect_and_serve(nodes, relay, &mut pause) => ended,
         };
         let Err(fault) = ended;
@@ -83,7 +83,7 @@ async fn connect_and_serve(nodes: &Nodes, relay: &Relay, pause: &mut Duration) -
     online::beat(nodes, names, &mut commands).await?;
     online::show_all(nodes, names, &mut commands, delivery).await?;
     drop(nodes.interest.take());
-    sink.subscribe(names.nodes()).await?;
+    tokio::time::timeout(PONG, sink.subscribe(names.nodes())).await??;
     subscribe(names, &mut sink, &delivery.hub.topics()).await?;
     nodes.turn_up(commands.clone());
     *pause = FIRST_PAUSE;

@@ -34,6 +34,7 @@ pub use interest::Topic;
 pub use names::Bucket;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use waxwire_shared::ids::RelayId;
 pub use word::Word;
 
@@ -52,6 +53,8 @@ pub struct Nodes {
     connection: Mutex<Option<MultiplexedConnection>>,
     /// Redis did not do as it was asked.
     failed: Notify,
+    /// Nothing more is to be said or heard.
+    ended: CancellationToken,
     /// Whether it was logged that Redis is lost.
     told_lost: AtomicBool,
     /// Nodes that there were when they were last counted, this one among them.
@@ -95,6 +98,7 @@ impl Nodes {
             names: OnceLock::new(),
             connection: Mutex::default(),
             failed: Notify::new(),
+            ended: CancellationToken::new(),
             told_lost: AtomicBool::new(false),
             count: AtomicU64::new(LEAST),
             outbox: Outbox::default(),

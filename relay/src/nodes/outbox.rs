@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -13,6 +14,8 @@ use crate::store::{AgentNo, Appended, QueueNo, Stored};
 
 /// Queues and words that wait at the same time.
 const WAITING: usize = 100_000;
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Words in one round trip.
 const AT_ONCE: usize = 1_000;
 
@@ -103,6 +106,15 @@ impl Nodes {
             self.outbox.word(agent, word.clone());
         }
         self.outbox.stir.notify_one();
+    }
+}
+
+impl Nodes {
+    /// Says what is still to be said, and nothing more from then on.
+    pub async fn end(&self) {
+        // Whoever does not hear it looks by itself.
+        drop(tokio::time::timeout(LAST_WORDS, say_all(self)).await);
+        self.ended.cancel();
     }
 }
 

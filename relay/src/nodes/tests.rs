@@ -218,10 +218,14 @@ async fn next_seen(socket: &mut TestSocket) -> (String, bool) {
     }
 }
 
-async fn is_online(relay: &TestRelay, by: &TestAgent, handle: &str) -> bool {
+async fn presence(relay: &TestRelay, by: &TestAgent, handle: &str) -> serde_json::Value {
     let body = json!({ "handles": [handle] });
     let answer = relay.post_json("/v1/presence", Some(&by.key), &body).await;
-    answer.json::<serde_json::Value>()["presences"][0]["online"] == true
+    answer.json::<serde_json::Value>()["presences"][0].clone()
+}
+
+async fn is_online(relay: &TestRelay, by: &TestAgent, handle: &str) -> bool {
+    presence(relay, by, handle).await["online"] == true
 }
 
 async fn hold(relay: &TestRelay, agent: &TestAgent, contact: &str) {
@@ -252,7 +256,11 @@ async fn contacts_at_the_other_node_are_seen_to_come_and_go() {
     assert!(is_online(one, &bob, "alice").await);
     drop(second);
     assert_eq!(next_seen(&mut watching).await, ("alice".to_owned(), false));
-    until(async || !is_online(one, &bob, "alice").await).await;
+    let gone = presence(one, &bob, "alice").await;
+    assert_eq!(
+        (gone["online"] == true, gone["last_seen"].as_u64()),
+        (false, Some(NOW - NOW % 60_000))
+    );
 }
 
 /// Whatever becomes of its node, an agent is taken for online no longer than its mark lasts.
@@ -442,7 +450,7 @@ async fn relay_goes_on_while_redis_is_lost_and_heals() {
             ..
         }
     ));
-    assert!(other.relay.delivery.metrics.hints_received.get() > received);
+    until(async || other.relay.delivery.metrics.hints_received.get() > received).await;
 }
 
 async fn next_delivery(socket: &mut TestSocket) -> Cursor {

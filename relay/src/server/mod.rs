@@ -240,6 +240,9 @@ impl Server {
         }
         self.relay.delivery.end_presence().await;
         self.relay.delivery.store.close().await;
+        if let Some(nodes) = &self.relay.delivery.nodes {
+            nodes.end().await;
+        }
         for bound in [Some(self.bound), self.metrics_bound].into_iter().flatten() {
             bound.clean_up();
         }

@@ -1,6 +1,7 @@
 //! Several relay processes on one PostgreSQL database (docs/operations/nodes.md).
 
 mod files;
+mod redis;
 mod rules;
 mod start;
 mod wakeups;

@@ -199,13 +199,15 @@ async fn groups_of_an_earlier_version_are_no_channels() {
 
 /// What walks over a whole table: for an operator, at the start, once in a while over one that is kept small; what was asked
 /// for; and the end of a table, where SQLite says so of a single step.
-const WALKS: [&str; 7] = [
+const WALKS: [&str; 9] = [
     "ORGS",
     "OWE_BACKLOGS",
     "COUNT_HOOKS",
     "BLOCKS",
     "EXPIRE_CHALLENGES",
     "IN_SIGHT",
+    "HEADS",
+    "MEMBERSHIP_MARKS",
     "LAST_AUTH_EVENT",
 ];
 

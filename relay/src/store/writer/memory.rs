@@ -73,7 +73,7 @@ pub(in crate::store) struct Memory {
     /// Up to when ids may be made, as the database knows.
     ids_reserved_until: u64,
     pub(in crate::store) tiers: Arc<Tiers>,
-    /// Outlives faults: what was counted and then not written makes nobody wait for long.
+    /// Outlives faults.
     pub(in crate::store) meter: Meter,
     /// Recipients and senders are at least as new as this event of agents; for a store that others write, too.
     as_of: Option<u64>,
@@ -110,6 +110,7 @@ impl Memory {
 
     /// After a transaction that failed nothing of this can be trusted.
     pub(in crate::store) fn forget(&mut self) {
+        self.meter.undo();
         self.forget_agents();
         self.blocks = None;
         self.queues.clear();
