@@ -4,11 +4,13 @@ mod files;
 mod redis;
 mod rules;
 mod start;
+mod talk;
+mod trouble;
 mod wakeups;
 
 use std::time::Duration;
 
-use waxwire_tests::{Answer, Ask, Relay, World};
+use waxwire_tests::{Answer, Ask, Circle, Relay, World};
 
 const SHORT: Duration = Duration::from_secs(30);
 
@@ -17,6 +19,11 @@ async fn two(world: &World) -> anyhow::Result<Relay> {
     let mut relay = world.new_nodes(2, None)?;
     relay.start().await?;
     Ok(relay)
+}
+
+/// Agents at two nodes, one after the other.
+async fn spread<const N: usize>(world: &World, handles: [&str; N]) -> anyhow::Result<Circle> {
+    world.circle_around(two(world).await?, handles).await
 }
 
 async fn readiness(relay: &Relay, node: usize) -> anyhow::Result<Answer> {

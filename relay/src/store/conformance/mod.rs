@@ -415,6 +415,7 @@ macro_rules! conformance_of_nodes {
             nodes: newest_of_leases_and_bundles_at_two_stores_is_kept
             nodes: log_does_not_fork_between_two_sequencers
             nodes: duty_is_of_one_store_and_passes_on
+            nodes: acts_and_sends_of_two_stores_do_not_fail_each_other
         }
     };
 }

@@ -394,6 +394,58 @@ pub(crate) async fn log_does_not_fork_between_two_sequencers<B: Shared>() {
     assert_eq!((leaves.len(), tags.len()), (50, 50));
 }
 
+/// Whatever is written at two stores at the same time stands in each other's way at most for a while.
+pub(crate) async fn acts_and_sends_of_two_stores_do_not_fail_each_other<B: Shared>() {
+    let (world, other) = World::<B>::several(unlimited()).await;
+    let agents = [world.agent(1).await, world.agent(2).await, world.agent(3).await];
+    let mut logs = Vec::new();
+    for number in 50..53 {
+        let mut log = Log::create(&world, number, &agents[0]).await;
+        log.append(&world, log.commit(0, joined(&[&agents[1], &agents[2]])))
+            .await;
+        logs.push(log);
+    }
+    let work = async |store: &Store, lane: u64| {
+        for round in 0..60 {
+            let turn = (round + lane) as usize;
+            let (a, b) = (&agents[turn % 3], &agents[(turn + 1) % 3]);
+            let log = &logs[turn % 3];
+            let (mid, peer) = (lane * 1_000 + round, (turn + 1) % 3 + 1);
+            store.send(mail(a, b, mid)).await.unwrap();
+            store.send(log.message(a, 1, mid + 500_000)).await.unwrap();
+            match round % 6 {
+                0 => drop(store.append(log.rekey(Effect::default())).await.unwrap()),
+                1 => {
+                    let block = Relation::Block(Block::Told);
+                    store.relate(a.agent, handle(peer as u8), block, 0).await.unwrap();
+                }
+                2 => store.remove_block(a.agent, handle(peer as u8)).await.unwrap(),
+                3 => drop(
+                    store
+                        .put_bundle(a.agent, bundle(NOW + mid, b"other"))
+                        .await
+                        .unwrap(),
+                ),
+                4 => {
+                    let views = logs.iter().map(|log| (log.record.messages_for(a.agent), round));
+                    let own = agents.iter().map(|agent| (View::Whole(agent.mail), round));
+                    store.ack(views.chain(own).collect()).await.unwrap();
+                }
+                _ => {
+                    let seen = agents.iter().map(|agent| (agent.agent, NOW + mid)).collect();
+                    store.put_last_seen(seen).await.unwrap();
+                }
+            }
+        }
+    };
+    tokio::join!(
+        work(&world.store, 1),
+        work(&other, 2),
+        work(&world.store, 3),
+        work(&other, 4)
+    );
+}
+
 pub(crate) async fn duty_is_of_one_store_and_passes_on<B: Shared>() {
     let (world, other) = World::<B>::several(unlimited()).await;
     for _ in 0..3 {
