@@ -268,6 +268,37 @@ async fn position_of_another_process_is_waited_for() {
     store.close().await;
 }
 
+/// Looked for before it was there, and in the way when it is to be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn send_that_another_process_stores_meanwhile_is_answered_as_a_repeat() {
+    let database = Database::new();
+    let store = database.open(beside(None)).await;
+    let agent = conformance::registered(&store).await;
+    let envelope = conformance::mail(&agent, &agent, 1);
+    let mut other = sqlx::PgConnection::connect(&database.url_text()).await.unwrap();
+    let mut begun = other.begin().await.unwrap();
+    sqlx::query(sql::INSERT_SENT)
+        .bind(vec![agent.agent.0])
+        .bind(vec![envelope.mid.as_bytes().as_slice()])
+        .bind(vec![7_i64])
+        .bind(vec![envelope.hash.as_bytes().as_slice()])
+        .execute(&mut *begun)
+        .await
+        .unwrap();
+    let (sent, ()) = tokio::join!(store.send(envelope.clone()), async {
+        while !database.waits().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        begun.commit().await.unwrap();
+    });
+    let expected = crate::store::SendOutcome::Repeated {
+        envelope_id: 7,
+        hash: envelope.hash,
+    };
+    assert_eq!(sent, Ok(expected));
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relay_that_lost_its_lock_writes_nothing_until_it_has_it_again() {
     let database = Database::new();
