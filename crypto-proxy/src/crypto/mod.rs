@@ -22,5 +22,7 @@ pub mod sealed_box;
 pub mod secret;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod wycheproof_tests;
 
 pub use error::{OpenError, PublicKeyError, SecretLengthError};

@@ -1,6 +1,9 @@
 //! Where a relay is, as people write it: `https://host[:port][#fingerprint]`.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use http::Uri;
 use waxwire_shared::fingerprint::Fingerprint;
@@ -51,13 +54,14 @@ impl RelayUrl {
         };
         let authority = uri.authority().ok_or(RelayUrlError::Malformed)?;
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = match authority.as_str().rsplit_once(']') {
-            Some((_, after)) => after,
-            None => authority.as_str().strip_prefix(host).unwrap_or_default(),
-        };
+        let port = authority
+            .as_str()
+            .strip_prefix(authority.host())
+            .ok_or(RelayUrlError::Malformed)?;
+        let host = bare_host(authority.host()).ok_or(RelayUrlError::Malformed)?;
         let port = match port.strip_prefix(':') {
             Some(digits) => digits.parse().map_err(|_| RelayUrlError::Malformed)?,
+            None if !port.is_empty() => return Err(RelayUrlError::Malformed),
             None if tls => 443,
             None => 80,
         };
@@ -117,6 +121,16 @@ impl RelayUrl {
     }
 }
 
+/// A host without the brackets of an IPv6 address, which stand around a whole address or nowhere.
+fn bare_host(host: &str) -> Option<&str> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .filter(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => Some(host).filter(|host| !host.contains(['[', ']', ':'])),
+    }
+}
+
 impl fmt::Display for RelayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
@@ -165,6 +179,9 @@ mod tests {
             "https://relay.example:0",
             "https://relay.example:99999",
             "https://relay.example:",
+            "https://a[::1]:80",
+            "https://[::1]a",
+            "https://[relay.example]",
             "unix:/run/relay",
         ] {
             assert_eq!(RelayUrl::parse(bad, true), Err(RelayUrlError::Malformed), "{bad}");

@@ -81,7 +81,7 @@ fn fold(hashes: &[Hash]) -> Option<Hash> {
     smallest_first.reduce(|right, left| node_hash(&left, &right))
 }
 
-/// How a root or a path is made of stored nodes.
+/// How a root or a path is made of stored nodes, of a log that has fewer than `2^62` leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The nodes of each hash, from the largest subtree to the smallest.
