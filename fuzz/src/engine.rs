@@ -304,7 +304,7 @@ impl Trial<'_> {
                 assert!(!self.past.in_clear(&envelope), "plaintext to the relay");
                 self.sends.push_back((token, envelope));
             }
-            Effect::ResetLink => panic!("the state cannot be written"),
+            Effect::ResetLink => unreachable!("the state cannot be written"),
             Effect::BeginAnew(anew) => return Some(Event::BegunAnew(anew)),
             Effect::OfferBundle(offer) => self.calls.push_back(RelayCall::Publish(offer.bundle)),
             Effect::HandleTag(handle) => {

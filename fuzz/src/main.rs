@@ -86,6 +86,7 @@ fn write_seeds() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long it ran is for people")]
 fn run(target: Target, time: Duration, seed: u64) -> anyhow::Result<()> {
     let mut inputs = Vec::new();
     for entry in fs::read_dir(corpus(target.name))? {

@@ -1,5 +1,8 @@
 //! The corpus is replayed, and mutated by seed: a few hundred times each, or for seconds with `WAXWIRE_SOAK`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
+#![expect(clippy::disallowed_methods, reason = "an input has a time limit")]
+
 use std::{
     collections::BTreeSet,
     env, fs,

@@ -7,7 +7,7 @@ from .files import text_of
 
 LIST = "docs/attacks.md"
 EVIDENCE = "docs/testing.md"
-NUMBERS = range(1, 101)
+NUMBERS = range(1, 107)
 OUTCOMES = {"a", "b", "c", "d"}
 # A row that has no outcome says why there is nothing to attack, and has no test.
 NOT_BUILT = "-"

@@ -145,8 +145,8 @@ class Attacks(Fixture):
         return attacks.attacks(self.root, files)
 
     def whole(self, outcome="a, b", test=TEST):
-        good = "".join(self.ROW.format(n, "a", self.TEST) for n in range(1, 100))
-        return good + self.ROW.format(100, outcome, test)
+        good = "".join(self.ROW.format(n, "a", self.TEST) for n in attacks.NUMBERS[:-1])
+        return good + self.ROW.format(attacks.NUMBERS[-1], outcome, test)
 
     def test_attacks(self):
         self.assertEqual(self.attacks(self.whole()), [])
@@ -154,7 +154,7 @@ class Attacks(Fixture):
         self.assertEqual(self.attacks(self.whole(), evidence=f"| guard | {self.TEST} |"), [])
         self.assertEqual(self.attacks(self.whole(), code="#[tokio::test]\n#[x]\nasync fn holds() {}\n"), [])
         for rows in (
-            self.whole().replace("| 7 |", "| 101 |"),
+            self.whole().replace("| 7 |", "| 999 |"),
             self.whole() + self.ROW.format(7, "a", self.TEST),
             self.whole("e"),
             self.whole("a", "none"),

@@ -175,6 +175,21 @@ mod tests {
                 AT,
                 SignatureError::Malformed,
             ),
+            // A part that comes twice could be read in two ways.
+            (
+                secret,
+                format!("t=1,{made}"),
+                b"{}",
+                AT,
+                SignatureError::Malformed,
+            ),
+            (
+                secret,
+                format!("v1=00,{made}"),
+                b"{}",
+                AT,
+                SignatureError::Malformed,
+            ),
             (secret, String::new(), b"{}", AT, SignatureError::Malformed),
         ] {
             assert_eq!(verify(secret, &header, body, now), Err(error), "{header}");
