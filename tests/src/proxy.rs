@@ -51,7 +51,6 @@ pub struct Proxy<R = Tap> {
     log: PathBuf,
     level: String,
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
     route: R,
     http: Http,
     canaries: Canaries,
@@ -76,7 +75,6 @@ impl<R: Route> Proxy<R> {
             log: log.to_owned(),
             level: "debug".to_owned(),
             arguments: Vec::new(),
-            environment: Vec::new(),
             route,
             http: Http::new(None),
             canaries,
@@ -99,11 +97,6 @@ impl<R: Route> Proxy<R> {
     /// Another log level than `debug`, from the next start on.
     pub fn log_level(&mut self, level: &str) {
         level.clone_into(&mut self.level);
-    }
-
-    /// What is set in its environment, from the next start on.
-    pub fn environment(&mut self, variables: Vec<(String, String)>) {
-        self.environment = variables;
     }
 
     /// Further arguments of `run`, from the next start on.
@@ -170,7 +163,6 @@ impl<R: Route> Proxy<R> {
             .args(["run", "--listen", listen, "--state"])
             .arg(self.state());
         command.args(["--log", &self.level]).args(&self.arguments);
-        command.envs(self.environment.clone());
         Ok(command)
     }
 

@@ -94,7 +94,6 @@ pub struct Relay {
     /// Whom the next tap prefers.
     turn: AtomicUsize,
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
     limits: BTreeMap<String, u64>,
     tables: String,
     /// Least seconds between two heads of the transparency log, if there is one.
@@ -142,17 +141,11 @@ impl Relay {
             nodes: all,
             turn: AtomicUsize::new(0),
             arguments: Vec::new(),
-            environment: Vec::new(),
             limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
             tables: String::new(),
             transparency: None,
             level: "debug,sqlx=warn".to_owned(),
         })
-    }
-
-    /// What is set in its environment, from the next start on.
-    pub fn environment(&mut self, variables: Vec<(String, String)>) {
-        self.environment = variables;
     }
 
     /// Further arguments of `serve`, from the next start on.
@@ -250,7 +243,7 @@ impl Relay {
         command.args(["--log", &self.level, "--metrics-listen"]);
         command.arg(format!("unix:{}", self.nodes[node].metrics_socket().display()));
         command.arg("--config").arg(self.write_configuration()?);
-        command.args(&self.arguments).envs(self.environment.clone());
+        command.args(&self.arguments);
         Ok(command)
     }
 

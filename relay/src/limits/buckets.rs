@@ -5,6 +5,9 @@ use std::{collections::HashMap, hash::Hash};
 /// Keys that are kept before those with full buckets are thrown away.
 const KEYS: usize = 65_536;
 
+/// How far a clock is set back that has drifted; in microseconds.
+const STEP_US: u64 = 5_000_000;
+
 /// So many in a window, all at once after a window of silence; 0 is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -79,11 +82,14 @@ impl<K> Default for Buckets<K> {
 
 impl<K: Hash + Eq> Buckets<K> {
     /// When the bucket is full again: within a window. What lies further ahead is from before the clock was
-    /// set back: by little, and the bucket is empty, or by much, and it is forgotten.
+    /// set back: by little, and the bucket is empty, or by more, and it is forgotten: nobody waits until the
+    /// clock is where it was.
     fn full_at(&self, key: &K, rate: Rate, now_us: u64) -> u64 {
         let window = rate.window_us();
         match self.full_at.get(key) {
-            Some(full_at) if *full_at <= now_us + 2 * window => (*full_at).clamp(now_us, now_us + window),
+            Some(full_at) if *full_at <= now_us + window + STEP_US => {
+                (*full_at).clamp(now_us, now_us + window)
+            }
             _ => now_us,
         }
     }
@@ -184,6 +190,11 @@ mod tests {
         let mut buckets = Buckets::default();
         assert_eq!(taken(&mut buckets, 1, NOW), 60);
         assert_eq!(taken(&mut buckets, 1, NOW - 1), 0);
+        assert_eq!(
+            taken(&mut buckets, 1, NOW - 30_000),
+            60,
+            "not before half a minute is over again"
+        );
         assert_eq!(taken(&mut buckets, 1, NOW - 3_600_000), 60);
     }
 

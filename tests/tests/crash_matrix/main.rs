@@ -93,6 +93,17 @@ fn full_and_read_only_disks() {
     );
 }
 
+/// Two relays on one PostgreSQL, which hear of each other by Redis: each of them is killed, and Redis as well.
+#[test]
+fn kills_of_relays_that_share_a_database_and_of_redis() {
+    use Fault::*;
+    let server = Some(Arc::new(Server::start().unwrap()));
+    let faults = [
+        KillNode, KillNode, KillRedis, KillServer, KillProxy, CutAll, KillAll,
+    ];
+    run(server, Means::Nodes, &faults);
+}
+
 fn run(server: Option<Arc<Server>>, means: Means, faults: &[Fault]) {
     scenario_within(length() + patience(DRAIN), async |world| {
         let seed = Dice::seed()?;

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     KillServer,
     /// The same of all programs at once.
     KillAll,
+    /// `kill -9` of one of several relays.
+    KillNode,
+    /// The same of Redis, which stays away for a while.
+    KillRedis,
     /// Every connection between proxies and relay breaks.
     CutAll,
     /// The socket of one proxy breaks at a later frame, before or behind it.
@@ -61,6 +65,17 @@ pub(crate) async fn strike(stage: &mut Stage, fault: Fault, dice: &mut Dice) -> 
         }
         Fault::KillProxy => stage.circle.proxies()[chosen].crash().await,
         Fault::KillServer => stage.server.as_ref().context("no server")?.crash(short).await,
+        Fault::KillNode => {
+            let node = dice.roll(2) as usize;
+            stage.circle.relay.kill_node(node)?;
+            sleep(short).await;
+            stage.circle.relay.start_node(node).await
+        }
+        Fault::KillRedis => {
+            stage.circle.relay.redis()?.kill()?;
+            sleep(long).await;
+            stage.circle.relay.redis()?.revive()
+        }
         Fault::KillAll => kill_all(stage, short).await,
         Fault::CutAll => {
             stage.circle.proxies().iter().for_each(|proxy| proxy.tap().cut());

@@ -34,6 +34,8 @@ const ROOM: u32 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Means {
     Nothing,
+    /// Two relays on the server.
+    Nodes,
     /// A small disk for each program.
     Disks,
 }
@@ -107,6 +109,7 @@ impl Stage {
             }
         }
         let mut relay = match &server {
+            Some(_) if means == Means::Nodes => world.new_nodes(2, server.as_ref())?,
             Some(server) => world.new_relay_on(server, "relay")?,
             None => world.new_relay("relay")?,
         };
