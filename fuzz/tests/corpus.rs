@@ -65,7 +65,10 @@ fn every_target_has_a_corpus_that_reaches_it() {
 
 #[test]
 fn seeds_are_those_of_the_vectors_and_encoders() {
-    for (target, seeds) in seeds() {
+    let mut seeds = seeds();
+    // Of the state's schema of its day, which a backup may have for ever.
+    seeds.remove("backup_records");
+    for (target, seeds) in seeds {
         for (number, seed) in seeds.iter().enumerate() {
             let path = corpus().join(&target).join(format!("seed-{:02}", number + 1));
             let found = fs::read(&path).unwrap_or_default();
