@@ -1,6 +1,6 @@
 //! Two relay nodes on one database and one Redis (docs/operations/nodes.md).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     config::Limits,
-    limits::{Rate, SendLimits},
+    limits::{Meter, Rate, SendLimits},
     metrics::Metrics,
-    store::test_agent,
+    store::{test_agent, test_org},
     testing::{
         Got, NOW, Setup, TestAgent, TestRelay, TestSocket, UNLIMITED, envelope, envelope_in,
         groups::{TestGroup, remove},
@@ -280,16 +280,42 @@ async fn agents_of_a_node_that_is_gone_go_with_it() {
     assert!(!is_online(other, &bob, "alice").await);
 }
 
+/// A node that serves nobody.
+async fn node(server: &Server, me: u64) -> Arc<Nodes> {
+    let url = server.url.parse().unwrap();
+    let node = Nodes::new(&url, me, Duration::from_secs(30), Metrics::default().into()).unwrap();
+    node.set_relay(&waxwire_shared::ids::RelayId::from_bytes([1; 32]));
+    node.turn_up(server.connect().await);
+    node
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_that_is_not_written_costs_no_token() {
+    let server = Server::start();
+    let limits = limited(2).sends;
+    let (agent, org) = (test_agent(1), test_org(1));
+    let mut meter = Meter::new(Some(node(&server, 1).await));
+    let mut passed = 0;
+    for round in 0..10 {
+        meter.provide([(agent, org, Lane::Mail, limits)], NOW).await;
+        if meter.check(agent, org, Lane::Mail, &limits, NOW).is_ok() {
+            meter.count(agent, org, Lane::Mail, &limits, NOW);
+            if round < 5 {
+                meter.undo();
+            } else {
+                passed += 1;
+            }
+        }
+    }
+    assert_eq!(passed, 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_give_out_no_more_than_was_in_them_whoever_takes() {
     let server = Server::start();
     let mut nodes = Vec::new();
     for me in 0..4 {
-        let url = server.url.parse().unwrap();
-        let node = Nodes::new(&url, me, Duration::from_secs(30), Metrics::default().into()).unwrap();
-        node.set_relay(&waxwire_shared::ids::RelayId::from_bytes([1; 32]));
-        node.turn_up(server.connect().await);
-        nodes.push(node);
+        nodes.push(node(&server, me).await);
     }
     let ask = |number, want| Ask {
         bucket: Bucket::Mail(test_agent(number)),
@@ -298,7 +324,7 @@ async fn buckets_give_out_no_more_than_was_in_them_whoever_takes() {
     };
     let mut takers = Vec::new();
     for node in nodes.iter().cycle().take(40) {
-        let node = std::sync::Arc::clone(node);
+        let node = Arc::clone(node);
         takers.push(tokio::spawn(async move {
             let mut taken = 0;
             for _ in 0..10 {
