@@ -109,7 +109,11 @@ impl Engine {
             let reason = "the relay delivers for a group that this agent has nothing to do with";
             return self.alert("unexpected_group", Severity::Warning, None, reason, now);
         }
-        match self.take_commit(group, cursor.position - 1, bytes, now)? {
+        let Some(position) = cursor.position.checked_sub(1) else {
+            let reason = "the relay delivers at a position that there is not";
+            return self.alert("envelope_malformed", Severity::Warning, None, reason, now);
+        };
+        match self.take_commit(group, position, bytes, now)? {
             Taken::Later => self.ask_log_again(group)?,
             Taken::Kept => self.log_has_grown(group, cursor.position)?,
             Taken::Refused => {}
