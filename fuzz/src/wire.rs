@@ -29,41 +29,7 @@ macro_rules! documents {
     };
 }
 
-// Named as in vectors/documents.
-documents! {
-    "Signed" SignedBytes,
-    "DirectHeader" DirectHeader,
-    "GroupHeader" GroupHeader,
-    "Header" Header,
-    "Context" Context,
-    "Message" MessageBytes,
-    "Core" Core,
-    "Receipt" Receipt,
-    "ControlBody" ControlBody,
-    "Commit" Commit,
-    "RosterSnapshot" RosterSnapshot,
-    "Leaf" Leaf,
-    "Leaves" Leaves,
-    "LeafProof" LeafProof,
-    "Bundle" Bundle,
-    "Succession" Succession,
-    "SuccessionBytes" SuccessionBytes,
-    "Lease" Lease,
-    "Challenge" Challenge,
-    "RelayDescription" RelayDescription,
-    "Unreadable" Unreadable,
-    "ResendRequest" ResendRequest,
-    "Resend" Resend,
-    "InviteNotice" InviteNotice,
-    "HistoryGrant" HistoryGrant,
-    "Profile" Profile,
-    "Typing" Typing,
-    "Presence" Presence,
-    "LogLeaf" LogLeaf,
-    "LogHead" LogHead,
-    "LogProof" LogProof,
-    "LogConsistency" LogConsistency,
-}
+waxwire_proxy::every_document!(documents);
 
 /// docs/protocol.md, 3.2: what is decoded keeps every rule and is encoded to the same bytes, but for fields of later
 /// versions.

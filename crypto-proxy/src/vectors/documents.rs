@@ -17,6 +17,47 @@ use super::{
     item::Item,
 };
 
+/// Hands the name of every document, as vectors have it, and its type to a macro.
+#[macro_export]
+macro_rules! every_document {
+    ($then:ident) => {
+        $then! {
+            "Signed" SignedBytes,
+            "DirectHeader" DirectHeader,
+            "GroupHeader" GroupHeader,
+            "Header" Header,
+            "Context" Context,
+            "Message" MessageBytes,
+            "Core" Core,
+            "Receipt" Receipt,
+            "ControlBody" ControlBody,
+            "Commit" Commit,
+            "RosterSnapshot" RosterSnapshot,
+            "Leaf" Leaf,
+            "Leaves" Leaves,
+            "LeafProof" LeafProof,
+            "Bundle" Bundle,
+            "Succession" Succession,
+            "SuccessionBytes" SuccessionBytes,
+            "Lease" Lease,
+            "Challenge" Challenge,
+            "RelayDescription" RelayDescription,
+            "Unreadable" Unreadable,
+            "ResendRequest" ResendRequest,
+            "Resend" Resend,
+            "InviteNotice" InviteNotice,
+            "HistoryGrant" HistoryGrant,
+            "Profile" Profile,
+            "Typing" Typing,
+            "Presence" Presence,
+            "LogLeaf" LogLeaf,
+            "LogHead" LogHead,
+            "LogProof" LogProof,
+            "LogConsistency" LogConsistency,
+        }
+    };
+}
+
 pub(super) fn run(op: &str, input: In<'_>) -> Option<Result<Value, Fault>> {
     Some(match op {
         "cbor" => cbor(input),
@@ -48,40 +89,7 @@ fn decode(input: In<'_>) -> Result<Value, Fault> {
             }
         };
     }
-    let again = decode! {
-        "Signed" SignedBytes,
-        "DirectHeader" DirectHeader,
-        "GroupHeader" GroupHeader,
-        "Header" Header,
-        "Context" Context,
-        "Message" MessageBytes,
-        "Core" Core,
-        "Receipt" Receipt,
-        "ControlBody" ControlBody,
-        "Commit" Commit,
-        "RosterSnapshot" RosterSnapshot,
-        "Leaf" Leaf,
-        "Leaves" Leaves,
-        "LeafProof" LeafProof,
-        "Bundle" Bundle,
-        "Succession" Succession,
-        "SuccessionBytes" SuccessionBytes,
-        "Lease" Lease,
-        "Challenge" Challenge,
-        "RelayDescription" RelayDescription,
-        "Unreadable" Unreadable,
-        "ResendRequest" ResendRequest,
-        "Resend" Resend,
-        "InviteNotice" InviteNotice,
-        "HistoryGrant" HistoryGrant,
-        "Profile" Profile,
-        "Typing" Typing,
-        "Presence" Presence,
-        "LogLeaf" LogLeaf,
-        "LogHead" LogHead,
-        "LogProof" LogProof,
-        "LogConsistency" LogConsistency,
-    }?;
+    let again = every_document!(decode)?;
     // What the typed reader kept, encoded again, is the document without its skipped fields.
     let known = Item::parse(&bytes).map(without_negative_keys);
     if known.map(|item| item.encode()) == Some(again.clone()) {
