@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::{
     figure::Figure,
-    load::contest::{self, Contender, Loads},
+    load::contest::{self, Contender, Loads, Results},
     process::Server,
     report::Goal,
     run::Bench,
@@ -64,59 +64,52 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         open: Some(sends::calm(bench)),
     };
     let results = contest::hold(&loads, &contenders).await?;
-    let mut figures = Vec::new();
-    let latency = |key: &str| {
-        let latency = results.get(key).and_then(|figures| figures.latency);
-        latency.context("no open loop")
-    };
-    let (proxies, sidecars) = (latency(PAIR)?, latency(BARE)?);
-    let p50 = || Figure::new("plaintext to plaintext, 50/s, p50", proxies.p50, "us");
-    figures.push(p50().wants("P4", P50));
-    let what = "the same, and what bare sidecars take";
-    let beside = Figure {
-        what: what.into(),
-        ..p50()
-    }
-    .beside(sidecars.p50);
-    figures.push(beside.wants("P4", P50_RATIO));
-    let p99 = Figure::new("plaintext to plaintext, 50/s, p99", proxies.p99, "us");
-    figures.push(p99.beside(sidecars.p99).wants("P4", P99));
+    let mut figures = latencies(&results)?;
     for senders in LEVELS {
-        let (proxies, sidecars) = (
-            outcome(&results, PAIR, senders)?,
-            outcome(&results, BARE, senders)?,
-        );
-        let what = format!("messages through two proxies, {senders} in flight");
-        let rate = Figure::new(what, proxies.rate, "/s").beside(sidecars.rate);
-        figures.push(if senders == MOST {
-            rate.wants("P5", RATE_RATIO)
-        } else {
-            rate
-        });
-        if senders == MOST {
-            let what = "the same, absolute";
-            figures.push(Figure::new(what, proxies.rate, "/s").wants("P5", RATE));
-            let what = "CPU of the sending proxy a message";
-            figures.push(Figure::new(what, proxies.server_cpu, "us").beside(sidecars.server_cpu));
-        }
+        figures.extend(rates(&results, senders)?);
     }
     let startup = pair.bob.server.startup.as_secs_f64() * 1e3;
+    let memory = |what: &str, server| anyhow::Ok(Figure::new(what, mebibytes(server)?, "MiB"));
     figures.extend([
         Figure::new("crypto proxy, idle", idle, "MiB").wants("P9", IDLE_MEMORY),
-        Figure::new(
-            "crypto proxy, after it has sent all these",
-            mebibytes(&pair.alice.server)?,
-            "MiB",
-        ),
-        Figure::new(
-            "crypto proxy, after it has received them",
-            mebibytes(&pair.bob.server)?,
-            "MiB",
-        ),
-        Figure::new("relay between them", mebibytes(&pair.relay)?, "MiB"),
+        memory("crypto proxy, after it has sent all these", &pair.alice.server)?,
+        memory("crypto proxy, after it has received them", &pair.bob.server)?,
+        memory("relay between them", &pair.relay)?,
         Figure::new("crypto proxy, process to ready", startup, "ms").wants("P10", STARTUP),
     ]);
     Ok(figures)
+}
+
+fn latencies(results: &Results) -> anyhow::Result<Vec<Figure>> {
+    let of = |key: &str| {
+        let latency = results.get(key).and_then(|figures| figures.latency);
+        latency.context("no open loop")
+    };
+    let (proxies, sidecars) = (of(PAIR)?, of(BARE)?);
+    let p50 = |what: &str| Figure::new(what, proxies.p50, "us");
+    let p99 = Figure::new("plaintext to plaintext, 50/s, p99", proxies.p99, "us");
+    Ok(vec![
+        p50("plaintext to plaintext, 50/s, p50").wants("P4", P50),
+        p50("the same, and what bare sidecars take")
+            .beside(sidecars.p50)
+            .wants("P4", P50_RATIO),
+        p99.beside(sidecars.p99).wants("P4", P99),
+    ])
+}
+
+fn rates(results: &Results, senders: usize) -> anyhow::Result<Vec<Figure>> {
+    let (proxies, sidecars) = (outcome(results, PAIR, senders)?, outcome(results, BARE, senders)?);
+    let what = format!("messages through two proxies, {senders} in flight");
+    let rate = Figure::new(what, proxies.rate, "/s").beside(sidecars.rate);
+    if senders != MOST {
+        return Ok(vec![rate]);
+    }
+    let cpu = Figure::new("CPU of the sending proxy a message", proxies.server_cpu, "us");
+    Ok(vec![
+        rate.wants("P5", RATE_RATIO),
+        Figure::new("the same, absolute", proxies.rate, "/s").wants("P5", RATE),
+        cpu.beside(sidecars.server_cpu),
+    ])
 }
 
 fn mebibytes(server: &Server) -> anyhow::Result<f64> {

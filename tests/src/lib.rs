@@ -32,6 +32,7 @@ pub mod scene;
 pub mod script;
 pub mod socket;
 pub mod stranger;
+pub mod talk;
 pub mod tap;
 mod throwaway;
 pub mod traffic;

@@ -3,49 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    agent::Agent,
-    circle::whole_history,
-    clock::{eventually, within},
-    history::{History, Lane},
-    lane::{Dice, read},
+    agent::Agent, circle::whole_history, clock::eventually, history::History, lane::Dice, talk::Talk,
 };
-
-/// How long the last messages may take.
-const ARRIVE: Duration = Duration::from_secs(120);
 
 /// Senders and readers of two agents, at work.
 #[derive(Debug)]
 pub struct Traffic {
     agents: [Agent; 2],
     history: History,
-    senders: Part,
-    readers: Part,
-}
-
-#[derive(Debug)]
-struct Part {
-    end: watch::Sender<bool>,
-    tasks: JoinSet<anyhow::Result<()>>,
-}
-
-impl Part {
-    fn new() -> Self {
-        Self {
-            end: watch::Sender::new(false),
-            tasks: JoinSet::new(),
-        }
-    }
-
-    async fn end(&mut self) -> anyhow::Result<()> {
-        self.end.send_replace(true);
-        while let Some(outcome) = self.tasks.join_next().await {
-            outcome??;
-        }
-        Ok(())
-    }
+    talk: Talk,
 }
 
 impl Traffic {
@@ -53,31 +21,18 @@ impl Traffic {
     #[must_use]
     pub fn start(agents: [&Agent; 2], lanes: usize, pause: Duration, dice: &mut Dice) -> Self {
         let history = History::default();
-        let (mut senders, mut readers) = (Part::new(), Part::new());
+        let mut talk = Talk::new(&history);
         for number in 0..lanes {
             let (from, to) = (agents[number % 2], agents[(number + 1) % 2]);
-            let lane = Lane {
-                from: from.handle().into(),
-                to: to.handle().into(),
-                number,
-            };
-            let ended = senders.end.subscribe();
-            senders
-                .tasks
-                .spawn(lane.run(from.clone(), history.clone(), pause, ended));
+            talk.send(from, to.handle(), number, pause);
         }
         for agent in agents {
-            let seed = dice.roll(u64::MAX);
-            let ended = readers.end.subscribe();
-            readers
-                .tasks
-                .spawn(read(agent.clone(), history.clone(), ended, seed));
+            talk.read(agent, dice.roll(u64::MAX));
         }
         Self {
             agents: agents.map(Clone::clone),
             history,
-            senders,
-            readers,
+            talk,
         }
     }
 
@@ -97,17 +52,12 @@ impl Traffic {
     ///
     /// # Errors
     /// A message was lost, came twice or out of order, or the two ends do not agree.
-    pub async fn end(mut self) -> anyhow::Result<usize> {
-        // Readers go on until nobody sends any more.
-        let finished = async {
-            self.senders.end().await?;
-            self.readers.end().await
-        };
-        let finished = within("everything arrives", ARRIVE, finished).await;
+    pub async fn end(self) -> anyhow::Result<usize> {
+        let finished = self.talk.end().await;
         let violations = self.history.violations();
         let shown = &violations[..violations.len().min(20)];
         ensure!(violations.is_empty(), "{shown:#?}");
-        finished??;
+        finished?;
         compare_ends(&self.agents, self.history.len()).await?;
         Ok(self.history.len())
     }

@@ -9,18 +9,18 @@ use std::{
 };
 
 use anyhow::ensure;
-use tokio::{sync::watch, task::JoinSet};
 use waxwire_shared::api::frames::RelayFrame;
 use waxwire_tests::{
     Agent, Circle, World,
     circle::{same_history, settled},
     disk::Disk,
     eventually,
-    history::{History, Lane},
-    lane::{Dice, read},
+    history::History,
+    lane::Dice,
     postgres::Server,
+    talk::Talk,
     tap::{Fate, Frame},
-    unique, within,
+    unique,
 };
 
 pub(crate) const HANDLES: [&str; 3] = ["alice", "bob", "carol"];
@@ -50,46 +50,6 @@ pub(crate) struct Stage {
     pub(crate) history: History,
     agents: [Agent; 3],
     group: String,
-}
-
-/// What goes on meanwhile.
-pub(crate) struct Traffic {
-    senders: Part,
-    readers: Part,
-}
-
-struct Part {
-    end: watch::Sender<bool>,
-    tasks: JoinSet<anyhow::Result<()>>,
-}
-
-impl Part {
-    fn new() -> Self {
-        Self {
-            end: watch::channel(false).0,
-            tasks: JoinSet::new(),
-        }
-    }
-
-    async fn end(&mut self) -> anyhow::Result<()> {
-        self.end.send_replace(true);
-        while let Some(outcome) = self.tasks.join_next().await {
-            outcome??;
-        }
-        Ok(())
-    }
-}
-
-impl Traffic {
-    /// Everything is sent and read to its end.
-    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
-        // Readers go on until nobody sends any more.
-        let all = async {
-            self.senders.end().await?;
-            self.readers.end().await
-        };
-        within("everything arrives", Duration::from_secs(120), all).await?
-    }
 }
 
 impl Stage {
@@ -142,28 +102,18 @@ impl Stage {
     }
 
     /// Senders in every direction, and a reader for each.
-    pub(crate) fn begin(&self, dice: &mut Dice) -> Traffic {
-        let (mut senders, mut readers) = (Part::new(), Part::new());
+    pub(crate) fn begin(&self, dice: &mut Dice) -> Talk {
+        let mut talk = Talk::new(&self.history);
         for agent in &self.agents {
             let others = HANDLES.into_iter().filter(|to| *to != agent.handle());
             for to in others.chain([self.group.as_str()]) {
                 for number in 0..EACH {
-                    let lane = Lane {
-                        from: agent.handle().into(),
-                        to: to.into(),
-                        number,
-                    };
-                    let (history, ended) = (self.history.clone(), senders.end.subscribe());
-                    senders
-                        .tasks
-                        .spawn(lane.run(agent.clone(), history, PAUSE, ended));
+                    talk.send(agent, to, number, PAUSE);
                 }
             }
-            let (agent, history) = (agent.clone(), self.history.clone());
-            let (ended, seed) = (readers.end.subscribe(), dice.roll(u64::MAX));
-            readers.tasks.spawn(read(agent, history, ended, seed));
+            talk.read(agent, dice.roll(u64::MAX));
         }
-        Traffic { senders, readers }
+        talk
     }
 
     /// Nothing breaks a rule, and all ends agree; gives how many messages were accepted.

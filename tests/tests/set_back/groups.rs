@@ -7,7 +7,7 @@ use waxwire_tests::{
     scenario, unique,
 };
 
-use super::{Scene, backup_in, replace_database, succeeds};
+use super::{Scene, back_up, backup_in, put_back};
 
 /// docs/protocol.md, 8.6: rekeys of two members, a member who left and a group that was founded are lost by the relay, and
 /// come back to it from their authors.
@@ -18,9 +18,7 @@ fn commits_that_the_relay_has_lost_are_appended_again_by_their_authors() {
         let relay = world.relay().await?;
         let mut scene = Scene::around(world, relay).await?;
         let [alice, bob, carol] = scene.agents.clone();
-        let mut command = scene.circle.relay.tool(["admin", "backup"])?;
-        command.arg(&backup);
-        succeeds(command).await?;
+        back_up(&scene.circle.relay, &backup).await?;
         alice.rekey(&scene.group).await?;
         all_talk(&[&alice, &bob, &carol], &scene.group, "rekeyed once").await?;
         bob.rekey(&scene.group).await?;
@@ -35,9 +33,7 @@ fn commits_that_the_relay_has_lost_are_appended_again_by_their_authors() {
         for (group, members) in &members {
             before.push(settled(members, group).await?);
         }
-        scene.circle.relay.kill()?;
-        replace_database(&scene.circle.relay.database(), &backup.join("relay.db"))?;
-        scene.circle.relay.start().await?;
+        put_back(&mut scene.circle.relay, &backup).await?;
         for agent in [&alice, &bob, &carol] {
             agent.until_alert("relay_rolled_back").await?;
         }

@@ -12,15 +12,15 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use tokio::{sync::watch, task::JoinSet};
 use waxwire_tests::{
-    Agent, Circle, World,
+    Agent, Circle, Relay, World,
     circle::{same_history, settled, whole_history},
     eventually,
-    history::{Fault, History, Lane},
-    lane::{Dice, read},
+    history::{Fault, History},
+    lane::Dice,
     program::run,
-    unique, within,
+    talk::Talk,
+    unique,
 };
 
 const HANDLES: [&str; 3] = ["alice", "bob", "carol"];
@@ -34,7 +34,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn around(world: &World, relay: waxwire_tests::Relay) -> anyhow::Result<Self> {
+    async fn around(world: &World, relay: Relay) -> anyhow::Result<Self> {
         let circle = world.circle_around(relay, HANDLES).await?;
         let agents = circle.agents(HANDLES)?;
         let [alice, bob, carol] = &agents;
@@ -61,35 +61,16 @@ impl Scene {
     ) -> anyhow::Result<History> {
         let history = History::default();
         history.group(&self.group, &HANDLES);
-        let (end, ended) = watch::channel(false);
-        let (nothing_more, all_sent) = watch::channel(false);
-        let (mut senders, mut readers) = (JoinSet::new(), JoinSet::new());
+        let mut talk = Talk::new(&history);
         for (number, agent) in self.agents.iter().enumerate() {
             let others = HANDLES.into_iter().filter(|to| *to != agent.handle());
             for to in others.chain([self.group.as_str()]) {
-                let lane = Lane {
-                    from: agent.handle().into(),
-                    to: to.into(),
-                    number,
-                };
-                let pause = Duration::from_millis(5);
-                senders.spawn(lane.run(agent.clone(), history.clone(), pause, ended.clone()));
+                talk.send(agent, to, number, Duration::from_millis(5));
             }
-            let seed = Dice::seed()?;
-            readers.spawn(read(agent.clone(), history.clone(), all_sent.clone(), seed));
+            talk.read(agent, Dice::seed()?);
         }
         let acted = act(&mut self.circle).await;
-        end.send_replace(true);
-        let rest = async {
-            for (tasks, told) in [(&mut senders, &nothing_more), (&mut readers, &nothing_more)] {
-                while let Some(outcome) = tasks.join_next().await {
-                    outcome??;
-                }
-                told.send_replace(true);
-            }
-            anyhow::Ok(())
-        };
-        let arrived = within("everything arrives", Duration::from_secs(90), rest).await;
+        let arrived = talk.end().await;
         acted?;
         // What was lost comes after what was sent meanwhile, behind a hole that is shown.
         let late = [Fault::Flawed, Fault::Disorder];
@@ -100,7 +81,7 @@ impl Scene {
             "{:#?}",
             &violations[..violations.len().min(10)]
         );
-        arrived??;
+        arrived?;
         Ok(history)
     }
 
@@ -165,6 +146,20 @@ async fn succeeds(command: Command) -> anyhow::Result<String> {
 /// A folder that is not there yet.
 fn backup_in(world: &World, name: &str) -> PathBuf {
     world.folder().join(name)
+}
+
+/// `waxwire-relay admin backup` while the relay serves.
+async fn back_up(relay: &Relay, folder: &Path) -> anyhow::Result<String> {
+    let mut command = relay.tool(["admin", "backup"])?;
+    command.arg(folder);
+    succeeds(command).await
+}
+
+/// The relay is killed, and begins again on what a backup holds.
+async fn put_back(relay: &mut Relay, backup: &Path) -> anyhow::Result<()> {
+    relay.kill()?;
+    replace_database(&relay.database(), &backup.join("relay.db"))?;
+    relay.start().await
 }
 
 fn replace_database(relay: &Path, with: &Path) -> anyhow::Result<()> {

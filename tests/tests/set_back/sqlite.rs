@@ -6,7 +6,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 use waxwire_tests::{eventually, program::run, scenario, unique};
 
-use super::{Scene, TOOL, backup_in, hears, replace_database, succeeds};
+use super::{Scene, TOOL, back_up, backup_in, hears, put_back, replace_database, succeeds};
 
 /// A backup made under load, and put back under load: every message that was answered 201 arrives, those of the time
 /// that was lost included, each once.
@@ -19,13 +19,9 @@ fn backup_that_is_put_back_under_load_loses_nothing_that_anybody_holds() {
         let history = scene
             .under_load(async |circle| {
                 sleep(Duration::from_millis(1_500)).await;
-                let mut command = circle.relay.tool(["admin", "backup"])?;
-                command.arg(&backup);
-                succeeds(command).await?;
+                back_up(&circle.relay, &backup).await?;
                 sleep(Duration::from_millis(1_500)).await;
-                circle.relay.kill()?;
-                replace_database(&circle.relay.database(), &backup.join("relay.db"))?;
-                circle.relay.start().await?;
+                put_back(&mut circle.relay, &backup).await?;
                 sleep(Duration::from_millis(1_500)).await;
                 Ok(())
             })
@@ -44,9 +40,7 @@ fn lost_message_is_sent_again_and_positions_that_are_given_out_again_are_taken()
         let relay = world.relay().await?;
         let mut scene = Scene::around(world, relay).await?;
         let [alice, bob, carol] = scene.agents.clone();
-        let mut command = scene.circle.relay.tool(["admin", "backup"])?;
-        command.arg(&backup);
-        succeeds(command).await?;
+        back_up(&scene.circle.relay, &backup).await?;
         // Taken by bob before the relay goes back: his position is beyond its end then.
         for _ in 0..3 {
             let text = unique("seen")?;
@@ -60,9 +54,7 @@ fn lost_message_is_sent_again_and_positions_that_are_given_out_again_are_taken()
         alice
             .send_to_group(&scene.group, &unique("id")?, &lost_in_group)
             .await?;
-        scene.circle.relay.kill()?;
-        replace_database(&scene.circle.relay.database(), &backup.join("relay.db"))?;
-        scene.circle.relay.start().await?;
+        put_back(&mut scene.circle.relay, &backup).await?;
         alice.until_alert("relay_rolled_back").await?;
         let after = unique("after")?;
         carol.until_ready().await?;
