@@ -78,7 +78,7 @@ fn suspension_counts_at_every_node() {
             .await?
             .success()?;
         for node in 0..2 {
-            eventually("the agent is shut out", Duration::from_secs(5), async || {
+            eventually("the agent is shut out", SHORT, async || {
                 let ask = alice.request("GET", "/v1/queues/mail/envelopes");
                 Ok((relay.http_of(node).ask(ask).await?.status == 403).then_some(()))
             })
