@@ -62,6 +62,11 @@ impl Server {
         cpu_seconds(&self.child.id().to_string())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it by SIGKILL and waits for that.
     ///
     /// # Errors

@@ -28,12 +28,27 @@ pub(crate) fn sqlite(folder: &Path) -> String {
 /// # Errors
 /// It does not come up.
 pub(crate) fn relay(folder: &Path, database: &str) -> anyhow::Result<Server> {
+    Server::start(&mut relay_command(folder, database)?)
+}
+
+/// One node of a relay, that shares a folder, a database and a Redis with others.
+///
+/// # Errors
+/// It does not come up.
+pub(crate) fn node(folder: &Path, database: &str, redis: &str) -> anyhow::Result<Server> {
+    let mut command = relay_command(folder, database)?;
+    command.arg("--blobs").arg(folder.join("blobs"));
+    Server::start(command.env("WAXWIRE_REDIS_URL", redis))
+}
+
+fn relay_command(folder: &Path, database: &str) -> anyhow::Result<Command> {
     let mut command = Binary::Relay.command(folder)?;
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
     let limits = folder.join("relay.toml");
     fs::write(&limits, LIMITS)?;
     command.arg("--config").arg(&limits);
-    Server::start(command.args(["--database", database]))
+    command.args(["--database", database]);
+    Ok(command)
 }
 
 /// An agent's crypto proxy.

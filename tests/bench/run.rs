@@ -16,7 +16,7 @@ use crate::{
     figure::{self, Figure},
     growth,
     machine::{self, Machine, Versions, Watch},
-    postgres, process,
+    nodes, postgres, process,
     rekey::{self, Group},
     report::{self, Row},
     sends,
@@ -62,6 +62,8 @@ pub(crate) enum Measurement {
     Boxes,
     /// P12: a relay that holds much.
     Growth,
+    /// P13: two nodes of a relay.
+    Nodes,
     /// P14: a crypto proxy that was away.
     CatchUp,
 }
@@ -108,6 +110,7 @@ impl Measurement {
             Self::Connections => connections::measure(bench).await,
             Self::Boxes => boxes::measure(),
             Self::Growth => growth::measure(bench).await,
+            Self::Nodes => nodes::measure(bench).await,
             Self::CatchUp => catch_up::measure(bench).await,
         }
     }

@@ -152,9 +152,9 @@ impl<'a, T: Target> Session<'a, T> {
 /// CPU seconds that the server takes between two times.
 async fn cpu_between<T: Target>(target: &T, begin: Instant, end: Instant) -> anyhow::Result<f64> {
     tokio::time::sleep_until(begin.into()).await;
-    let before = target.server().cpu_seconds()?;
+    let before = target.cpu_seconds()?;
     tokio::time::sleep_until(end.into()).await;
-    Ok(target.server().cpu_seconds()? - before)
+    Ok(target.cpu_seconds()? - before)
 }
 
 /// Sends until the end. A message counts if its answer came within the measured time.

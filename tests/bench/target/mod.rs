@@ -36,8 +36,16 @@ pub(crate) trait Target: Sized {
     /// that it needs for that are made here.
     async fn start(folder: &Path, agents: usize) -> anyhow::Result<Self>;
 
-    /// Its process.
+    /// Its process; the first, if it has several.
     fn server(&self) -> &Server;
+
+    /// See [`Server::cpu_seconds`]; of all its processes.
+    ///
+    /// # Errors
+    /// One has ended.
+    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.server().cpu_seconds()
+    }
 
     /// A new connection over which `agent` sends; refuses a transport that the target has not.
     async fn sender(&self, agent: usize, transport: Transport) -> anyhow::Result<Self::Sender>;

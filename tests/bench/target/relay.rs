@@ -21,13 +21,27 @@ use crate::{http_client::Connection, process::Server, programs, socket::Socket};
 const CIPHERTEXT: usize = 1024 + 48;
 
 /// A relay with two accounts for each agent of the load generator: one sends, one receives, so
-/// that a sender's own socket is not pushed anything.
+/// that a sender's own socket is not pushed anything. A clone is the same relay.
+#[derive(Clone)]
 pub(crate) struct Relay {
-    server: Server,
-    senders: Vec<Account>,
+    /// At least one.
+    nodes: Rc<[Server]>,
+    entry: Entry,
+    senders: Rc<[Account]>,
     recipients: Rc<[AgentId]>,
-    receivers: Vec<(Account, Rc<Cell<u64>>)>,
-    connections: Cell<u64>,
+    receivers: Rc<[(Account, Rc<Cell<u64>>)]>,
+    connections: Rc<Cell<u64>>,
+}
+
+/// Which of a relay's nodes agents connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// All to the first.
+    First,
+    /// Those that send to the first, those that receive to the last.
+    Apart,
+    /// To one after the other, so that of two nodes half of the messages go to the other.
+    Around,
 }
 
 impl Relay {
@@ -36,7 +50,16 @@ impl Relay {
     /// # Errors
     /// It refuses them.
     pub(crate) async fn on(server: Server, agents: usize) -> anyhow::Result<Self> {
-        let mut connection = Connection::open(server.address).await?;
+        Self::of(vec![server], agents).await
+    }
+
+    /// The same of several nodes.
+    ///
+    /// # Errors
+    /// They refuse the accounts, or there is none.
+    pub(crate) async fn of(nodes: Vec<Server>, agents: usize) -> anyhow::Result<Self> {
+        let first = nodes.first().context("a relay without nodes")?;
+        let mut connection = Connection::open(first.address).await?;
         let (mut senders, mut receivers) = (Vec::new(), Vec::new());
         for agent in 0..agents {
             senders.push(accounts::register(&mut connection, &format!("sender-{agent}")).await?);
@@ -44,12 +67,35 @@ impl Relay {
             receivers.push((account, Rc::new(Cell::new(0))));
         }
         Ok(Self {
-            server,
-            senders,
+            nodes: nodes.into(),
+            entry: Entry::First,
+            senders: senders.into(),
             recipients: receivers.iter().map(|(account, _)| account.id).collect(),
-            receivers,
-            connections: Cell::new(0),
+            receivers: receivers.into(),
+            connections: Rc::default(),
         })
+    }
+
+    /// The same relay, to whose nodes agents connect in another way.
+    pub(crate) fn entered(&self, entry: Entry) -> Self {
+        Self {
+            entry,
+            ..self.clone()
+        }
+    }
+
+    /// Its processes.
+    pub(crate) fn nodes(&self) -> &[Server] {
+        &self.nodes
+    }
+
+    fn node(&self, agent: usize, receives: bool) -> &Server {
+        let last = self.nodes.len() - 1;
+        match self.entry {
+            Entry::Apart if receives => &self.nodes[last],
+            Entry::First | Entry::Apart => &self.nodes[0],
+            Entry::Around => &self.nodes[agent % self.nodes.len()],
+        }
     }
 }
 
@@ -63,20 +109,24 @@ impl Target for Relay {
     }
 
     fn server(&self) -> &Server {
-        &self.server
+        &self.nodes[0]
+    }
+
+    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.nodes.iter().map(Server::cpu_seconds).sum()
     }
 
     async fn sender(&self, agent: usize, transport: Transport) -> anyhow::Result<RelaySender> {
         let account = self.senders.get(agent).context("no such agent")?;
-        let authorization = &account.authorization;
+        let (node, authorization) = (self.node(agent, false), &account.authorization);
         let link = match transport {
             Transport::Http => Link::Http {
-                connection: Connection::open(self.server.address).await?,
+                connection: Connection::open(node.address).await?,
                 headers: format!(
                     "authorization: {authorization}\r\ncontent-type: application/octet-stream\r\n"
                 ),
             },
-            Transport::Socket => Link::Socket(link(&self.server, authorization, Vec::new()).await?),
+            Transport::Socket => Link::Socket(link(node, authorization, Vec::new()).await?),
         };
         let number = self.connections.get();
         self.connections.set(number + 1);
@@ -93,7 +143,7 @@ impl Target for Relay {
         // From what was seen last, not from what was acked: an ack is written when the relay likes.
         let cursor = mail(seen.get());
         Ok(RelayReceiver {
-            socket: link(&self.server, &account.authorization, vec![cursor]).await?,
+            socket: link(self.node(agent, true), &account.authorization, vec![cursor]).await?,
             seen: Rc::clone(seen),
         })
     }
