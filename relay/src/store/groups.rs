@@ -89,6 +89,15 @@ impl View {
             Self::Messages(seat) | Self::Log(seat) => seat.queue,
         }
     }
+
+    /// Whose view it is, where that matters.
+    #[must_use]
+    pub const fn seat(&self) -> Option<&Seat> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Messages(seat) | Self::Log(seat) => Some(seat),
+        }
+    }
 }
 
 /// What an agent is to a group.

@@ -134,6 +134,48 @@ pub(super) const fn queue_head((head, acked): (i64, i64)) -> QueueHead {
 /// Position, id, time of storing, bytes.
 pub(super) type EnvelopeRow = (i64, i64, i64, Vec<u8>);
 
+/// A page that takes as many rows of its range as it may have.
+pub(super) struct PageOf<'a> {
+    range: &'a Range,
+    page: Page,
+    bytes: usize,
+}
+
+impl<'a> PageOf<'a> {
+    pub(super) const fn new(range: &'a Range, head: u64) -> Self {
+        let page = Page {
+            head,
+            more: false,
+            envelopes: Vec::new(),
+        };
+        Self {
+            range,
+            page,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next row; false if it has no room for it, nor for any later one.
+    pub(super) fn take(&mut self, (position, id, stored_at, bytes): EnvelopeRow) -> bool {
+        self.bytes += bytes.len();
+        self.page.more |= self.bytes > self.range.max_bytes && !self.page.envelopes.is_empty();
+        if !self.page.more {
+            self.page.envelopes.push(StoredEnvelope {
+                position: position.cast_unsigned(),
+                envelope_id: id.cast_unsigned(),
+                stored_at: stored_at.cast_unsigned(),
+                bytes,
+            });
+        }
+        !self.page.more
+    }
+
+    pub(super) fn end(mut self) -> Page {
+        self.page.more |= self.page.envelopes.len() == self.range.limit;
+        self.page
+    }
+}
+
 /// Takes as many rows of a range as it may have.
 pub(super) async fn page(
     head: u64,
@@ -141,28 +183,13 @@ pub(super) async fn page(
     rows: impl Stream<Item = Result<EnvelopeRow, sqlx::Error>>,
 ) -> Result<Page, ReadError> {
     let mut rows = std::pin::pin!(rows);
-    let mut envelopes = Vec::new();
-    let mut bytes_read = 0_usize;
-    let mut more = false;
-    while let Some((position, id, stored_at, bytes)) = rows.try_next().await? {
-        bytes_read += bytes.len();
-        if bytes_read > range.max_bytes && !envelopes.is_empty() {
-            more = true;
+    let mut page = PageOf::new(range, head);
+    while let Some(row) = rows.try_next().await? {
+        if !page.take(row) {
             break;
         }
-        envelopes.push(StoredEnvelope {
-            position: position.cast_unsigned(),
-            envelope_id: id.cast_unsigned(),
-            stored_at: stored_at.cast_unsigned(),
-            bytes,
-        });
     }
-    more |= envelopes.len() == range.limit;
-    Ok(Page {
-        head,
-        more,
-        envelopes,
-    })
+    Ok(page.end())
 }
 
 /// Number, queues of messages and commits.

@@ -8,6 +8,7 @@ mod blobs;
 mod directory;
 mod engine;
 mod facts;
+mod gathered;
 mod groups;
 mod hooks;
 mod leases;
@@ -40,6 +41,7 @@ use sqlx::PgPool;
 use self::{
     batch::Transaction,
     engine::{Job, PostgresEngine, set_counter},
+    gathered::Gathered,
 };
 use super::{
     Duty, NewEnvelope, OpenError, PostgresUrl, Reply, StoreContext, View, WriteError,
@@ -57,6 +59,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct PostgresStore {
     readers: PgPool,
+    /// Reads of agents' own queues, and of the messages of groups.
+    own: Gathered,
+    messages: Gathered,
     tiers: Arc<Tiers>,
     /// Whether other processes may serve, too.
     others: bool,
@@ -87,6 +92,8 @@ impl PostgresStore {
             .map_err(|error| OpenError::Thread(std::io::Error::other(error)))??;
         let writer = WriterHandle::start(engine, metrics, listener)?;
         Ok(Self {
+            own: Gathered::own(&readers),
+            messages: Gathered::messages(&readers),
             readers,
             tiers,
             others,

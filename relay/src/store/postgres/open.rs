@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 /// How long a read waits for one of them.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// After which a reader's connection is asked whether it still is one, which costs a round trip.
+const IDLE: Duration = Duration::from_secs(1);
 /// Statements that are kept prepared on a connection.
 const STATEMENTS: usize = 256;
 
@@ -83,5 +85,14 @@ pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, connected| {
+            Box::pin(async move {
+                if connected.idle_for > IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options.clone().options([STATEMENT_TIMEOUT]))
 }

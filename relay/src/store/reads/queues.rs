@@ -40,7 +40,11 @@ impl Backend {
     }
 
     /// The head is read first, and nothing beyond it.
-    pub(in crate::store) async fn read(&self, view: View, range: Range) -> Result<Option<Page>, ReadError> {
+    pub(in crate::store) async fn read_alone(
+        &self,
+        view: View,
+        range: Range,
+    ) -> Result<Option<Page>, ReadError> {
         let Some(QueueHead { head, .. }) = self.queue_head(view).await? else {
             return Ok(None);
         };

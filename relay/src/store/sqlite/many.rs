@@ -1,9 +1,14 @@
 //! What is asked of many queues or agents at once.
 
 use super::{SqliteStore, sql};
-use crate::store::{AgentNo, MembershipMark, QueueNo, ReadError, rows};
+use crate::store::{AgentNo, MembershipMark, Page, QueueNo, Range, ReadError, View, rows};
 
 impl SqliteStore {
+    /// A statement costs no round trip.
+    pub(in crate::store) async fn read(&self, view: View, range: Range) -> Result<Option<Page>, ReadError> {
+        self.read_alone(view, range).await
+    }
+
     pub(in crate::store) async fn heads(&self, queues: &[QueueNo]) -> Result<Vec<(QueueNo, u64)>, ReadError> {
         let rows = sqlx::query_as(sql::HEADS)
             .bind(serde_json::json!(queues.iter().map(|queue| queue.0).collect::<Vec<_>>()).to_string())
