@@ -11,7 +11,7 @@ use crate::process::Server;
 
 /// Over which the share is counted, microseconds. Short, so that a process which has used its share does not stand still
 /// for long.
-const PERIOD: u64 = 20_000;
+const PERIOD: u64 = 4_000;
 
 /// The control group of one process; lifted when dropped.
 pub(crate) struct Quota {

@@ -306,6 +306,7 @@ macro_rules! conformance {
             sends: refused_send_leaves_no_trace
             sends: lanes_are_queues_of_their_own
             sends: ranges_are_exclusive_bounded_and_oldest_first
+            sends: reads_at_the_same_time_are_each_ones_own
             sends: acks_are_cumulative_and_never_beyond_the_head
             sends: noted_acks_are_written_without_anybody_waiting
             sends: failed_batch_burns_no_position

@@ -2,6 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -230,6 +231,43 @@ pub(crate) async fn ranges_are_exclusive_bounded_and_oldest_first<B: Backend>() 
     assert_eq!(at(u64::MAX, None, 100, 1_000).await, (vec![], false));
     assert_eq!(at(4, Some(5), 100, 1_000).await, (vec![], false));
     assert_eq!(at(0, Some(u64::MAX), 3, 1_000).await, (vec![1, 2, 3], true));
+}
+
+pub(crate) async fn reads_at_the_same_time_are_each_ones_own<B: Backend>() {
+    let world = World::<B>::new().await;
+    let from = world.agent(1).await;
+    let mut agents = Vec::new();
+    for number in 0..20 {
+        let to = world.numbered_agent(number).await;
+        for mid in 0..=number {
+            world.send(&from, &to, 100 * number + mid).await;
+        }
+        agents.push(to);
+    }
+    let asked = (0..200_u64).map(|turn| (turn % 20, turn % 7));
+    let read = async |(number, after): (u64, u64)| {
+        let to = &agents[usize::try_from(number).unwrap()];
+        let range = Range {
+            after,
+            limit: 3,
+            ..ALL
+        };
+        let page = world
+            .store
+            .read(View::Whole(to.mail), range)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(page.head, number + 1);
+        let positions: Vec<u64> = page.envelopes.iter().map(|e| e.position).collect();
+        let all: Vec<u64> = (after + 1..=number + 1).take(3).collect();
+        assert_eq!(
+            (positions, page.more),
+            (all.clone(), all.len() == 3),
+            "{number} after {after}"
+        );
+    };
+    join_all(asked.map(read)).await;
 }
 
 pub(crate) async fn acks_are_cumulative_and_never_beyond_the_head<B: Backend>() {
