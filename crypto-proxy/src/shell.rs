@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::sync::{broadcast, mpsc, oneshot};
+use waxwire_outbound::traces;
 use waxwire_shared::{
     handle_tag::handle_tag,
     ids::{Handle, RelayId},
@@ -185,7 +186,8 @@ async fn run(
             batch.push(Event::Tick);
             outside.retry_keys();
         }
-        let effects = engine.handle_batch(batch.drain(..), clock.now());
+        let span = tracing::info_span!(target: traces::TARGET, "batch", events = batch.len());
+        let effects = span.in_scope(|| engine.handle_batch(batch.drain(..), clock.now()));
         for effect in effects {
             outside.carry_out(effect);
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use waxwire_outbound::traces::Collector;
 use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
@@ -233,6 +234,9 @@ pub struct ServeArgs {
         hide_possible_values = true
     )]
     pub transparency: Option<Switch>,
+    /// A collector that is told on what time is spent: OTLP as JSON, as at http://127.0.0.1:4318/v1/traces
+    #[arg(long, value_name = "URL", env = "WAXWIRE_RELAY_TRACES")]
+    pub traces: Option<Collector>,
     /// What to log: a level, or target=level pairs [default: info]
     #[arg(long, value_name = "FILTER", env = "WAXWIRE_LOG")]
     pub log: Option<LogFilter>,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use waxwire_outbound::traces::{Collector, CollectorError};
 use waxwire_shared::api::rest::Registration;
 use zeroize::Zeroizing;
 
@@ -187,6 +188,7 @@ struct File {
     hook_allow: Option<Vec<HookAllow>>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    traces: Option<String>,
     #[serde(default)]
     transparency: TransparencyTable,
     #[serde(default)]
@@ -259,6 +261,9 @@ pub enum ConfigError {
     /// The default tier has its limits elsewhere.
     #[error("the limits of the tier {DEFAULT_TIER} are those of [limits]")]
     DefaultTier,
+    /// The collector of traces in the file.
+    #[error(transparent)]
+    Traces(#[from] CollectorError),
     /// The interval of heads.
     #[error(transparent)]
     HeadInterval(#[from] HeadIntervalError),
@@ -333,6 +338,8 @@ pub struct Config {
     pub hook_allow: Vec<HookAllow>,
     /// How often heads of the transparency log are signed at most; none if there is no log.
     pub transparency: Option<Duration>,
+    /// What is told on what time is spent.
+    pub traces: Option<Collector>,
     /// What to log.
     pub log: LogFilter,
     /// How to log.
@@ -403,6 +410,10 @@ impl Config {
             return Err(ConfigError::BlobsOfNodes);
         }
         let blobs = blobs.resolve(beside(&database))?;
+        let traces = match (args.traces, file.traces) {
+            (Some(collector), _) => Some(collector),
+            (None, text) => text.map(|text| text.parse()).transpose()?,
+        };
         Ok(Self {
             listen,
             database,
@@ -420,6 +431,7 @@ impl Config {
                 args.hook_allow
             },
             transparency: file.transparency.resolve(args.transparency)?,
+            traces,
             log,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             limits: file.limits,

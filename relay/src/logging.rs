@@ -6,11 +6,13 @@ use std::{error::Error, fmt, str::FromStr};
 use serde::Deserialize;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
+    Layer as _,
     filter::{FilterFn, LevelFilter, Targets},
     fmt as format,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+use waxwire_outbound::traces::{self, Traces};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
@@ -52,6 +54,9 @@ impl LogFilter {
     /// Whether an event is logged. What libraries say below `info` never is, whatever was asked for:
     /// it may hold bytes of requests.
     fn allows(&self, metadata: &Metadata<'_>) -> bool {
+        if traces::is_span(metadata) {
+            return false;
+        }
         let ours = metadata.target().starts_with("waxwire");
         (ours || *metadata.level() <= Level::INFO) && self.0.would_enable(metadata.target(), metadata.level())
     }
@@ -65,25 +70,21 @@ impl LogFilter {
     }
 }
 
-/// Starts logging for the whole process. A second call changes nothing.
-pub fn start(filter: &LogFilter, log_format: LogFormat) {
+/// Starts logging for the whole process, and takes spans for traces. A second call changes nothing.
+pub fn start(filter: &LogFilter, log_format: LogFormat, traces: Option<&Traces>) {
     let (filter, max_level) = (filter.clone(), filter.max_level());
     let filter = FilterFn::new(move |metadata| filter.allows(metadata)).with_max_level_hint(max_level);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(traces.map(Traces::layer));
+    let lines = format::layer().with_writer(std::io::stderr);
     let started = match log_format {
         LogFormat::Text => registry
-            .with(format::layer().with_writer(std::io::stderr).with_ansi(false))
+            .with(lines.with_ansi(false).with_filter(filter))
             .try_init(),
-        LogFormat::Json => registry
-            .with(
-                format::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false)
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            let lines = lines.with_current_span(false).with_span_list(false);
+            registry.with(lines.with_filter(filter)).try_init()
+        }
     };
     // Only tests start more than once in a process.
     drop(started);
@@ -143,6 +144,8 @@ mod tests {
             .with(filter)
             .with(format::layer().with_writer(move || writer.clone()));
         let _guard = tracing::subscriber::set_default(subscriber);
+        // While there is one alone, whatever another test's thread comes by first is never logged: that thread has none.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let relay = TestRelay::start().await;
         let (alice, bob) = (relay.register("alice-canary").await, relay.register("bob").await);
         let sent = envelope(bob.id, 1, b"ciphertext-canary");

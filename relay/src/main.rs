@@ -4,8 +4,12 @@ use std::{io::Write as _, num::NonZero, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
+use waxwire_outbound::traces::Traces;
 use waxwire_relay::{
     admin,
     cli::{Cli, Command, ServeArgs},
@@ -51,13 +55,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve(*args).await,
         Command::Migrate(args) => {
-            logging::start(&LogFilter::default(), LogFormat::Text);
+            logging::start(&LogFilter::default(), LogFormat::Text, None);
             let url = database_of(args.database, args.config.as_deref())?;
             admin::migrate(&url).await?;
             print_line("the database is up to date")
         }
         Command::Admin { database, command } => {
-            logging::start(&LogFilter::default(), LogFormat::Text);
+            logging::start(&LogFilter::default(), LogFormat::Text, None);
             let url = database_of(database.database, database.config.as_deref())?;
             let text = admin::run(&url, command, Clock::System, &SystemRandom).await?;
             print_line(&text)
@@ -77,7 +81,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::resolve(args)?;
-    logging::start(&config.log, config.log_format);
+    let traces = config
+        .traces
+        .as_ref()
+        .map(|collector| Traces::start(collector, env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
+    let traces = traces.transpose()?;
+    logging::start(&config.log, config.log_format, traces.as_ref());
+    if let Some(traces) = &traces {
+        traces.call_on(Handle::current());
+    }
     let public_url = config.public_url.clone();
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
@@ -97,6 +109,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         tracing::info!(%bound, "metrics");
     }
     server.run().await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     Ok(())
 }
 

@@ -174,6 +174,7 @@ impl TestRelay {
             metrics_listen: None,
             hook_allow: setup.hook_allow,
             transparency: setup.transparency,
+            traces: None,
             log: LogFilter::default(),
             log_format: LogFormat::Text,
             limits: setup.limits,

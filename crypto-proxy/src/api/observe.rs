@@ -13,6 +13,8 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::StatusCode;
+use tracing::{Instrument as _, field::Empty};
+use waxwire_outbound::traces;
 
 use super::{
     ApiState, downloads,
@@ -40,7 +42,20 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
         Some(uploads::ROUTE | downloads::ROUTE) => BYTES_TIME,
         _ => ANSWER_TIME,
     };
-    let answer = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind();
+    let span = tracing::info_span!(
+        target: traces::TARGET,
+        "request",
+        otel.name = Empty,
+        otel.kind = "server",
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", format!("{method} {}", route.unwrap_or_default()));
+    }
+    let answer = tokio::time::timeout(limit, next.run(request)).instrument(span.clone());
+    let answer = AssertUnwindSafe(answer).catch_unwind();
     let mut response = match answer.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => ApiError::answer_timeout().into_response(),
@@ -53,6 +68,7 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     };
 
     let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
     let code = response.extensions().get::<Code>().map(|code| code.0);
     state
         .metrics()

@@ -2,8 +2,13 @@
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{
-    filter::Targets, fmt as format, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt as format,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
+use waxwire_outbound::traces::{self, Traces};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,22 +42,16 @@ pub(super) struct LogArgs {
 }
 
 impl LogArgs {
-    pub(super) fn start(&self) {
-        let registry = tracing_subscriber::registry().with(self.log.clone());
+    pub(super) fn start(&self, traces: Option<&Traces>) {
+        let registry = tracing_subscriber::registry().with(traces.map(Traces::layer));
+        let filter = self.log.clone().with_target(traces::TARGET, LevelFilter::OFF);
+        let lines = format::layer().with_writer(std::io::stderr);
         match self.log_format {
-            LogFormat::Text => {
-                registry
-                    .with(format::layer().with_writer(std::io::stderr).with_ansi(false))
-                    .init();
-            }
+            LogFormat::Text => registry.with(lines.with_ansi(false).with_filter(filter)).init(),
             LogFormat::Json => {
-                let layer = format::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false);
-                registry
-                    .with(layer.with_span_list(false).with_writer(std::io::stderr))
-                    .init();
+                let lines = lines.json().flatten_event(true);
+                let lines = lines.with_current_span(false).with_span_list(false);
+                registry.with(lines.with_filter(filter)).init();
             }
         }
     }

@@ -122,10 +122,14 @@ impl StateArgs {
 /// Whatever stops the command, with its causes; printed once, by `main`.
 pub fn run() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    cli.log.start();
+    let traces = match &cli.command {
+        Command::Run(args) => args.traces()?,
+        _ => None,
+    };
+    cli.log.start(traces.as_ref());
     match cli.command {
         Command::Init(args) => init::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, traces),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::TakeOver(args) => take_over::run(&args),

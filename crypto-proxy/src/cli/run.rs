@@ -8,11 +8,15 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_outbound::hook::{Caller, SystemResolver};
+use waxwire_outbound::{
+    hook::{Caller, SystemResolver},
+    traces::{Collector, Traces},
+};
 use waxwire_shared::{
     fingerprint::Fingerprint,
     hash::sha256,
@@ -137,6 +141,9 @@ pub(super) struct RunArgs {
         value_name = "BYTES"
     )]
     attachment_space: u64,
+    /// A collector that is told on what time is spent: OTLP as JSON, as at http://127.0.0.1:4318/v1/traces.
+    #[arg(long, env = "WAXWIRE_PROXY_TRACES", value_name = "URL")]
+    traces: Option<Collector>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -167,6 +174,15 @@ enum TrustPolicyArg {
 }
 
 impl RunArgs {
+    /// What tells spans, if there is a collector.
+    pub(super) fn traces(&self) -> anyhow::Result<Option<Traces>> {
+        let traces = self
+            .traces
+            .as_ref()
+            .map(|collector| Traces::start(collector, env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
+        Ok(traces.transpose()?)
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             inbox_mode: match self.inbox_mode {
@@ -210,7 +226,7 @@ impl RunArgs {
     }
 }
 
-pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &RunArgs, traces: Option<Traces>) -> anyhow::Result<()> {
     harden::harden()?;
     OsRng::check()?;
     let folder = &args.state.state;
@@ -229,7 +245,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(args, store))
+    runtime.block_on(async {
+        if let Some(traces) = &traces {
+            traces.call_on(Handle::current());
+        }
+        let served = serve(args, store).await;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
+        served
+    })
 }
 
 async fn serve(args: &RunArgs, key_store: KeyStore) -> anyhow::Result<()> {

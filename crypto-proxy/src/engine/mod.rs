@@ -64,6 +64,7 @@ use std::{
 };
 
 use rand_core::CryptoRng;
+use waxwire_outbound::traces;
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
     ids::{GroupId, Handle},
@@ -371,7 +372,8 @@ impl Engine {
         self.beat(now.unix)?;
         self.pump()?;
         self.queue_for_webhooks(now.unix)?;
-        self.store.commit()
+        let span = tracing::info_span!(target: traces::TARGET, "commit");
+        span.in_scope(|| self.store.commit())
     }
 
     fn handle(&mut self, event: Event, now: UnixMs) -> Result<(), StateError> {

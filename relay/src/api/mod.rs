@@ -54,6 +54,7 @@ use axum::{
 };
 pub use error::ApiError;
 pub use service::{metrics_service, service};
+use tower::util::MapRequestLayer;
 
 use crate::relay::Relay;
 
@@ -112,5 +113,6 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .merge(admin.unwrap_or_default())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(MapRequestLayer::new(service::name_span))
         .with_state(relay)
 }

@@ -2,10 +2,12 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{Router, body::Body, response::Response};
+use axum::{Router, body::Body, extract::MatchedPath, response::Response};
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use tower::Service as _;
+use tracing::{Instrument as _, Span, field::Empty};
+use waxwire_outbound::traces;
 use waxwire_shared::api::problem::ProblemType;
 
 use super::ApiError;
@@ -26,7 +28,17 @@ pub async fn service(
     let id = relay.requests.next();
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(id);
-    let Ok(mut response) = router.call(request).await;
+    let span = tracing::info_span!(
+        target: traces::TARGET,
+        "request",
+        otel.name = Empty,
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+    );
+    let answer = async { router.call(request).await };
+    let Ok(mut response) = answer.instrument(span.clone()).await;
     let metrics = &relay.delivery.metrics;
     if let Some(error) = refusal(&mut response) {
         let problem = error.problem();
@@ -45,6 +57,7 @@ pub async fn service(
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    span.record("http.response.status_code", response.status().as_u16());
     let elapsed = watch.elapsed();
     metrics.answer(response.status().as_u16(), elapsed);
     tracing::debug!(
@@ -54,6 +67,22 @@ pub async fn service(
         "request"
     );
     Ok(response)
+}
+
+/// Names the span of a request by its route, in which no identity is.
+pub(super) fn name_span(request: Request<Body>) -> Request<Body> {
+    let span = Span::current();
+    if !span.is_disabled()
+        && let Some(route) = request.extensions().get::<MatchedPath>()
+    {
+        let route = route.as_str();
+        span.record("http.route", route);
+        span.record(
+            "otel.name",
+            format_args!("{} {route}", request.method()).to_string(),
+        );
+    }
+    request
 }
 
 /// The refusal in an answer. What the framework refuses by itself becomes one, too.

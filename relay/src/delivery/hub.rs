@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use waxwire_outbound::traces;
 use waxwire_shared::{
     api::frames::{Cursor, Delivery, Queue, RelayFrame},
     ids::AgentId,
@@ -329,6 +330,9 @@ impl Drop for Attached {
 
 impl CommitListener for Hub {
     fn stored(&self, appended: &[Appended], batch: &[Stored]) {
+        let span =
+            tracing::info_span!(target: traces::TARGET, "push", objects = appended.len() + batch.len());
+        let _span = span.entered();
         let start = Stopwatch::start();
         let mut tables = self.tables();
         for appended in appended {

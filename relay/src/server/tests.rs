@@ -44,6 +44,7 @@ fn config(folder: &TempDir, listen: &str) -> Config {
         metrics_listen: None,
         hook_allow: Vec::new(),
         transparency: None,
+        traces: None,
         log: LogFilter::default(),
         log_format: LogFormat::Text,
         limits: Limits::default(),

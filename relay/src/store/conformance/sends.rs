@@ -318,7 +318,7 @@ pub(crate) async fn bad_write_fails_alone<B: Backend>() {
     let (from, to) = (world.agent(1).await, world.agent(2).await);
     let (bad, good) = tokio::join!(B::bad_write(&world.store), async {
         let sends = (0..50).map(|mid| world.store.send(mail(&from, &to, mid)));
-        futures_util::future::join_all(sends).await
+        join_all(sends).await
     });
     assert_eq!(bad, Err(WriteError::Failed));
     assert!(

@@ -8,6 +8,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgDatabaseError},
 };
 use tokio::runtime::Runtime;
+use tracing::Instrument as _;
+use waxwire_outbound::traces;
 
 use super::{
     batch::{self, Transaction},
@@ -234,7 +236,8 @@ impl Session {
         }
         let written = Stopwatch::start();
         self.metrics.transaction.observe(start.until(&written));
-        connection.execute(sql::COMMIT).await?;
+        let span = tracing::info_span!(target: traces::TARGET, "commit");
+        connection.execute(sql::COMMIT).instrument(span).await?;
         self.metrics.commit.observe(written.elapsed());
         if let Some(until) = reserve {
             self.memory.reserve_ids(until);

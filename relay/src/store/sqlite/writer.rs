@@ -13,6 +13,8 @@ use super::{
     checkpoint::Checkpointer,
     open, sql,
 };
+use waxwire_outbound::traces;
+
 use crate::{
     clock::{Clock, Stopwatch},
     limits::Meter,
@@ -130,7 +132,8 @@ impl SqliteEngine {
         }
         let written = Stopwatch::start();
         self.metrics.transaction.observe(start.until(&written));
-        connection.prepare_cached(sql::COMMIT)?.execute([])?;
+        let span = tracing::info_span!(target: traces::TARGET, "commit");
+        span.in_scope(|| connection.prepare_cached(sql::COMMIT)?.execute([]))?;
         self.metrics.commit.observe(written.elapsed());
         if let Some(until) = reserve {
             self.memory.reserve_ids(until);

@@ -21,6 +21,8 @@ use self::{
     streams::Streams,
 };
 use super::{CommitListener, NewEnvelope, OpenError, Reply, View, WriteError};
+use waxwire_outbound::traces;
+
 use crate::{clock::Stopwatch, metrics::Metrics};
 
 /// Most writes in one transaction, and most that wait for the next.
@@ -211,6 +213,14 @@ impl<E: Engine> Writer<E> {
 
     /// Writes a batch and answers all of it. Fails if the database is at fault.
     fn write(&mut self, mut batch: Batch<E::Job>) -> Result<(), E::Error> {
+        let _span = tracing::info_span!(
+            target: traces::TARGET,
+            "batch",
+            sends = batch.sends.len(),
+            acts = batch.jobs.len(),
+            acks = batch.acks.len(),
+        )
+        .entered();
         let start = Stopwatch::start();
         for op in &batch.sends {
             self.metrics.queue_wait.observe(op.queued.until(&start));
