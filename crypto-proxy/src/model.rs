@@ -472,10 +472,19 @@ impl SendRequest {
     pub fn idempotency_key(&self) -> Cow<'_, str> {
         match &self.to {
             Destination::Peer(address) if self.broadcast => {
-                Cow::Owned(format!("{} {}", self.client_msg_id, address.handle))
+                idempotency_key(&self.client_msg_id, Some(address.handle.as_str()))
             }
-            _ => Cow::Borrowed(&self.client_msg_id),
+            _ => idempotency_key(&self.client_msg_id, None),
         }
+    }
+}
+
+/// What a repeat is known by: the `client_msg_id`, and of a broadcast its reader.
+#[must_use]
+pub fn idempotency_key<'a>(client_msg_id: &'a str, reader: Option<&str>) -> Cow<'a, str> {
+    match reader {
+        Some(handle) => Cow::Owned(format!("{client_msg_id} {handle}")),
+        None => Cow::Borrowed(client_msg_id),
     }
 }
 

@@ -240,9 +240,8 @@ pub(super) fn run(args: &RunArgs, traces: Option<Traces>) -> anyhow::Result<()> 
             bail!("the agent is not restored yet: run restore again with the same arguments")
         }
     }
-    // Two threads: one for the link, one for the API; the engine has its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread for the link and the API, so that neither wakes another; the engine and what reads the state have their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -4,6 +4,7 @@
 use waxwire_shared::{
     api::frames::{Cursor, Queue},
     hash::sha256,
+    ids::Hash,
     wire::{Core, MessageBytes, ReceiptState},
 };
 
@@ -96,10 +97,13 @@ impl Engine {
             self.count(Count::ReceiveRefused("clone"));
             return Ok(());
         };
-        // What was granted from the past and comes by itself now has its place already.
-        self.store
-            .adopt_granted(&Core::message_id(&signed.core).into(), peer.peer_id, *epoch)?;
-        if self.is_known(peer, &session, core, signed, now)? {
+        if epoch.is_some() {
+            // What was granted from the group's past and comes by itself now has its place already.
+            self.store
+                .adopt_granted(&Core::message_id(&signed.core).into(), peer.peer_id, *epoch)?;
+        }
+        let core_hash = sha256(&signed.core);
+        if self.is_known(peer, &session, (core, &core_hash), now)? {
             self.count(Count::Receive("repeated"));
             return Ok(());
         }
@@ -115,13 +119,19 @@ impl Engine {
                 now,
             )?;
         }
+        let hold = match core.n {
+            _ if stranger => Hold::Request,
+            // Nothing precedes it.
+            n if n == session.contiguous + 1 => Hold::None,
+            _ => Hold::Gap,
+        };
         let new = NewMessage {
             conversation_id: conversation.conversation_id,
             peer_id: Some(peer.peer_id),
             direction: Direction::In,
             core,
             signed,
-            hold: if stranger { Hold::Request } else { Hold::Gap },
+            hold,
             epoch: *epoch,
             late: *late,
             repeats: self.count_received(&core.content, now),
@@ -132,13 +142,21 @@ impl Engine {
         if let Some(ack) = &core.ack {
             self.accept_receipt(peer, ack, now)?;
         }
-        let session = self.advance_session(session, peer, now)?;
+        let mut session = self.advance_session(session, peer, (core, &core_hash), now)?;
         fault::point("receive.before_commit");
-        if stranger {
-            Ok(())
-        } else {
-            self.show_contiguous(session, row, core.n, now)
+        match hold {
+            Hold::Request => return self.put_session(&session),
+            Hold::None => {
+                session.reported = session.reported.max(core.n);
+                self.tell(row)?;
+            }
+            // A gap before it was shown already.
+            Hold::Gap if core.n <= session.reported => {
+                self.show(row, session.conversation_id, None, now)?;
+            }
+            Hold::Gap => {}
         }
+        self.show_waiting(session, now)
     }
 
     /// The author's session; a new one only with a higher incarnation.
@@ -199,8 +217,7 @@ impl Engine {
         &mut self,
         peer: &PeerRow,
         session: &SessionRow,
-        core: &Core,
-        signed: &MessageBytes,
+        (core, core_hash): (&Core, &Hash),
         now: UnixMs,
     ) -> Result<bool, StateError> {
         let known = self.store.message_by_n(
@@ -211,49 +228,65 @@ impl Engine {
             core.n,
         )?;
         let Some(known) = known else {
-            let withdrawn = self.store.void_end(session.session_row, core.n)?.is_some();
-            return Ok(core.n <= session.contiguous && core.n > session.before && !withdrawn);
+            return Ok(core.n <= session.contiguous
+                && core.n > session.before
+                && self.store.void_end(session.session_row, core.n)?.is_none());
         };
-        if known.core_hash != sha256(&signed.core) {
+        if known.core_hash != *core_hash {
             let reason = "the peer signed two messages with one number; the second was refused";
             self.alert("sender_fork", Severity::Critical, Some(&peer.handle), reason, now)?;
         }
         Ok(true)
     }
 
-    /// Moves the contiguous end over what arrived and what was withdrawn, checking the chain.
+    /// Moves the contiguous end over what arrived, now or before, and what was withdrawn, checking the chain.
     fn advance_session(
         &mut self,
         mut session: SessionRow,
         peer: &PeerRow,
+        (core, core_hash): (&Core, &Hash),
         now: UnixMs,
     ) -> Result<SessionRow, StateError> {
         loop {
             let next = session.contiguous + 1;
-            let arrived = self.store.message_by_n(
-                session.conversation_id,
-                Some(session.peer_id),
-                Direction::In,
-                &session.session,
-                next,
-            )?;
-            if let Some(message) = arrived {
-                let previous = self.store.core(message.message_row)?.previous;
+            let arrived = if core.n == next {
+                Some((core.previous, *core_hash))
+            } else {
+                self.arrived_before(&session, next)?
+            };
+            if let Some((previous, core_hash)) = arrived {
                 let expected = session.contiguous_hash;
                 if (expected.is_some() && previous != expected) || (next == 1) != previous.is_none() {
                     let reason = "the peer's messages do not follow one another";
                     self.alert("sender_fork", Severity::Critical, Some(&peer.handle), reason, now)?;
                 }
                 session.contiguous = next;
-                session.contiguous_hash = Some(message.core_hash);
+                session.contiguous_hash = Some(core_hash);
             } else if let Some(last) = self.store.void_end(session.session_row, next)? {
                 session.contiguous = last;
                 session.contiguous_hash = None;
             } else {
-                self.put_session(&session)?;
                 return Ok(session);
             }
         }
+    }
+
+    /// What the message with a number says of the one before it, and the hash of its own core.
+    fn arrived_before(
+        &self,
+        session: &SessionRow,
+        n: u64,
+    ) -> Result<Option<(Option<Hash>, Hash)>, StateError> {
+        let message = self.store.message_by_n(
+            session.conversation_id,
+            Some(session.peer_id),
+            Direction::In,
+            &session.session,
+            n,
+        )?;
+        let Some(message) = message else { return Ok(None) };
+        let previous = self.store.core(message.message_row)?.previous;
+        Ok(Some((previous, message.core_hash)))
     }
 
     fn put_session(&self, session: &SessionRow) -> Result<(), StateError> {
@@ -266,29 +299,13 @@ impl Engine {
         self.store.put_session(session.session_row, &update)
     }
 
-    /// Shows what no hole precedes: this message, if its number follows what is contiguous or was
-    /// reported already, and everything that had waited for it.
-    fn show_contiguous(
-        &mut self,
-        session: SessionRow,
-        row: i64,
-        n: u64,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
-        let late = n <= session.reported;
-        if late {
-            self.show(row, None, now)?;
-        }
-        self.show_waiting(session, now)
-    }
-
     /// Shows what waits of a session and has no hole before it any more.
     pub(super) fn show_waiting(&mut self, mut session: SessionRow, now: UnixMs) -> Result<(), StateError> {
         for waiting in self.store.held_messages(Hold::Gap, session.peer_id)? {
             let mine =
                 waiting.conversation_id == session.conversation_id && waiting.session == session.session;
             if mine && waiting.n <= session.contiguous.max(self.end_of_reported(&session)?) {
-                self.show(waiting.message_row, None, now)?;
+                self.show(waiting.message_row, waiting.conversation_id, None, now)?;
                 session.reported = session.reported.max(waiting.n);
             }
         }
@@ -316,7 +333,7 @@ impl Engine {
                 .store
                 .session(waiting.conversation_id, peer_id, &waiting.session)?;
             let Some(mut session) = session else {
-                self.show(waiting.message_row, None, now)?;
+                self.show(waiting.message_row, waiting.conversation_id, None, now)?;
                 continue;
             };
             let expected = self.end_of_reported(&session)?.max(session.contiguous + 1);
@@ -324,7 +341,7 @@ impl Engine {
                 after: expected - 1,
                 missing: waiting.n - expected,
             });
-            self.show(waiting.message_row, gap, now)?;
+            self.show(waiting.message_row, waiting.conversation_id, gap, now)?;
             if let Some(gap) = gap {
                 let hole = (gap.after + 1, gap.after + gap.missing);
                 self.store.note_missing(session.session_row, hole, now)?;
@@ -350,8 +367,19 @@ impl Engine {
     }
 
     /// Makes a message visible and tells those who wait.
-    pub(super) fn show(&mut self, row: i64, gap: Option<Gap>, now: UnixMs) -> Result<(), StateError> {
-        self.store.make_visible(row, gap, now)?;
+    pub(super) fn show(
+        &mut self,
+        row: i64,
+        conversation_id: i64,
+        gap: Option<Gap>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        self.store.make_visible(row, conversation_id, gap, now)?;
+        self.tell(row)
+    }
+
+    /// Tells those who wait of a message that is visible.
+    fn tell(&mut self, row: i64) -> Result<(), StateError> {
         let message = self.store.view(row)?;
         self.effects
             .push(Effect::Notify(Notice::Message(Box::new(message))));

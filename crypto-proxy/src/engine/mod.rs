@@ -11,6 +11,7 @@
 //! - `pins`: identities that were given before anybody was met
 //! - `succession`: peers that have another identity
 //! - `postponed`: what was sealed while the relay could not be asked
+//! - `open_ahead`: envelopes are opened on several cores
 //! - `receive`: an envelope is opened and verified on values only
 //! - `inbox`: a verified message gets its place
 //! - `receipts`: what is told to authors
@@ -34,6 +35,7 @@ mod groups;
 mod inbox;
 mod instance;
 mod lookup;
+mod open_ahead;
 mod outbox;
 mod own_keys;
 mod pins;
@@ -87,6 +89,7 @@ pub use crate::model::InboxMode;
 use crate::{
     engine::{
         groups::{Founding, GroupView, Task},
+        receive::Opened,
         send::Sending,
     },
     model::{LocalConversation, Refusal, SendToken, Severity, UnixMs},
@@ -361,9 +364,10 @@ impl Engine {
     }
 
     fn handle_all(&mut self, events: Vec<Event>, now: Now) -> Result<(), StateError> {
+        let mut opened = self.open_ahead(&events);
         self.store.begin()?;
         for event in events {
-            self.handle(event, now.unix)?;
+            self.handle(event, &mut opened, now.unix)?;
         }
         for group_row in std::mem::take(&mut self.volatile.outbox_moved) {
             let group = self.store.group_by_row(group_row)?.group_id;
@@ -376,7 +380,12 @@ impl Engine {
         span.in_scope(|| self.store.commit())
     }
 
-    fn handle(&mut self, event: Event, now: UnixMs) -> Result<(), StateError> {
+    fn handle(
+        &mut self,
+        event: Event,
+        opened: &mut HashMap<Cursor, Opened>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         match event {
             Event::Command(id, command) => self.command(id, command, now),
             Event::Link(LinkEvent::Up { .. }) if !self.is_live() => Ok(()),
@@ -406,7 +415,9 @@ impl Engine {
             Event::Link(LinkEvent::Delivered { .. } | LinkEvent::Head(_)) if !self.volatile.link_up => Ok(()),
             // The live instance takes it.
             Event::Link(LinkEvent::Delivered { .. }) if !self.is_live() => Ok(()),
-            Event::Link(LinkEvent::Delivered { cursor, object }) => self.delivered(cursor, &object, now),
+            Event::Link(LinkEvent::Delivered { cursor, object }) => {
+                self.delivered(cursor, &object, opened.remove(&cursor), now)
+            }
             Event::Link(LinkEvent::Lineage { lineage, reaches }) => self.lineage_shown(lineage, reaches, now),
             Event::Link(LinkEvent::Head(cursor)) => {
                 self.compare_head(&cursor, now)?;

@@ -186,7 +186,7 @@ impl Engine {
     }
 
     pub(super) fn stored(&mut self, row: &OutboxRow, near: Near, now: UnixMs) -> Result<(), StateError> {
-        self.store.remove_outbox(row.token)?;
+        self.store.remove_outbox(row)?;
         self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
             return Ok(());
@@ -202,22 +202,23 @@ impl Engine {
             let core = self.store.core(message_row)?;
             self.store.announced(message.conversation_id, &core.void)?;
         }
-        self.show_stored(row.token, message_row, near, now)
+        self.show_stored(row.token, &message, near, now)
     }
 
     fn show_stored(
         &mut self,
         token: SendToken,
-        message_row: i64,
+        message: &MessageRow,
         near: Near,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        self.store.raise_status(message_row, Status::Stored)?;
+        let message_row = message.message_row;
         // What was sealed again has its place already.
-        if self.store.message_by_row(message_row)?.visible {
-            return Ok(());
+        if message.visible {
+            return self.store.raise_status(message_row, Status::Stored);
         }
-        self.store.make_visible(message_row, None, now)?;
+        self.store
+            .make_visible(message_row, message.conversation_id, None, now)?;
         let message = self.store.view(message_row)?;
         for Waiter {
             request, repeated, ..
@@ -240,19 +241,19 @@ impl Engine {
     /// its fate was unknown, or of before this agent began anew, or it lies.
     fn stored_otherwise(&mut self, row: &OutboxRow, hash: &Hash, now: UnixMs) -> Result<(), StateError> {
         let Some(message_row) = row.message_row else {
-            return self.store.remove_outbox(row.token);
+            return self.store.remove_outbox(row);
         };
         let message = self.store.message_by_row(message_row)?;
         // Offered again to a relay that was set back, which has it still.
         let own = self.store.own_envelope(message_row)?;
         if message.visible && own.is_some_and(|own| own.hash == *hash) {
-            return self.store.remove_outbox(row.token);
+            return self.store.remove_outbox(row);
         }
         // What was sent in a past that this state does not know is not known here either.
         if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
-            self.store.remove_outbox(row.token)?;
+            self.store.remove_outbox(row)?;
             self.store.withdraw(message.conversation_id, message.n)?;
-            return self.show_stored(row.token, message_row, Near::default(), now);
+            return self.show_stored(row.token, &message, Near::default(), now);
         }
         let handle = self.recipient(row)?;
         let reason = "the relay says that it stored other bytes than were sent";
@@ -279,7 +280,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<(), StateError> {
         let handle = self.recipient(row)?;
-        self.store.remove_outbox(row.token)?;
+        self.store.remove_outbox(row)?;
         self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
             // What the relay does not take now is owed still; other refusals are for good.
@@ -318,7 +319,7 @@ impl Engine {
         let Some(row) = self.store.outbox(token)? else {
             return Ok(());
         };
-        self.store.remove_outbox(token)?;
+        self.store.remove_outbox(&row)?;
         self.volatile.outbox_moved.extend(row.group_row);
         self.count(Count::Send("given_up"));
         let Some(message_row) = row.message_row else {
@@ -343,7 +344,7 @@ impl Engine {
     /// Takes a message out of the outbox because it is said otherwise; gives who waits for it.
     pub(super) fn withdraw_row(&mut self, row: &OutboxRow, now: UnixMs) -> Result<Vec<Waiter>, StateError> {
         self.volatile.in_flight.remove(&row.token);
-        self.store.remove_outbox(row.token)?;
+        self.store.remove_outbox(row)?;
         if let Some(message_row) = row.message_row {
             let message = self.store.message_by_row(message_row)?;
             self.erase(&message, None, now)?;

@@ -51,11 +51,11 @@ impl Engine {
             None => None,
         };
         let Some(own) = own else {
-            return self.store.remove_outbox(row.token);
+            return self.store.remove_outbox(row);
         };
         match self.seal_again(peer, own.message_row, own.attempt, row.deadline, now)? {
             Ok(token) => {
-                self.store.remove_outbox(row.token)?;
+                self.store.remove_outbox(row)?;
                 if let Some(waiters) = self.volatile.waiters.remove(&row.token) {
                     self.volatile.waiters.insert(token, waiters);
                 }

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Core, DirectHeader, Document as _, Envelope, Header, Lane, MessageBytes},
 };
 
-use super::{Count, EncryptionKey, Engine};
+use super::{Account, Count, EncryptionKey, Engine};
 use crate::{
     crypto::message::{self, OpenMessageError},
     json,
@@ -83,8 +83,14 @@ impl Reject {
 }
 
 impl Engine {
-    /// An object of one of the own queues.
-    pub(super) fn delivered(&mut self, cursor: Cursor, object: &[u8], now: UnixMs) -> Result<(), StateError> {
+    /// An object of one of the own queues, and what is in it if it was opened already.
+    pub(super) fn delivered(
+        &mut self,
+        cursor: Cursor,
+        object: &[u8],
+        opened: Option<Opened>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
         if cursor.position > self.store.cursor(&cursor.queue)? {
             let passed_over = self.poison.contains(&cursor);
             match cursor.queue {
@@ -92,8 +98,8 @@ impl Engine {
                     let reason = "an object of the relay cannot be handled; it was passed over, see the log";
                     self.alert("poison", Severity::Critical, None, reason, now)?;
                 }
-                Queue::Mail => self.envelope(Lane::Mail, object, now)?,
-                Queue::Control => self.envelope(Lane::Control, object, now)?,
+                Queue::Mail => self.envelope(Lane::Mail, object, opened, now)?,
+                Queue::Control => self.envelope(Lane::Control, object, opened, now)?,
                 Queue::Group(group) => self.pushed_group_envelope(&group, object, now)?,
                 Queue::Log(group) => self.pushed_commit(&group, &cursor, object, now)?,
             }
@@ -111,7 +117,7 @@ impl Engine {
         for held in self.store.take_held(handle)? {
             let header = Envelope::split(&held.envelope).map(|envelope| Header::decode(envelope.header));
             match header {
-                Ok(Ok(Header::Direct(header))) => self.envelope(header.lane, &held.envelope, now)?,
+                Ok(Ok(Header::Direct(header))) => self.envelope(header.lane, &held.envelope, None, now)?,
                 Ok(Ok(Header::Group(header))) => {
                     self.pushed_group_envelope(&header.group, &held.envelope, now)?;
                 }
@@ -122,8 +128,14 @@ impl Engine {
         Ok(())
     }
 
-    fn envelope(&mut self, lane: Lane, bytes: &[u8], now: UnixMs) -> Result<(), StateError> {
-        let opened = match self.open(lane, bytes) {
+    fn envelope(
+        &mut self,
+        lane: Lane,
+        bytes: &[u8],
+        opened: Option<Opened>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let opened = match opened.map_or_else(|| open(&self.account, lane, bytes), Ok) {
             Ok(opened) => opened,
             Err(reject) => {
                 let (kind, reason) = reject.row();
@@ -207,42 +219,41 @@ impl Engine {
         };
         self.alert("unknown_key", Severity::Critical, Some(&peer.handle), reason, now)
     }
+}
 
-    /// Opens and verifies everything that needs no state.
-    pub(super) fn open(&self, lane: Lane, bytes: &[u8]) -> Result<Opened, Reject> {
-        let account = &self.account;
-        let envelope = Envelope::split(bytes).map_err(|_| Reject::Malformed)?;
-        let header = DirectHeader::decode(envelope.header).map_err(|_| Reject::Malformed)?;
-        if header.to != account.agent_id || header.lane != lane {
-            return Err(Reject::Misrouted);
-        }
-        let held = |key: &&EncryptionKey| key.number == header.key_number && key.suite == header.suite;
-        let key = account
-            .encryption_keys
-            .iter()
-            .find(held)
-            .ok_or(Reject::UnknownKey)?;
-        let (kind, signed) = message::open_direct(&key.secret, envelope.ciphertext)?;
-        let message = UnverifiedMessage::from_message(signed).map_err(|_| Reject::Body)?;
-        let message = message.verify().map_err(|_| Reject::Signature)?;
-        let me = account.identity.public();
-        message.check_direct(envelope.header, &account.relay, me, &account.handle)?;
-        let (signed, context, body) = message.into_parts();
-        let formed = match &body {
-            Body::Content(core) => is_well_formed(core),
-            Body::Control(_) => true,
-        };
-        if body.kind() == kind && formed {
-            let sender_key = context.sender_key_number.unwrap_or(0);
-            Ok(Opened {
-                signed,
-                body,
-                sender_key,
-                log_head: context.log_head,
-            })
-        } else {
-            Err(Reject::Body)
-        }
+/// Opens and verifies everything that needs no state.
+pub(super) fn open(account: &Account, lane: Lane, bytes: &[u8]) -> Result<Opened, Reject> {
+    let envelope = Envelope::split(bytes).map_err(|_| Reject::Malformed)?;
+    let header = DirectHeader::decode(envelope.header).map_err(|_| Reject::Malformed)?;
+    if header.to != account.agent_id || header.lane != lane {
+        return Err(Reject::Misrouted);
+    }
+    let held = |key: &&EncryptionKey| key.number == header.key_number && key.suite == header.suite;
+    let key = account
+        .encryption_keys
+        .iter()
+        .find(held)
+        .ok_or(Reject::UnknownKey)?;
+    let (kind, signed) = message::open_direct(&key.secret, envelope.ciphertext)?;
+    let message = UnverifiedMessage::from_message(signed).map_err(|_| Reject::Body)?;
+    let message = message.verify().map_err(|_| Reject::Signature)?;
+    let me = account.identity.public();
+    message.check_direct(envelope.header, &account.relay, me, &account.handle)?;
+    let (signed, context, body) = message.into_parts();
+    let formed = match &body {
+        Body::Content(core) => is_well_formed(core),
+        Body::Control(_) => true,
+    };
+    if body.kind() == kind && formed {
+        let sender_key = context.sender_key_number.unwrap_or(0);
+        Ok(Opened {
+            signed,
+            body,
+            sender_key,
+            log_head: context.log_head,
+        })
+    } else {
+        Err(Reject::Body)
     }
 }
 

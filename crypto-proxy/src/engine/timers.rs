@@ -1,6 +1,6 @@
 //! What happens because time passes.
 
-use super::{Effect, Engine, RelayCall};
+use super::{Effect, Engine, RelayCall, groups::HEAD_WITHIN_MS};
 use crate::{
     model::{Refusal, UnixMs},
     state::StateError,
@@ -22,22 +22,18 @@ impl Engine {
             .map(|asking| asking.until);
         let again = lookups.filter_map(|lookup| lookup.ask_at);
         let outbox = self.store.next_outbox_deadline().ok().flatten().map(|(at, _)| at);
-        let gap = self
-            .store
-            .oldest_gap()
-            .ok()
-            .flatten()
-            .map(|(since, _)| since + self.settings.gap_wait);
-        let missing = self.store.next_missing().ok().flatten();
-        let answer = self.store.next_answer().ok().flatten();
+        let waiting = self.store.waiting().unwrap_or_default();
+        let gap = waiting.gap.map(|since| since + self.settings.gap_wait);
+        let unknown_head = waiting.unknown_head.map(|since| since + HEAD_WITHIN_MS);
         let beat = Some(volatile.own_keys.next_beat());
         [
             volatile.retry_at,
             volatile.receipts.next(),
             outbox,
             gap,
-            missing,
-            answer,
+            waiting.missing,
+            waiting.answer,
+            unknown_head,
             beat,
             volatile.typists.next_end(),
             volatile.presences.next_deadline(),

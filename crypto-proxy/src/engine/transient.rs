@@ -13,7 +13,10 @@ use waxwire_shared::{
     wire::{ControlBody, Kind, Lane},
 };
 
-use super::{Count, Effect, Engine, InboxMode, RelayCall, receive::Opened};
+use super::{
+    Count, Effect, Engine, InboxMode, RelayCall,
+    receive::{Opened, open},
+};
 use crate::{
     model::UnixMs,
     state::{PeerRow, Pin, StateError},
@@ -84,7 +87,7 @@ impl Engine {
         let Ok(Opened {
             body: Body::Control(body),
             ..
-        }) = self.open(Lane::Control, bytes)
+        }) = open(&self.account, Lane::Control, bytes)
         else {
             return Ok("refused");
         };

@@ -86,6 +86,7 @@ impl Store {
              UPDATE conversation SET out_n = 0, out_hash = NULL;
              UPDATE grp SET renew = 1 WHERE standing <= 2;",
         )?;
+        self.deadlines.forget();
         self.declare_again()
     }
 

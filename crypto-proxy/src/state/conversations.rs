@@ -63,6 +63,9 @@ impl Store {
         peer_id: i64,
         now: UnixMs,
     ) -> Result<ConversationRow, StateError> {
+        if let Some(row) = self.conversation_by_protocol(protocol_id)? {
+            return Ok(row);
+        }
         let mut statement = self.db.prepare_cached(
             "INSERT INTO conversation(local, kind, protocol_id, peer_id, updated_at) \
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",

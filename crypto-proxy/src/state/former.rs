@@ -180,6 +180,7 @@ impl Store {
             .db
             .prepare_cached("UPDATE outbox SET parked = 1, deadline = max(deadline, ?2) WHERE token = ?1")?;
         statement.execute([to_sql(token), to_sql(deadline)])?;
+        self.deadlines.forget();
         Ok(())
     }
 }

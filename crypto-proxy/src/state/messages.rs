@@ -80,7 +80,7 @@ pub struct NewMessage<'a> {
     pub core: &'a Core,
     /// The signed message, verbatim.
     pub signed: &'a MessageBytes,
-    /// Whether it waits.
+    /// What it waits for before it is visible. Own ones, which wait for the relay, have [`Hold::None`].
     pub hold: Hold,
     /// The epoch of a group under which it was sealed.
     pub epoch: Option<u64>,
@@ -145,7 +145,7 @@ fn message_row(row: &Row<'_>) -> Result<MessageRow, rusqlite::Error> {
 }
 
 impl Store {
-    /// Writes a message that is not visible yet; gives its row.
+    /// Writes a message; gives its row. An inbound one that waits for nothing is visible with this.
     ///
     /// # Errors
     /// [`StateError`].
@@ -161,12 +161,16 @@ impl Store {
         let sealed = self.keys.seal(rng, TABLE, row, now, &object);
         let own = new.direction == Direction::Out;
         let status = if own { Status::Queued } else { Status::Stored };
+        let position = match new.hold {
+            Hold::None if !own => Some(self.take_position(new.conversation_id, now)?),
+            _ => None,
+        };
         let mut statement = self.db.prepare_cached(
             "INSERT INTO message(message_row, message_id, conversation_id, peer_id, own, session, n, \
              core_hash, hold, status, type_tag, broadcast, created_at, visible_at, sealed, epoch, late, mid, \
-             envelope_hash, repeats, era) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-             (SELECT era FROM conversation WHERE conversation_id = ?3))",
+             envelope_hash, repeats, seq, place, delivery, era) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+             ?22, ?22, (SELECT era FROM conversation WHERE conversation_id = ?3))",
         )?;
         statement.execute(params![
             row,
@@ -192,6 +196,8 @@ impl Store {
             new.envelope.as_ref().map(|(mid, _)| *mid.as_bytes()),
             new.envelope.as_ref().map(|(_, hash)| *hash.as_bytes()),
             to_sql(new.repeats),
+            position.map(|(seq, _)| to_sql(seq)),
+            position.map(|(_, place)| to_sql(place)),
         ])?;
         Ok(row)
     }
@@ -203,23 +209,36 @@ impl Store {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
+    /// The next local number of a conversation, and the next place in the order of all messages.
+    fn take_position(&self, conversation_id: i64, now: UnixMs) -> Result<(u64, u64), StateError> {
+        Ok((
+            self.take_seq(conversation_id, now)?,
+            self.next_number(LAST_PLACE)?,
+        ))
+    }
+
     /// Makes a message visible: gives it the next local number and the next place in the order of all
-    /// messages, which is the position of its delivery if it is inbound.
+    /// messages, which is the position of its delivery if it is inbound. An own one is stored with this.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn make_visible(&self, row: i64, gap: Option<Gap>, now: UnixMs) -> Result<(), StateError> {
-        let message = self.message_by_row(row)?;
-        let seq = self.take_seq(message.conversation_id, now)?;
-        let place = to_sql(self.next_number(LAST_PLACE)?);
+    pub fn make_visible(
+        &self,
+        row: i64,
+        conversation_id: i64,
+        gap: Option<Gap>,
+        now: UnixMs,
+    ) -> Result<(), StateError> {
+        let (seq, place) = self.take_position(conversation_id, now)?;
         let mut statement = self.db.prepare_cached(
-            "UPDATE message SET hold = 0, seq = ?2, place = ?3, delivery = CASE WHEN own THEN NULL ELSE ?3 END, \
-             visible_at = ?4, gap_after = ?5, gap_missing = ?6 WHERE message_row = ?1",
+            "UPDATE message SET hold = 0, status = max(status, 2), seq = ?2, place = ?3, \
+             delivery = CASE WHEN own THEN NULL ELSE ?3 END, visible_at = ?4, gap_after = ?5, gap_missing = ?6 \
+             WHERE message_row = ?1",
         )?;
         statement.execute(params![
             row,
             to_sql(seq),
-            place,
+            to_sql(place),
             to_sql(now),
             gap.map(|gap| to_sql(gap.after)),
             gap.map(|gap| to_sql(gap.missing)),

@@ -12,6 +12,7 @@ mod confirmation;
 mod contacts;
 mod conversations;
 mod copy;
+mod deadlines;
 mod epochs;
 mod error;
 mod expected;
@@ -50,9 +51,12 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, sync::
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
+use deadlines::Deadlines;
+
 pub use contacts::Subject;
 pub use conversations::ConversationRow;
 pub use copy::{Exported, Import, SCHEMA, export};
+pub use deadlines::Waiting;
 pub use epochs::{ChainRow, EpochRow, EpochState};
 pub use error::StateError;
 pub use group_held::{HeldGroupEnvelope, Lacking, NewHeld};
@@ -82,6 +86,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("transparency.sql"),
     include_str!("trust.sql"),
     include_str!("lost_commits.sql"),
+    include_str!("fewer_pages.sql"),
 ];
 
 /// The counter of visible messages in `meta`.
@@ -100,6 +105,7 @@ pub struct Store {
     keys: Arc<ColumnKeys>,
     /// Names this store in delivery ids.
     tag: [u8; 8],
+    deadlines: Deadlines,
 }
 
 impl Store {
@@ -125,7 +131,7 @@ impl Store {
         let mut db = Connection::open(path)?;
         configure(&db)?;
         migrate(&mut db)?;
-        let mut store = Self { db, keys, tag };
+        let mut store = Self::new(db, keys, tag);
         store.begin()?;
         store.put_meta("tag", &tag)?;
         store.put_meta("owner", &store.keys.tag("owner", &[]))?;
@@ -142,8 +148,9 @@ impl Store {
         if !path.is_file() {
             return Err(StateError::Missing(path));
         }
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        Self::adopt(db, keys)
+        // One thread uses it: its owner.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::adopt(Connection::open_with_flags(&path, flags)?, keys)
     }
 
     /// An empty state in memory, for tests and the simulation.
@@ -153,17 +160,23 @@ impl Store {
     pub fn in_memory(keys: Arc<ColumnKeys>, tag: [u8; 8]) -> Result<Self, StateError> {
         let mut db = Connection::open_in_memory()?;
         migrate(&mut db)?;
-        Ok(Self { db, keys, tag })
+        Ok(Self::new(db, keys, tag))
+    }
+
+    fn new(db: Connection, keys: Arc<ColumnKeys>, tag: [u8; 8]) -> Self {
+        let deadlines = Deadlines::default();
+        Self {
+            db,
+            keys,
+            tag,
+            deadlines,
+        }
     }
 
     fn adopt(mut db: Connection, keys: Arc<ColumnKeys>) -> Result<Self, StateError> {
         configure(&db)?;
         migrate(&mut db)?;
-        let mut store = Self {
-            db,
-            keys,
-            tag: [0; 8],
-        };
+        let mut store = Self::new(db, keys, [0; 8]);
         if store.meta::<16>("owner")? != Some(store.keys.tag("owner", &[])) {
             return Err(StateError::Foreign);
         }
@@ -176,7 +189,8 @@ impl Store {
     /// # Errors
     /// [`StateError::Database`].
     pub fn begin(&mut self) -> Result<(), StateError> {
-        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(())
     }
 
     /// Makes everything since [`Self::begin`] durable.
@@ -184,11 +198,13 @@ impl Store {
     /// # Errors
     /// [`StateError::Database`]; then nothing of it is.
     pub fn commit(&mut self) -> Result<(), StateError> {
-        Ok(self.db.execute_batch("COMMIT")?)
+        self.db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
     }
 
     /// Drops everything since [`Self::begin`], also after a failed commit.
     pub fn rollback(&mut self) {
+        self.deadlines.forget();
         if !self.db.is_autocommit()
             && let Err(error) = self.db.execute_batch("ROLLBACK")
         {
@@ -219,6 +235,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn execute(&self, sql: &str) {
         self.db.execute_batch(sql).unwrap();
+        self.deadlines.forget();
     }
 
     /// The random name of this store in delivery ids.

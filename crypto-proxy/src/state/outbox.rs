@@ -3,11 +3,11 @@
 use rusqlite::{Row, params};
 use waxwire_shared::{
     ids::{Handle, Hash},
-    wire::NRange,
+    wire::{Kind, NRange},
 };
 
 use super::{StateError, Store, from_sql, to_sql};
-use crate::model::{SendToken, UnixMs};
+use crate::model::{SendToken, UnixMs, idempotency_key};
 
 /// An envelope that waits for the relay's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +64,21 @@ impl Store {
         hash: &Hash,
         deadline: UnixMs,
     ) -> Result<SendToken, StateError> {
+        let token = self.next_token()?;
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO outbox(message_row, group_row, envelope, hash, deadline) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO outbox(token, message_row, group_row, envelope, hash, deadline) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        let token = statement.insert(params![
+        statement.execute(params![
+            to_sql(token),
             message_row,
             group_row,
             envelope,
             hash.as_bytes(),
             to_sql(deadline)
         ])?;
-        Ok(from_sql(token))
+        self.note_deadline(token, deadline)?;
+        Ok(token)
     }
 
     /// Envelopes after a token, in order.
@@ -82,11 +86,12 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn outbox_after(&self, token: SendToken, limit: usize) -> Result<Vec<OutboxRow>, StateError> {
+        // A bound LIMIT would have the statement compiled anew each time.
         let mut statement = self.db.prepare_cached(&format!(
-            "{SELECT} WHERE token > ?1 AND parked = 0 ORDER BY token LIMIT ?2"
+            "{SELECT} WHERE token > ?1 AND parked = 0 ORDER BY token"
         ))?;
-        let rows = statement.query_map([to_sql(token), to_sql(limit as u64)], outbox_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = statement.query_map([to_sql(token)], outbox_row)?;
+        Ok(rows.take(limit).collect::<Result<_, _>>()?)
     }
 
     /// The envelope with a token.
@@ -181,23 +186,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn remove_outbox(&self, token: SendToken) -> Result<(), StateError> {
+    pub fn remove_outbox(&self, row: &OutboxRow) -> Result<(), StateError> {
         let mut statement = self.db.prepare_cached("DELETE FROM outbox WHERE token = ?1")?;
-        statement.execute([to_sql(token)])?;
-        Ok(())
-    }
-
-    /// The envelope that is given up next, and when.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn next_outbox_deadline(&self) -> Result<Option<(UnixMs, SendToken)>, StateError> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT deadline, token FROM outbox ORDER BY deadline LIMIT 1")?;
-        let mut rows = statement.query([])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some((from_sql(row.get(0)?), from_sql(row.get(1)?))))
+        statement.execute([to_sql(row.token)])?;
+        self.drop_deadline(row.token, row.deadline)
     }
 
     /// What is known of a `client_msg_id`.
@@ -239,10 +231,11 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn forget_sent(&self, message_row: i64, abandoned: Option<&Hash>) -> Result<(), StateError> {
+        let tag = self.sent_tag(message_row)?;
         let mut statement = self.db.prepare_cached(
-            "UPDATE sent_id SET message_row = 0, abandoned = ?2 WHERE message_row = ?1 AND message_row != 0",
+            "UPDATE sent_id SET message_row = 0, abandoned = ?3 WHERE tag = ?1 AND message_row = ?2",
         )?;
-        statement.execute(params![message_row, abandoned.map(Hash::as_bytes)])?;
+        statement.execute(params![tag, message_row, abandoned.map(Hash::as_bytes)])?;
         Ok(())
     }
 
@@ -251,12 +244,31 @@ impl Store {
     /// # Errors
     /// [`StateError`].
     pub fn abandoned_of(&self, message_row: i64) -> Result<Option<Hash>, StateError> {
+        let tag = self.sent_tag(message_row)?;
         let mut statement = self
             .db
-            .prepare_cached("SELECT abandoned FROM sent_id WHERE message_row = ?1 AND message_row != 0")?;
-        let mut rows = statement.query([message_row])?;
+            .prepare_cached("SELECT abandoned FROM sent_id WHERE tag = ?1 AND message_row = ?2")?;
+        let mut rows = statement.query(params![tag, message_row])?;
         let hash: Option<[u8; 32]> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
         Ok(hash.map(Hash::from_bytes))
+    }
+
+    /// The tag of the id that an own message was sent under.
+    fn sent_tag(&self, message_row: i64) -> Result<[u8; 16], StateError> {
+        let core = self.core(message_row)?;
+        let reader = match core.kind {
+            Kind::Broadcast => Some(self.recipient_of(message_row)?),
+            _ => None,
+        };
+        let key = idempotency_key(&core.client_msg_id, reader.as_deref());
+        Ok(self.keys.tag("client_msg_id", key.as_bytes()))
+    }
+
+    fn recipient_of(&self, message_row: i64) -> Result<String, StateError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT p.handle FROM message m JOIN peer p USING (peer_id) WHERE m.message_row = ?1",
+        )?;
+        Ok(statement.query_row([message_row], |row| row.get(0))?)
     }
 
     /// Withdraws an own number: later messages tell the peer not to wait for it.

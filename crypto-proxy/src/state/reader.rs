@@ -97,7 +97,9 @@ impl Reader {
     /// # Errors
     /// [`StateError`].
     pub fn open(folder: &Path, keys: Arc<ColumnKeys>) -> Result<Self, StateError> {
-        let db = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Behind a lock of its own.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(folder.join(FILE), flags)?;
         configure(&db)?;
         db.pragma_update(None, "query_only", true)?;
         let tag = meta(&db, "tag")?.ok_or(StateError::Foreign)?;

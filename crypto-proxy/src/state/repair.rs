@@ -151,18 +151,6 @@ impl Store {
         Ok(())
     }
 
-    /// When missing numbers are asked for next.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn next_missing(&self) -> Result<Option<UnixMs>, StateError> {
-        let at: Option<i64> = self
-            .db
-            .prepare_cached("SELECT min(ask_at) FROM missing")?
-            .query_row([], |row| row.get(0))?;
-        Ok(at.map(from_sql))
-    }
-
     /// The missing numbers of one session that are due; those that were asked for too long are given up.
     ///
     /// # Errors
@@ -237,16 +225,6 @@ impl Store {
             )?
             .execute(params![peer_id, message_row, anew, to_sql(due_at)])?;
         Ok(())
-    }
-
-    /// When the next answer is due.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn next_answer(&self) -> Result<Option<UnixMs>, StateError> {
-        let mut statement = self.db.prepare_cached("SELECT min(due_at) FROM answer")?;
-        let due: Option<i64> = statement.query_row([], |row| row.get(0))?;
-        Ok(due.map(from_sql))
     }
 
     /// A peer to whom answers are due, and some of them in the order of the messages.

@@ -8,11 +8,11 @@ use waxwire_shared::{
     identity::IdentityKey,
     ids::{ConversationId, Handle, Hash, SessionId},
     suite::Suite,
-    wire::{Context, Core, Document as _, Kind, VERSION},
+    wire::{Context, Core, Document as _, Kind, MessageBytes, VERSION},
 };
 
 use super::{
-    ColumnKeys, Direction, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader, Since,
+    ColumnKeys, Direction, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader, SentId, Since,
     StateError, Store,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         message::sign_message,
         secret::{IdentitySecret, StateMasterKey},
     },
-    model::{DeliveryId, LocalConversation, MuteTarget},
+    model::{DeliveryId, LocalConversation, MuteTarget, idempotency_key},
 };
 
 const NOW: u64 = 1_800_000_000_000;
@@ -79,6 +79,38 @@ fn core(conversation: ConversationId, n: u64, text: &str) -> Core {
     }
 }
 
+fn context() -> Context {
+    Context {
+        header: vec![0],
+        recipient_handle: None,
+        recipient: None,
+        recipient_key_number: None,
+        sender_key_number: None,
+        sender_bundle: None,
+        log_head: None,
+    }
+}
+
+fn incoming<'a>(
+    conversation_id: i64,
+    peer_id: i64,
+    core: &'a Core,
+    signed: &'a MessageBytes,
+) -> NewMessage<'a> {
+    NewMessage {
+        conversation_id,
+        peer_id: Some(peer_id),
+        direction: Direction::In,
+        core,
+        signed,
+        hold: Hold::Gap,
+        epoch: None,
+        late: false,
+        repeats: 0,
+        envelope: None,
+    }
+}
+
 /// Writes visible inbound messages; gives their conversation.
 fn receive(store: &mut Store, texts: &[&str]) -> LocalConversation {
     let me = IdentityKey::ed25519([8; 32]);
@@ -88,30 +120,12 @@ fn receive(store: &mut Store, texts: &[&str]) -> LocalConversation {
     let conversation = store.direct_conversation(&protocol_id, peer_id, NOW).unwrap();
     for (n, text) in (1..).zip(texts) {
         let core = core(protocol_id, n, text);
-        let context = Context {
-            header: vec![0],
-            recipient_handle: None,
-            recipient: None,
-            recipient_key_number: None,
-            sender_key_number: None,
-            sender_bundle: None,
-            log_head: None,
-        };
-        let signed = sign_message(&identity(), Kind::Direct, &context, &core.encode());
-        let new = NewMessage {
-            conversation_id: conversation.conversation_id,
-            peer_id: Some(peer_id),
-            direction: Direction::In,
-            core: &core,
-            signed: &signed,
-            hold: Hold::Gap,
-            epoch: None,
-            late: false,
-            repeats: 0,
-            envelope: None,
-        };
+        let signed = sign_message(&identity(), Kind::Direct, &context(), &core.encode());
+        let new = incoming(conversation.conversation_id, peer_id, &core, &signed);
         let row = store.insert_message(&mut rng(9), &new, NOW).unwrap();
-        store.make_visible(row, None, NOW + n).unwrap();
+        store
+            .make_visible(row, conversation.conversation_id, None, NOW + n)
+            .unwrap();
     }
     store.commit().unwrap();
     conversation.local
@@ -162,7 +176,7 @@ fn files_hold_no_content_in_clear() {
     let mut store = Store::open(folder.path(), keys(1)).unwrap();
     receive(&mut store, &["canary-0f3a"]);
     store.begin().unwrap();
-    let sent = super::SentId {
+    let sent = SentId {
         message_row: 1,
         abandoned: None,
     };
@@ -412,4 +426,129 @@ fn what_is_erased_leaves_the_database_and_its_log() {
     assert_eq!(lies_in(folder.path(), &third), ["state.db"]);
     let log = fs::metadata(folder.path().join("state.db-wal")).unwrap().len();
     assert_eq!(log, 0, "the log is empty");
+}
+
+/// A state folder of a version that knew fewer migrations.
+fn created_before(migrations: usize, folder: &std::path::Path, filling: &str) {
+    Store::create(folder, keys(1), [7; 8], NOW).unwrap();
+    let path = folder.join(super::FILE);
+    let kept: Vec<(String, Vec<u8>)> = {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        let mut meta = db.prepare("SELECT key, value FROM meta").unwrap();
+        let rows = meta.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    fs::remove_file(&path).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    for migration in &super::MIGRATIONS[..migrations] {
+        db.execute_batch(migration).unwrap();
+    }
+    db.pragma_update(None, "user_version", migrations as i64).unwrap();
+    for (key, value) in kept {
+        db.execute("INSERT INTO meta VALUES (?1, ?2)", (key, value))
+            .unwrap();
+    }
+    db.execute_batch(filling).unwrap();
+}
+
+#[test]
+fn what_waited_in_an_older_outbox_waits_in_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let filling = "INSERT INTO outbox(token, envelope, hash, deadline, parked, receipt_of) \
+                   VALUES (4, x'aa', zeroblob(32), 900, 0, NULL), (9, x'bb', zeroblob(32), 700, 1, 3); \
+                   INSERT INTO sent_id(tag, message_row) VALUES (zeroblob(16), 5)";
+    created_before(7, folder.path(), filling);
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let waiting = store.outbox_after(0, 9).unwrap();
+    assert_eq!(waiting.len(), 1, "the other is parked");
+    assert_eq!((waiting[0].token, &waiting[0].envelope[..]), (4, &[0xaa][..]));
+    assert_eq!(store.outbox(9).unwrap().unwrap().receipt_of, Some(3));
+    assert_eq!(store.next_outbox_deadline().unwrap(), Some((700, 9)));
+    store.begin().unwrap();
+    let hash = Hash::from_bytes([1; 32]);
+    assert_eq!(store.push_outbox(None, None, b"c", &hash, 800).unwrap(), 10);
+    store.commit().unwrap();
+}
+
+#[test]
+fn deadlines_are_those_of_the_rows_and_numbers_are_given_out_once() {
+    let mut store = Store::in_memory(keys(1), [7; 8]).unwrap();
+    let hash = Hash::from_bytes([1; 32]);
+    let push = |store: &Store, deadline| store.push_outbox(None, None, b"e", &hash, deadline).unwrap();
+    store.begin().unwrap();
+    let (late, early) = (push(&store, 900), push(&store, 500));
+    store.commit().unwrap();
+    let next = |store: &Store| store.next_outbox_deadline().unwrap();
+    assert_eq!(next(&store), Some((500, early)));
+
+    // What is rolled back has not happened.
+    store.begin().unwrap();
+    let row = store.outbox(early).unwrap().unwrap();
+    store.remove_outbox(&row).unwrap();
+    let lost = push(&store, 100);
+    assert_eq!(next(&store), Some((100, lost)));
+    store.rollback();
+    assert_eq!(next(&store), Some((500, early)));
+
+    // A row that was read before its deadline moved is gone all the same.
+    store.begin().unwrap();
+    store.freeze_outbox(early, 950).unwrap();
+    store.remove_outbox(&row).unwrap();
+    assert_eq!(next(&store), Some((900, late)));
+    let row = store.outbox(late).unwrap().unwrap();
+    store.remove_outbox(&row).unwrap();
+    assert_eq!(next(&store), None);
+    store.commit().unwrap();
+    assert!(
+        push(&store, 700) > lost,
+        "an answer to an earlier one may come late"
+    );
+}
+
+/// The ids of what is broadcast are used once for each reader.
+#[test]
+fn a_used_id_is_found_by_its_message() {
+    for (kind, reader) in [(Kind::Direct, None), (Kind::Broadcast, Some("alice"))] {
+        let mut store = Store::in_memory(keys(1), [7; 8]).unwrap();
+        store.begin().unwrap();
+        let protocol_id = ConversationId::direct(&IdentityKey::ed25519([8; 32]), identity().public());
+        let peer_id = store.put_peer(&peer("alice")).unwrap();
+        let conversation = store.direct_conversation(&protocol_id, peer_id, NOW).unwrap();
+        let core = Core {
+            kind,
+            ..core(protocol_id, 1, "a")
+        };
+        let signed = sign_message(&identity(), kind, &context(), &core.encode());
+        let new = NewMessage {
+            direction: Direction::Out,
+            hold: Hold::None,
+            ..incoming(conversation.conversation_id, peer_id, &core, &signed)
+        };
+        let message_row = store.insert_message(&mut rng(9), &new, NOW).unwrap();
+        let id = idempotency_key("client-a", reader);
+        let abandoned = Some(Hash::from_bytes([4; 32]));
+        store
+            .put_sent_id(
+                &id,
+                &SentId {
+                    message_row,
+                    abandoned,
+                },
+            )
+            .unwrap();
+        assert_eq!(store.abandoned_of(message_row).unwrap(), abandoned);
+        let given_up = Some(Hash::from_bytes([5; 32]));
+        store.forget_sent(message_row, given_up.as_ref()).unwrap();
+        let free = SentId {
+            message_row: 0,
+            abandoned: given_up,
+        };
+        assert_eq!(store.sent_id(&id).unwrap(), Some(free));
+        assert_eq!(
+            store.abandoned_of(message_row).unwrap(),
+            None,
+            "it is another's now"
+        );
+        store.commit().unwrap();
+    }
 }

@@ -94,7 +94,7 @@ impl Engine {
             self.store
                 .insert_event(&mut *self.rng, row.conversation_id, &event, now)?
         {
-            self.show(message_row, None, now)?;
+            self.show(message_row, row.conversation_id, None, now)?;
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Engine {
             signed,
         };
         match self.store.insert_granted(&mut *self.rng, &granted, now)? {
-            Some(message_row) => self.show(message_row, None, now),
+            Some(message_row) => self.show(message_row, row.conversation_id, None, now),
             None => Ok(()),
         }
     }

@@ -45,6 +45,7 @@ use waxwire_shared::{
     wire::{Commit, Role},
 };
 
+pub(super) use self::receive::HEAD_WITHIN_MS;
 use super::{Engine, RequestId};
 use crate::{
     model::{HistoryShare, InviteId, Joining, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
@@ -263,8 +264,7 @@ impl Engine {
                 .chain(task.line_until)
         });
         let founding = self.volatile.founding.iter().map(|founding| founding.until);
-        let head = self.unknown_head_deadline();
-        times.chain(founding).chain(head).min()
+        times.chain(founding).min()
     }
 
     /// A bundle came or did not: whoever waited for it goes on.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long the relay may take to show a commit that a message cites.
-const HEAD_WITHIN_MS: u64 = 60_000;
+pub(in crate::engine) const HEAD_WITHIN_MS: u64 = 60_000;
 
 /// A group message that opened under its author's chain and whose signature and audience hold.
 struct Opened {
@@ -365,11 +365,6 @@ impl Engine {
             // Typing and presence are worth nothing later.
             _ => Ok(()),
         }
-    }
-
-    pub(super) fn unknown_head_deadline(&self) -> Option<UnixMs> {
-        let oldest = self.store.oldest_unknown_head().ok().flatten();
-        oldest.map(|(since, _)| since + HEAD_WITHIN_MS)
     }
 
     /// The relay has not shown a commit that messages cite. One member may be lying; an admin or two

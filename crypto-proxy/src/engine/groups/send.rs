@@ -267,7 +267,7 @@ impl Engine {
             self.store.park_outbox(outbox.token)?;
         } else {
             // Profiles are sent again whenever they have to be; nothing else is owed.
-            self.store.remove_outbox(outbox.token)?;
+            self.store.remove_outbox(outbox)?;
             self.owe_profile(&row)?;
         }
         let task = self.task(&row.group_id);
@@ -326,7 +326,7 @@ impl Engine {
             .ok()
             .and_then(|envelope| GroupHeader::decode(envelope.header).ok());
         let (Some(header), Some(message_row)) = (header, outbox.message_row) else {
-            return self.store.remove_outbox(outbox.token);
+            return self.store.remove_outbox(outbox);
         };
         let core = self.store.signed(message_row)?.core;
         let sealed = self.seal_in_group(row, view, epoch, Kind::Group, &core, header.mid, now)?;
@@ -349,7 +349,7 @@ impl Engine {
         if !self.store.message_by_row(message_row)?.visible {
             self.store.put_envelope(message_row, &header.mid, &hash, 0)?;
         }
-        self.store.remove_outbox(outbox.token)?;
+        self.store.remove_outbox(outbox)?;
         let token = self.store.push_outbox(
             Some(message_row),
             Some(row.group_row),

@@ -81,7 +81,7 @@ fn dropped_message_is_asked_for_and_comes_verbatim() {
     );
     assert!(net.nodes[BOB].shown[2].security.gap.is_none());
     // Healed: nothing is asked for again.
-    assert_eq!(net.nodes[BOB].engine.store().next_missing().unwrap(), None);
+    assert_eq!(net.nodes[BOB].engine.store().waiting().unwrap().missing, None);
 }
 
 /// docs/protocol.md, 9: only to the identity that the message was for.
@@ -176,7 +176,7 @@ fn answer_comes_once_after_a_random_delay() {
             net.control(BOB, "alice", Kind::ResendRequest, request.encode());
         }
         net.run();
-        let due = net.nodes[ALICE].engine.store().next_answer().unwrap().unwrap();
+        let due = net.nodes[ALICE].engine.store().waiting().unwrap().answer.unwrap();
         assert!((net.now..net.now + 2_000).contains(&due));
         delays.insert(due - net.now);
         let short = (due - net.now).saturating_sub(1);
@@ -184,7 +184,7 @@ fn answer_comes_once_after_a_random_delay() {
         assert_eq!(to_bob(&net), before, "not before its time");
         net.pass(2_000 - short);
         assert_eq!(to_bob(&net), before + 1, "both in one answer, once");
-        assert_eq!(net.nodes[ALICE].engine.store().next_answer().unwrap(), None);
+        assert_eq!(net.nodes[ALICE].engine.store().waiting().unwrap().answer, None);
     }
     assert!(delays.len() > 4, "{delays:?}");
 }

@@ -382,7 +382,7 @@ fn withdrawn_number_is_not_missed() {
     // The author answers after up to two seconds.
     net.pass(2_000);
     assert_eq!(net.nodes[1].inbound(), ["m1", "m3", "m2"]);
-    assert_eq!(net.nodes[1].engine.store().next_missing().unwrap(), None);
+    assert_eq!(net.nodes[1].engine.store().waiting().unwrap().missing, None);
 }
 
 /// What the relay says of limits goes with the answer, and to the agent's sockets.
