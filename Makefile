@@ -17,9 +17,10 @@ test: ## everything: formatting, policy, lints, unit and black-box tests
 check: ## the quick half of test
 	scripts/test quick
 
-bench: ## benchmarks, release build; FULL=1 for full sizes
+bench: ## benchmarks, release build; FULL=1 for full sizes, PEERS=1 beside other people's servers
 	cargo build --release --locked --bin waxwire-relay --bin waxwire-proxy --bin waxwire-bench
-	$(TARGET)/release/waxwire-bench run $(if $(FULL),--full)
+	$(if $(PEERS),scripts/peers)
+	$(TARGET)/release/waxwire-bench run $(if $(FULL),--full) $(if $(PEERS),--peers)
 
 soak: ## the tests over and over with fresh seeds, until one fails or MINUTES=n are over
 	scripts/soak $(MINUTES)

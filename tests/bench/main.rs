@@ -15,6 +15,7 @@ mod http_client;
 mod load;
 mod machine;
 mod nodes;
+mod peers;
 mod postgres;
 mod process;
 mod programs;

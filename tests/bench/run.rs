@@ -16,7 +16,7 @@ use crate::{
     figure::{self, Figure},
     growth,
     machine::{self, Machine, Versions, Watch},
-    nodes, postgres, process,
+    nodes, peers, postgres, process,
     rekey::{self, Group},
     report::{self, Row},
     sends,
@@ -28,10 +28,13 @@ pub(crate) struct Options {
     /// 5 longer runs instead of 3, full sizes.
     #[arg(long)]
     full: bool,
+    /// Other people's servers, too.
+    #[arg(long)]
+    peers: bool,
     /// Number of runs; medians are reported.
     #[arg(long)]
     runs: Option<usize>,
-    /// Only these measurements; all but `throughput`, which is a part of `sends`, if none is named.
+    /// Only these measurements; without any, all but `throughput`, which is a part of `sends`, and `peers`.
     #[arg(long, value_enum)]
     only: Vec<Measurement>,
     /// Where databases and results go; target/bench by default. Has to be on a real disk: a
@@ -64,6 +67,8 @@ pub(crate) enum Measurement {
     Growth,
     /// P13: two nodes of a relay.
     Nodes,
+    /// P1 beside other people's servers, which `scripts/peers` installs.
+    Peers,
     /// P14: a crypto proxy that was away.
     CatchUp,
 }
@@ -111,6 +116,7 @@ impl Measurement {
             Self::Boxes => boxes::measure(),
             Self::Growth => growth::measure(bench).await,
             Self::Nodes => nodes::measure(bench).await,
+            Self::Peers => peers::measure(bench).await,
             Self::CatchUp => catch_up::measure(bench).await,
         }
     }
@@ -148,7 +154,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let measurements = match &options.only[..] {
         [] => {
             let all = Measurement::value_variants().iter().copied();
-            all.filter(|each| *each != Measurement::Throughput).collect()
+            all.filter(|each| match each {
+                Measurement::Throughput => false,
+                Measurement::Peers => options.peers,
+                _ => true,
+            })
+            .collect()
         }
         some => some.to_vec(),
     };
