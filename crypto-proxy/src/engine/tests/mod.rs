@@ -3,6 +3,7 @@
 
 mod access;
 mod bundles;
+mod catch_up;
 mod channels;
 mod confirmation;
 mod converge;
