@@ -3,7 +3,10 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, ensure};
-use waxwire_tests::{Database, postgres::Server};
+use waxwire_tests::{
+    Database,
+    postgres::{self, Server},
+};
 
 use crate::{
     figure::Figure,
@@ -62,7 +65,7 @@ fn inserts(bench: &Bench, server: &Server) -> anyhow::Result<f64> {
     let script = bench.folder()?.join("insert.sql");
     fs::write(&script, INSERT)?;
     let clients = MOST.to_string();
-    let output = Command::new(server.program("pgbench")?)
+    let output = Command::new(postgres::program("pgbench")?)
         .args([
             "-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", SECONDS, "-f",
         ])

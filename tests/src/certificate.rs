@@ -23,10 +23,16 @@ pub fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// What makes it the only certificate that a program trusts, on a machine that names no folder of others.
+#[must_use]
+pub fn trust() -> Vec<(String, String)> {
+    vec![("SSL_CERT_FILE".to_owned(), file("cert.pem").display().to_string())]
+}
+
 /// Makes it the only certificate that a program trusts.
 #[must_use]
 pub fn trusting(mut command: Command) -> Command {
-    command.env("SSL_CERT_FILE", file("cert.pem"));
+    command.envs(trust());
     command.env_remove("SSL_CERT_DIR");
     command
 }

@@ -1,14 +1,19 @@
 //! The database of a relay: a file, or one on a PostgreSQL server.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{
+    AssertSqlSafe, Connection as _, FromRow, PgConnection,
+    postgres::PgRow,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow},
+};
 use waxwire_shared::{hash::sha256, ids::GroupId};
 
 use crate::{
@@ -40,10 +45,16 @@ impl Database {
     /// The environment says something else.
     pub fn of_environment(folder: &Path) -> anyhow::Result<Self> {
         match env::var(VARIABLE).as_deref() {
-            Err(_) | Ok("" | "sqlite") => Ok(Self::Sqlite(folder.join("relay.db"))),
+            Err(_) | Ok("" | "sqlite") => Ok(Self::in_folder(folder)),
             Ok("postgres") => Ok(Self::on_shared()),
             Ok(other) => bail!("{VARIABLE} is sqlite or postgres, not {other}"),
         }
+    }
+
+    /// A file in the folder of a relay.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self::Sqlite(folder.join("relay.db"))
     }
 
     /// A new one on the server of this test program.
@@ -102,10 +113,7 @@ impl Database {
     pub fn lose(&self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(file) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    // Those beside the database may be gone already.
-                    let _gone = fs::remove_file(format!("{}{suffix}", file.display()));
-                }
+                remove(file);
                 Ok(())
             }
             Self::Postgres { server, name } => {
@@ -120,16 +128,9 @@ impl Database {
     /// # Errors
     /// It cannot be read.
     pub async fn envelopes(&self) -> anyhow::Result<Vec<(u64, Vec<u8>)>> {
-        const ALL: &str = "SELECT position, bytes FROM envelope ORDER BY envelope_id";
-        let rows: Vec<(i64, Vec<u8>)> = match self {
-            Self::Sqlite(file) => {
-                let database = rusqlite::Connection::open(file)?;
-                let mut statement = database.prepare(ALL)?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                rows.collect::<Result<_, _>>()?
-            }
-            Self::Postgres { .. } => sqlx::query_as(ALL).fetch_all(&mut self.connect().await?).await?,
-        };
+        let rows: Vec<(i64, Vec<u8>)> = self
+            .rows("SELECT position, bytes FROM envelope ORDER BY envelope_id")
+            .await?;
         Ok(rows
             .into_iter()
             .map(|(position, bytes)| (position.cast_unsigned(), bytes))
@@ -141,16 +142,9 @@ impl Database {
     /// # Errors
     /// It cannot be read.
     pub async fn kept(&self) -> anyhow::Result<Vec<Kept>> {
-        const ALL: &str = "SELECT queue_no, position, bytes FROM envelope ORDER BY queue_no, position";
-        let rows: Vec<(i64, i64, Vec<u8>)> = match self {
-            Self::Sqlite(file) => {
-                let database = rusqlite::Connection::open(file)?;
-                let mut statement = database.prepare(ALL)?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-                rows.collect::<Result<_, _>>()?
-            }
-            Self::Postgres { .. } => sqlx::query_as(ALL).fetch_all(&mut self.connect().await?).await?,
-        };
+        let rows: Vec<(i64, i64, Vec<u8>)> = self
+            .rows("SELECT queue_no, position, bytes FROM envelope ORDER BY queue_no, position")
+            .await?;
         let kept = |(queue, position, bytes): (i64, i64, Vec<u8>)| Kept {
             queue,
             position: position.cast_unsigned(),
@@ -163,24 +157,32 @@ impl Database {
     ///
     /// # Errors
     /// It holds none or several.
-    pub(crate) fn only_group(&self) -> anyhow::Result<GroupId> {
-        const ALL: &str = "SELECT group_id FROM grp";
-        let groups: Vec<[u8; 32]> = match self {
-            Self::Sqlite(file) => {
-                let database = rusqlite::Connection::open(file)?;
-                let mut statement = database.prepare(ALL)?;
-                let rows = statement.query_map([], |row| row.get(0))?;
-                rows.collect::<Result<_, _>>()?
-            }
-            Self::Postgres { .. } => postgres::block_on(async || {
-                Ok(sqlx::query_scalar(ALL)
-                    .fetch_all(&mut self.connect().await?)
-                    .await?)
-            })?,
-        };
-        match groups[..] {
-            [group] => Ok(GroupId::from_bytes(group)),
-            _ => bail!("{} groups", groups.len()),
+    pub async fn only_group(&self) -> anyhow::Result<GroupId> {
+        let group = self.only_bytes("SELECT group_id FROM grp").await?;
+        Ok(GroupId::from_slice(&group)?)
+    }
+
+    /// The group that has a slug.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn group_of(&self, slug: &str) -> anyhow::Result<GroupId> {
+        let groups: Vec<(String, Vec<u8>)> = self
+            .rows("SELECT slug, group_id FROM grp WHERE slug IS NOT NULL")
+            .await?;
+        let group = groups.iter().find(|(of, _)| of == slug);
+        Ok(GroupId::from_slice(&group.context("no such group")?.1)?)
+    }
+
+    /// The byte string that a query gives.
+    ///
+    /// # Errors
+    /// It gives none or several.
+    pub async fn only_bytes(&self, query: &str) -> anyhow::Result<Vec<u8>> {
+        let mut rows: Vec<(Vec<u8>,)> = self.rows(query).await?;
+        match (rows.pop(), rows.len()) {
+            (Some((bytes,)), 0) => Ok(bytes),
+            (_, more) => bail!("not one row: {query}, {more} more"),
         }
     }
 
@@ -189,21 +191,86 @@ impl Database {
     /// # Errors
     /// It cannot be read.
     pub async fn waiting(&self) -> anyhow::Result<i64> {
-        const ALL: &str = "SELECT head - acked FROM queue JOIN agent ON mail_queue = queue_no";
-        let waiting: Vec<i64> = match self {
-            Self::Sqlite(file) => {
-                let database = rusqlite::Connection::open(file)?;
-                let mut statement = database.prepare(ALL)?;
-                let rows = statement.query_map([], |row| row.get(0))?;
-                rows.collect::<Result<_, _>>()?
-            }
+        let rows: Vec<(i64,)> = self
+            .rows("SELECT head - acked FROM queue JOIN agent ON mail_queue = queue_no")
+            .await?;
+        Ok(rows.into_iter().map(|(waiting,)| waiting).sum())
+    }
+
+    /// Every text and byte string that it holds, as bytes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn values(&self) -> anyhow::Result<BTreeSet<Vec<u8>>> {
+        const OF_FILE: &str = "SELECT t.name, 'CAST(' || c.name || ' AS BLOB)'
+            FROM pragma_table_list t JOIN pragma_table_info(t.name) c
+            WHERE t.schema = 'main' AND t.type = 'table' AND c.type IN ('TEXT', 'BLOB')";
+        const ON_SERVER: &str = "SELECT table_name::TEXT,
+                CASE data_type WHEN 'text' THEN 'convert_to(' || column_name || ', ''UTF8'')' ELSE column_name END
+            FROM information_schema.columns
+            WHERE table_schema = 'public' AND data_type IN ('text', 'bytea')";
+        let columns = match self {
+            Self::Sqlite(_) => OF_FILE,
+            Self::Postgres { .. } => ON_SERVER,
+        };
+        let mut values = BTreeSet::new();
+        let columns: Vec<(String, String)> = self.rows(columns).await?;
+        for (table, value) in columns {
+            let rows: Vec<(Option<Vec<u8>>,)> = self.rows(&format!("SELECT {value} FROM {table}")).await?;
+            values.extend(rows.into_iter().filter_map(|(value,)| value));
+        }
+        Ok(values)
+    }
+
+    /// The rows of a query that both kinds of database understand.
+    async fn rows<T>(&self, query: &str) -> anyhow::Result<Vec<T>>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
+    {
+        let query = AssertSqlSafe(query);
+        Ok(match self {
+            Self::Sqlite(file) => sqlx::query_as(query).fetch_all(&mut open(file).await?).await?,
             Self::Postgres { .. } => {
-                sqlx::query_scalar(ALL)
+                sqlx::query_as(query)
                     .fetch_all(&mut self.connect().await?)
                     .await?
             }
+        })
+    }
+
+    /// A copy of it, which is taken while no relay runs on it; with its file, if it is one, in `folder`.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn copy(&self, folder: &Path) -> anyhow::Result<Self> {
+        let copy = match self {
+            Self::Sqlite(_) => Self::Sqlite(folder.join(postgres::new_name())),
+            Self::Postgres { server, .. } => Self::Postgres {
+                server: server.clone(),
+                name: postgres::new_name(),
+            },
         };
-        Ok(waiting.into_iter().sum())
+        copy.replace(self)?;
+        Ok(copy)
+    }
+
+    /// Puts what another one holds in the place of all that it holds. No relay runs on either.
+    ///
+    /// # Errors
+    /// They are of two kinds, or cannot be copied.
+    pub fn replace(&self, with: &Self) -> anyhow::Result<()> {
+        match (self, with) {
+            (Self::Sqlite(file), Self::Sqlite(with)) => {
+                remove(file);
+                fs::copy(with, file)?;
+                Ok(())
+            }
+            (Self::Postgres { server, name }, Self::Postgres { name: with, .. }) => {
+                of(server)?.drop_database(name)?;
+                of(server)?.run("postgres", &format!("CREATE DATABASE {name} TEMPLATE {with}"))
+            }
+            _ => bail!("databases of two kinds"),
+        }
     }
 
     /// Writes what a server holds into files of a folder, one for each table, for whoever searches there.
@@ -245,4 +312,15 @@ fn of(server: &Option<Arc<Server>>) -> anyhow::Result<&Server> {
         Some(server) => Ok(server),
         None => postgres::shared(),
     }
+}
+
+/// Removes the file of a database and those beside it, which may be gone already.
+fn remove(file: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _gone = fs::remove_file(format!("{}{suffix}", file.display()));
+    }
+}
+
+async fn open(file: &Path) -> anyhow::Result<SqliteConnection> {
+    Ok(SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await?)
 }

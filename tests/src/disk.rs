@@ -1,15 +1,17 @@
-//! A small disk of its own for a folder, which can be full. Mounting it needs root.
+//! A small disk of its own for a folder, which can be full or stand still. Mounting it needs root.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{ErrorKind, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 
-/// A file system in memory; unmounted when dropped.
+/// A file system in a file, which has the room for all of it; unmounted when dropped.
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
@@ -22,13 +24,32 @@ impl Disk {
     /// The system refuses; it does so without root.
     pub fn mount(folder: &Path, mebibytes: u32) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        let size = format!("size={mebibytes}m,mode=700");
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "none"])
-            .arg(folder))?;
-        Ok(Self {
+        let file = folder.with_extension("disk");
+        let bytes = vec![0; mebibytes as usize * 1024 * 1024];
+        fs::write(&file, bytes)?;
+        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&file))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&file).arg(folder))?;
+        // It is what the folder holds, and not searched a second time.
+        fs::remove_file(&file)?;
+        let disk = Self {
             folder: folder.to_owned(),
-        })
+        };
+        fs::remove_dir(folder.join("lost+found"))?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        Ok(disk)
+    }
+
+    /// Nothing that is written to it gets there for a while: whoever waits for that waits. It goes on whatever becomes of
+    /// the test, for nobody could end programs that wait.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn pause(&self, length: Duration) -> anyhow::Result<()> {
+        const PAUSE: &str = r#"fsfreeze --freeze "$0" && sleep "$1" && fsfreeze --unfreeze "$0""#;
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", PAUSE]).arg(&self.folder);
+        command.arg(length.as_secs_f64().to_string());
+        tokio::task::spawn_blocking(move || run(&mut command)).await?
     }
 
     /// Leaves no room on it.

@@ -3,7 +3,6 @@
 
 use anyhow::{Context as _, ensure};
 use ed25519_dalek::{Signer as _, SigningKey};
-use rusqlite::{Connection, OpenFlags};
 use waxwire_shared::{
     api::{
         problem::{Problem, ProblemType},
@@ -35,14 +34,15 @@ pub struct FalseLog {
 }
 
 impl FalseLog {
-    /// The log as the relay keeps it on its SQLite database, as far as its newest head covers it.
+    /// The log as the relay keeps it in its database, as far as its newest head covers it.
     ///
     /// # Errors
     /// The relay keeps none or has signed no head yet.
     pub async fn genuine(relay: &Relay, asker: &Stranger) -> anyhow::Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let db = Connection::open_with_flags(relay.database(), flags)?;
-        let secret: Vec<u8> = db.query_row("SELECT secret FROM relay_identity", [], |row| row.get(0))?;
+        let secret = relay
+            .store()
+            .only_bytes("SELECT secret FROM relay_identity")
+            .await?;
         let secret: [u8; 32] = secret.try_into().ok().context("no Ed25519 key")?;
         let head: LogHeadAnswer = asker.ask(asker.request("GET", "/v1/log/head")).await?.ok()?;
         let mut log = Self {

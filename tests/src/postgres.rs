@@ -36,6 +36,14 @@ impl Server {
         Throwaway::start("postgres", &["--durable"]).map(Self)
     }
 
+    /// One that takes nobody without TLS. [`certificate`](crate::certificate) has what it shows.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn start_with_tls() -> anyhow::Result<Self> {
+        Throwaway::start("postgres", &["--tls"]).map(Self)
+    }
+
     /// `kill -9` of all of it.
     ///
     /// # Errors
@@ -76,22 +84,6 @@ impl Server {
         self.0.pause(false)
     }
 
-    /// A program of the server's package.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let found = Command::new("bash")
-            .args(["-c", "ls /usr/lib/postgresql/*/bin/$0 || command -v $0", name])
-            .output()?;
-        let found = String::from_utf8(found.stdout)?;
-        // The newest.
-        let program = found.lines().last();
-        Ok(program
-            .with_context(|| format!("no {name} on this machine"))?
-            .into())
-    }
-
     /// Executes a statement in a database.
     ///
     /// # Errors
@@ -104,6 +96,22 @@ impl Server {
             Ok(connection.close().await?)
         })
     }
+}
+
+/// A program of the server's package.
+///
+/// # Errors
+/// There is none.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let found = Command::new("bash")
+        .args(["-c", "ls /usr/lib/postgresql/*/bin/$0 || command -v $0", name])
+        .output()?;
+    let found = String::from_utf8(found.stdout)?;
+    // The newest.
+    let program = found.lines().last();
+    Ok(program
+        .with_context(|| format!("no {name} on this machine"))?
+        .into())
 }
 
 /// From any thread, also from one that runs tasks.

@@ -15,6 +15,14 @@ impl Server {
         Throwaway::start("redis", &[]).map(Self)
     }
 
+    /// One that speaks TLS only. [`certificate`](crate::certificate) has what it shows.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn start_with_tls() -> anyhow::Result<Self> {
+        Throwaway::start("redis", &["--tls"]).map(Self)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -12,19 +12,20 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use futures_util::future::try_join_all;
-use waxwire_shared::ids::GroupId;
 
 use crate::{
     balancer::{Balancer, Whereabouts},
     binaries::Binary,
     database::Database,
-    http::{Answer, Ask, Http},
+    http::{Ask, Http},
     program::{Address, Program},
     redis,
 };
 
 /// How many nodes a relay on PostgreSQL has if nothing else is said.
 const NODES: &str = "WAXWIRE_TEST_NODES";
+/// Where attachments lie in the folder of a relay, or, with a bucket, what is on its way there in that of each node.
+pub(crate) const SPOOL: &str = "relay.db-blobs";
 
 /// Limits that tests of something else would run into; evaluated all the same.
 const HIGH: [(&str, u64); 5] = [
@@ -94,6 +95,7 @@ pub struct Relay {
     /// Whom the next tap prefers.
     turn: AtomicUsize,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     limits: BTreeMap<String, u64>,
     tables: String,
     /// Least seconds between two heads of the transparency log, if there is one.
@@ -141,6 +143,7 @@ impl Relay {
             nodes: all,
             turn: AtomicUsize::new(0),
             arguments: Vec::new(),
+            environment: Vec::new(),
             limits: HIGH.map(|(name, value)| (name.to_owned(), value)).into(),
             tables: String::new(),
             transparency: None,
@@ -151,6 +154,11 @@ impl Relay {
     /// Further arguments of `serve`, from the next start on.
     pub fn arguments<const N: usize>(&mut self, arguments: [&str; N]) {
         self.arguments = arguments.map(str::to_owned).to_vec();
+    }
+
+    /// What is in the environment of `serve`, from the next start on.
+    pub fn environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// Sets a limit, from the next start on.
@@ -180,24 +188,10 @@ impl Relay {
         &self.database
     }
 
-    /// The database file, for what works on a file. SQLite keeps `-wal` and `-shm` beside it.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.folder().join("relay.db")
-    }
-
-    /// The group that its database holds, if it holds one only.
-    ///
-    /// # Errors
-    /// It holds none or several.
-    pub fn only_group(&self) -> anyhow::Result<GroupId> {
-        self.database.only_group()
-    }
-
     /// The folder of attachments, of all nodes.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
-        self.folder().join("relay.db-blobs")
+        self.folder().join(SPOOL)
     }
 
     /// Its folder.
@@ -237,6 +231,7 @@ impl Relay {
         command.args(["serve", "--listen", listen, "--database", &self.database.url()?]);
         // Not as an argument, so that a test can give another place.
         command.env("WAXWIRE_RELAY_BLOBS", self.blobs());
+        command.envs(self.environment.iter().cloned());
         if let Some(redis) = &self.redis {
             command.env("WAXWIRE_REDIS_URL", redis.url());
         }
@@ -394,12 +389,25 @@ impl Relay {
         Ok(format!("http://{address}"))
     }
 
-    /// The answer of `GET /metrics`.
+    /// What `GET /metrics` answers at its nodes, one after the other.
+    ///
+    /// # Errors
+    /// One does not run.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let mut pages = String::new();
+        for node in 0..self.nodes.len() {
+            pages += &self.metrics_of(node).await?;
+        }
+        Ok(pages)
+    }
+
+    /// What it answers at one of them.
     ///
     /// # Errors
     /// It does not run.
-    pub async fn metrics(&self) -> anyhow::Result<Answer> {
-        self.nodes[0].metrics.ask(Ask::new("GET", "/metrics")).await
+    pub async fn metrics_of(&self, node: usize) -> anyhow::Result<String> {
+        let answer = self.nodes[node].metrics.ask(Ask::new("GET", "/metrics")).await?;
+        Ok(answer.text())
     }
 
     /// Runs another command of the program on this relay's database, to its end.

@@ -8,7 +8,7 @@ use crate::{
     balancer::Whereabouts,
     http::{Ask, Http},
     program::{Address, Program},
-    relay::Relay,
+    relay::{Relay, SPOOL},
     script::{repository, tool},
     tap::Tap,
     world::World,
@@ -70,6 +70,8 @@ impl S3 {
         relay.arguments([
             "--blobs",
             &format!("s3://{BUCKET}/{PREFIX}"),
+            "--blobs-spool",
+            SPOOL,
             "--s3-endpoint",
             &self.tap.url(),
             "--s3-credentials-file",

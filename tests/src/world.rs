@@ -92,6 +92,16 @@ impl World {
         Relay::new(&folder, &self.log(name))
     }
 
+    /// A relay that is not started, on a file whatever the environment says, for what only such a one does.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub fn new_relay_on_file(&self, name: &str) -> anyhow::Result<Relay> {
+        let folder = self.folder().join(name);
+        fs::create_dir_all(&folder)?;
+        Relay::on(Database::in_folder(&folder), &folder, &self.log(name))
+    }
+
     /// A relay that is not started, on a database on a PostgreSQL server of its own.
     ///
     /// # Errors

@@ -129,7 +129,9 @@ fn all_members_of_a_large_group_adopt_one_key() {
         let http = circle.relay.http();
         let mut members = register(world, http, 0, 1).await?;
         alice.invite(&group, "member-0").await?;
-        let mut log = members[0].read_log(circle.relay.only_group()?).await?;
+        let mut log = members[0]
+            .read_log(circle.relay.store().only_group().await?)
+            .await?;
         let accept = Change::Accept {
             invite: members[0].invite(&log)?,
         };

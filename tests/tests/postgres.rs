@@ -1,11 +1,17 @@
 //! The relay on PostgreSQL: what only this database does. Everything else of the suite runs on it with
 //! `WAXWIRE_TEST_DATABASE=postgres`.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use waxwire_tests::{
-    Answer, Ask, Database, Relay, Stranger, canary::random, eventually, postgres::Server, program::run,
+    Answer, Ask, Database, Relay, Stranger,
+    binaries::Binary,
+    canary::random,
+    certificate::{self, trusting},
+    eventually,
+    postgres::Server,
+    program::run,
     scenario,
 };
 
@@ -91,6 +97,36 @@ fn migrate_works_on_an_empty_database_and_needs_one() {
         server.drop_database(name)?;
         let refused = run(relay.command("127.0.0.1:0")?, SHORT).await?.refusal()?;
         ensure!(refused.contains("cannot be reached"), "{refused}");
+        Ok(())
+    });
+}
+
+/// docs/operations/postgres.md: with `sslmode=verify-full` nothing is said to a server whose certificate nobody vouches
+/// for; the machine's trust store does, or the authority that the URL names.
+#[test]
+fn server_over_tls_has_to_be_trusted() {
+    scenario(async |world| {
+        let server = Arc::new(Server::start_with_tls()?);
+        let mut relay = world.new_relay_on(&server, "relay")?;
+        let url = format!("{}?sslmode=verify-full", relay.store().url()?);
+        let command = |arguments: &[&str], url: &str| -> anyhow::Result<Command> {
+            let mut command = Binary::Relay.command(relay.folder())?;
+            command.args(arguments).args(["--database", url]);
+            Ok(command)
+        };
+        let refused = run(command(&["migrate"], &url)?, SHORT).await?.refusal()?;
+        ensure!(refused.contains("certificate"), "{refused}");
+        run(trusting(command(&["migrate"], &url)?), SHORT)
+            .await?
+            .success()?;
+
+        let url = format!("{url}&sslrootcert={}", certificate::file("cert.pem").display());
+        let start = command(&["serve", "--listen", "127.0.0.1:0"], &url)?;
+        relay.start_by(start).await?;
+        let pair = world.pair_on(relay).await?;
+        let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
+        alice.send_text("bob", "one", "good morning").await?;
+        ensure!(bob.receive().await?.text() == "good morning");
         Ok(())
     });
 }

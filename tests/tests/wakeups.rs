@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use waxwire_shared::{api::problem::ProblemType, hook};
 use waxwire_tests::{
     Ask, Http, Manner, Proxy, Receiver, Relay, Stranger, World,
-    certificate::trusting,
+    certificate::trust,
     clock::unix_ms,
     eventually, patience,
     program::{Address, run},
@@ -95,7 +95,7 @@ fn hook_wakes_a_proxy_that_waits_to_reconnect() {
             "{:?}",
             begin.elapsed()
         );
-        let metrics = relay.metrics().await?.text();
+        let metrics = relay.metrics().await?;
         ensure!(
             metrics.contains("wakeups_total{outcome=\"woken\"} 1"),
             "{metrics}"
@@ -258,18 +258,18 @@ fn hook_over_https_is_called_if_its_certificate_is_trusted() {
         bob.terminate().await?;
         alice.agent()?.send_text("bob", "one", "bob is not there").await?;
         eventually("a call has failed", LIMIT, async || {
-            let metrics = relay.metrics().await?.text();
-            let failed = metrics
+            let metrics = relay.metrics().await?;
+            let mut failed = metrics
                 .lines()
-                .find_map(|line| line.strip_prefix("waxwire_relay_wakeups_total{outcome=\"failed\"} "));
-            Ok(failed.is_some_and(|count| count != "0").then_some(()))
+                .filter_map(|line| line.strip_prefix("waxwire_relay_wakeups_total{outcome=\"failed\"} "));
+            Ok(failed.any(|count| count != "0").then_some(()))
         })
         .await?;
         ensure!(receiver.calls().is_empty(), "{:?}", receiver.calls());
 
         relay.kill()?;
-        let command = trusting(relay.command("127.0.0.1:0")?);
-        relay.start_by(command).await?;
+        relay.environment(trust());
+        relay.start().await?;
         let calls = receiver.until(1, LIMIT).await?;
         calls[0].verify_in(hook::HEADER, &secret)
     });

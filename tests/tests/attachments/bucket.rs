@@ -173,7 +173,7 @@ fn blob_in_a_bucket_is_like_any_other() {
             blob.delete().await?.expect_status(204)?;
             blob.fetch(None).await?.problem(ProblemType::NotFound)?;
             ensure!(s3.objects().await?.is_empty());
-            ensure!(files_of(&relay.folder().join("relay.db-blobs"))?.is_empty());
+            ensure!(files_of(&relay.blobs())?.is_empty());
         }
         Ok(())
     });
@@ -217,7 +217,7 @@ fn relay_killed_between_parts_leaves_nothing_half_visible() {
         s3.tap().calm();
         other.delete().await?.expect_status(204)?;
         ensure!(s3.unfinished().await?.is_empty());
-        ensure!(files_of(&relay.folder().join("relay.db-blobs"))?.is_empty());
+        ensure!(files_of(&relay.blobs())?.is_empty());
         Ok(())
     });
 }
@@ -294,7 +294,7 @@ fn agents_wait_for_the_store_and_do_not_trust_it() {
             async move { alice.put_bytes(&path, None, bytes).await }
         });
         eventually("the relay was refused", SOON, async || {
-            let metrics = pair.relay.metrics().await?.text();
+            let metrics = pair.relay.metrics().await?;
             Ok(metrics
                 .contains("refusals_total{type=\"unavailable\"}")
                 .then_some(()))

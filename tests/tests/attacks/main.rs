@@ -50,7 +50,9 @@ async fn member(
 ) -> anyhow::Result<(Insider, Log, Epoch)> {
     let mallory = insider(world, scene, "mallory").await?;
     admin.invite(group, "mallory").await?;
-    let mut log = mallory.read_log(scene.relay().only_group()?).await?;
+    let mut log = mallory
+        .read_log(scene.relay().store().only_group().await?)
+        .await?;
     let invite = mallory.invite(&log)?;
     let accept = [Change::Accept { invite }];
     mallory.append_with_rekey(&mut log, &accept, &|_| ()).await?;

@@ -86,7 +86,7 @@ fn attack_41_envelope_opens_in_its_own_queue_only() {
         acquaint(&scene, "alice", "bob").await?;
         let [alice, bob] = scene.agents(["alice", "bob"])?;
         let mallory = insider(world, &scene, "mallory").await?;
-        let id = scene.relay().only_group()?;
+        let id = scene.relay().store().only_group().await?;
         let group = scene.groups().next().context("a group")?.to_owned();
         let text = unique("to the group")?;
         alice.send_to_group(&group, &unique("id")?, &text).await?;

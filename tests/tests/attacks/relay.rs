@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
-use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 use waxwire_shared::{
     api::{
@@ -14,7 +13,9 @@ use waxwire_shared::{
     ids::{GroupId, Hash},
     wire::Change,
 };
-use waxwire_tests::{Ask, Insider, Stranger, eventually, scenario, stranger::base64, tap::Fate, unique};
+use waxwire_tests::{
+    Ask, Database, Insider, Stranger, eventually, scenario, stranger::base64, tap::Fate, unique,
+};
 
 use super::{acquaint, insider, member};
 
@@ -47,33 +48,23 @@ fn attack_79_other_relays_take_nothing() {
 }
 
 /// Whatever lies in the tables of a database and could be, or be made, a credential.
-fn values_of(database: &std::path::Path) -> anyhow::Result<BTreeSet<String>> {
-    let database = rusqlite::Connection::open(database)?;
-    let mut names = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let names = names.query_map([], |row| row.get::<_, String>(0))?;
-    let names: Vec<String> = names.collect::<Result<_, _>>()?;
-    let mut values = BTreeSet::new();
-    for name in names {
-        let mut statement = database.prepare(&format!("SELECT * FROM {name}"))?;
-        let width = statement.column_count();
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            for column in 0..width {
-                match row.get_ref(column)? {
-                    ValueRef::Text(text) => values.extend([String::from_utf8_lossy(text).into_owned()]),
-                    ValueRef::Blob(bytes) if bytes.len() <= 64 => {
-                        values.extend([
-                            hex::encode(bytes),
-                            base64(bytes),
-                            format!("wxa_{}", base64(bytes)),
-                        ]);
-                    }
-                    _ => {}
-                }
+async fn credentials_of(database: &Database) -> anyhow::Result<BTreeSet<String>> {
+    let mut credentials = BTreeSet::new();
+    for value in database.values().await? {
+        match String::from_utf8(value) {
+            Ok(text) => credentials.extend([text]),
+            Err(error) if error.as_bytes().len() <= 64 => {
+                let bytes = error.as_bytes();
+                credentials.extend([
+                    hex::encode(bytes),
+                    base64(bytes),
+                    format!("wxa_{}", base64(bytes)),
+                ]);
             }
+            Err(_) => {}
         }
     }
-    Ok(values)
+    Ok(credentials)
 }
 
 /// Attack 82: whoever has the relay's database logs in with nothing of it, and finds no name or text there.
@@ -85,7 +76,7 @@ fn attack_82_stolen_database_opens_no_account() {
         scene.gather("stolen").await?;
         acquaint(&scene, "alice", "bob").await?;
         insider(world, &scene, "mallory").await?;
-        let values = values_of(&scene.relay().database())?;
+        let values = credentials_of(scene.relay().store()).await?;
         ensure!(
             values.iter().any(|value| value.starts_with("wxa_")),
             "nothing was tried"
@@ -179,8 +170,8 @@ fn attack_83_foreign_ids_are_nobodys() {
         )
         .await?;
         let victim = Victim {
-            group: scene.relay().only_group()?,
-            blob: only_blob(&scene.relay().database())?,
+            group: scene.relay().store().only_group().await?,
+            blob: only_blob(scene.relay().store()).await?,
             blocker: "bob",
         };
         let nobody = Victim {
@@ -220,7 +211,7 @@ fn attack_83_foreign_ids_are_nobodys() {
             ensure!(answers[0] == answers[1], "{answers:?}");
         }
         ensure!(
-            only_blob(&scene.relay().database())? == victim.blob,
+            only_blob(scene.relay().store()).await? == victim.blob,
             "it was deleted"
         );
         let acks = json!({"acks": [{"queue": format!("group-{}", victim.group), "position": 1}]});
@@ -233,10 +224,10 @@ fn attack_83_foreign_ids_are_nobodys() {
     });
 }
 
-fn only_blob(database: &std::path::Path) -> anyhow::Result<String> {
-    let database = rusqlite::Connection::open(database)?;
-    let id: Vec<u8> = database.query_row("SELECT blob_id FROM blob", [], |row| row.get(0))?;
-    Ok(hex::encode(id))
+async fn only_blob(database: &Database) -> anyhow::Result<String> {
+    Ok(hex::encode(
+        database.only_bytes("SELECT blob_id FROM blob").await?,
+    ))
 }
 
 /// Attack 83, in a group: a member of the one acts in the other's name, and who is out reads no further.

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{Change, Document as _, InviteRef, Kind, Leaf, Leaves, Profile, Rekey, Role},
 };
 use waxwire_tests::{
-    Agent, Circle, Insider,
+    Agent, Circle, Database, Insider, World,
     circle::{all_talk, settled},
     insider::Log,
     scenario,
@@ -30,7 +30,7 @@ fn attack_01_ghost_gets_no_place_and_no_key() {
         // Somebody who may read the log hands it to the relay, and so to the ghost.
         let leak = insider(world, &scene, "leak").await?;
         alice.invite(&group, "leak").await?;
-        let log = leak.read_log(scene.relay().only_group()?).await?;
+        let log = leak.read_log(scene.relay().store().only_group().await?).await?;
         let ghost = insider(world, &scene, "ghost").await?;
         let handle: waxwire_shared::ids::Handle = "ghost".parse()?;
         let invented = InviteRef {
@@ -193,7 +193,7 @@ fn attack_05_hidden_removal_stops_whoever_it_is_hidden_from() {
         let mut scene = world.scene(["alice", "bob", "carol"]).await?;
         let group = scene.gather("hidden").await?;
         let [alice, bob, carol] = scene.agents(["alice", "bob", "carol"])?;
-        let id = scene.relay().only_group()?;
+        let id = scene.relay().store().only_group().await?;
         scene.evil("bob")?.hold(Queue::Log(id));
         scene.proxy("bob")?.tap().on_request(|asked| {
             if asked.path.contains("/queues/log-") {
@@ -240,13 +240,13 @@ fn attack_07_relay_that_was_rolled_back_rolls_nobody_back() {
         let [alice, bob] = circle.agents(["alice", "bob"])?;
         let group = alice.gather(&unique("rolled back")?, &[&bob]).await?.id;
         all_talk(&[&alice, &bob], &group, "before").await?;
-        let old = snapshot(&mut circle).await?;
+        let old = snapshot(world, &mut circle).await?;
         circle.relay.start().await?;
         alice.rekey(&group).await?;
         all_talk(&[&alice, &bob], &group, "after").await?;
         let before = settled(&[&alice, &bob], &group).await?;
-        let new = snapshot(&mut circle).await?;
-        put_back(&circle, &old)?;
+        let new = snapshot(world, &mut circle).await?;
+        circle.relay.store().replace(&old)?;
         circle.relay.start().await?;
         for handle in ["alice", "bob"] {
             circle.proxy(handle)?.crash().await?;
@@ -261,7 +261,7 @@ fn attack_07_relay_that_was_rolled_back_rolls_nobody_back() {
             );
         }
         circle.relay.terminate().await?;
-        put_back(&circle, &new)?;
+        circle.relay.store().replace(&new)?;
         circle.relay.start().await?;
         for agent in [&alice, &bob] {
             agent.until_ready().await?;
@@ -274,20 +274,9 @@ fn attack_07_relay_that_was_rolled_back_rolls_nobody_back() {
 }
 
 /// The relay's database, with the relay stopped.
-async fn snapshot(circle: &mut Circle) -> anyhow::Result<Vec<u8>> {
+async fn snapshot(world: &World, circle: &mut Circle) -> anyhow::Result<Database> {
     circle.relay.terminate().await?;
-    Ok(std::fs::read(circle.relay.database())?)
-}
-
-fn put_back(circle: &Circle, database: &[u8]) -> anyhow::Result<()> {
-    for suffix in ["-wal", "-shm"] {
-        let mut file = circle.relay.database().into_os_string();
-        file.push(suffix);
-        if std::fs::exists(&file)? {
-            std::fs::remove_file(&file)?;
-        }
-    }
-    Ok(std::fs::write(circle.relay.database(), database)?)
+    circle.relay.store().copy(world.folder())
 }
 
 /// Attack 10: who was removed goes on asking with its old credentials. It is given what is of its time.
@@ -513,7 +502,7 @@ fn attack_18_unreadable_commits_lead_to_no_other_state() {
         let mut scene = world.scene(["alice", "bob"]).await?;
         let group = scene.gather("restart").await?;
         let [alice, bob] = scene.agents(["alice", "bob"])?;
-        let id = scene.relay().only_group()?;
+        let id = scene.relay().store().only_group().await?;
         let mallory = insider(world, &scene, "mallory").await?;
         alice.invite(&group, "mallory").await?;
         let log = mallory.read_log(id).await?;
@@ -549,7 +538,9 @@ fn attack_19_invites_are_good_once_and_for_one() {
         let mallory = insider(world, &scene, "mallory").await?;
         let trudy = insider(world, &scene, "trudy").await?;
         alice.invite(&group, "mallory").await?;
-        let mut log = mallory.read_log(scene.relay().only_group()?).await?;
+        let mut log = mallory
+            .read_log(scene.relay().store().only_group().await?)
+            .await?;
         let invite = mallory.invite(&log)?;
         let accept = |invite: &InviteRef| {
             [Change::Accept {

@@ -8,9 +8,9 @@ use std::sync::{
 use anyhow::ensure;
 use bytes::Bytes;
 use serde_json::json;
-use waxwire_shared::{api::rest::ChannelAnswer, ids::GroupId};
+use waxwire_shared::api::rest::ChannelAnswer;
 use waxwire_tests::{
-    Answer, Circle, Tap, eventually, scenario, scenario_within,
+    Answer, Tap, eventually, scenario, scenario_within,
     tap::{Asked, Outcome},
     unique,
 };
@@ -43,14 +43,6 @@ fn first_frame(body: &Bytes) -> Bytes {
     body.slice(..body.len().min(4 + length as usize))
 }
 
-/// The group that has a slug at the relay.
-fn group_of(circle: &Circle, slug: &str) -> anyhow::Result<GroupId> {
-    let database = rusqlite::Connection::open(circle.relay.database())?;
-    let query = "SELECT group_id FROM grp WHERE slug = ?1";
-    let id: Vec<u8> = database.query_row(query, [slug], |row| row.get(0))?;
-    Ok(GroupId::from_slice(&id)?)
-}
-
 #[test]
 fn group_that_does_not_claim_the_slug_is_not_joined() {
     scenario(async |world| {
@@ -58,7 +50,7 @@ fn group_that_does_not_claim_the_slug_is_not_joined() {
         let [alice, bob] = circle.agents(["alice", "bob"])?;
         let bank = alice.create_channel("bank", &unique("bank")?, "open").await?.id;
         let trap = alice.create_channel("trap", &unique("trap")?, "open").await?.id;
-        let lure = group_of(&circle, "trap")?;
+        let lure = circle.relay.store().group_of("trap").await?;
         rewrite_channel(circle.proxy("bob")?.tap(), move |channel| channel.group_id = lure);
         let details = bob
             .try_join_channel("bank")
@@ -168,7 +160,7 @@ fn closed_channel_that_is_shown_as_open_stays_closed() {
             .create_channel("council", &unique("council")?, "invite")
             .await?
             .id;
-        let group = group_of(&circle, "council")?;
+        let group = circle.relay.store().group_of("council").await?;
         circle.proxy("bob")?.tap().on_request(move |asked| {
             if asked.path != "/v1/channels/council" {
                 return Outcome::Pass;
@@ -205,7 +197,7 @@ fn slug_that_names_another_group_later_is_told() {
         let other = alice.create_channel("other", &unique("other")?, "open").await?.id;
         entered(&bob, "plaza").await?;
         bob.leave(&first).await?;
-        let lure = group_of(&circle, "other")?;
+        let lure = circle.relay.store().group_of("other").await?;
         rewrite_channel(circle.proxy("bob")?.tap(), move |channel| channel.group_id = lure);
         let details = bob
             .try_join_channel("plaza")

@@ -75,9 +75,9 @@ fn kills_and_broken_connections_with_postgresql() {
     run(server, Means::Nothing, &faults);
 }
 
-/// Disks that are full or take no writes, of the relay and of proxies; needs root, to mount them.
+/// Disks that are full, take no writes or stand still, of the relay and of proxies; needs root, to mount them.
 #[test]
-fn full_and_read_only_disks() {
+fn disks_that_are_full_read_only_or_stand_still() {
     use Fault::*;
     run(
         None,
@@ -85,6 +85,8 @@ fn full_and_read_only_disks() {
         &[
             RelayDiskFull,
             ProxyDiskFull,
+            PauseRelayDisk,
+            PauseProxyDisk,
             RelayDiskReadOnly,
             ProxyDiskReadOnly,
             KillRelay,

@@ -46,6 +46,10 @@ pub(crate) enum Fault {
     RelayDiskFull,
     /// No room on the disk of a proxy.
     ProxyDiskFull,
+    /// Nothing gets to the relay's disk for a while.
+    PauseRelayDisk,
+    /// Nothing gets to the disk of a proxy.
+    PauseProxyDisk,
     /// The relay finds its disk read-only when it starts.
     RelayDiskReadOnly,
     /// A proxy does.
@@ -95,6 +99,8 @@ pub(crate) async fn strike(stage: &mut Stage, fault: Fault, dice: &mut Dice) -> 
         Fault::NoConnections => no_connections(stage, long).await,
         Fault::RelayDiskFull => full(stage, 0, long).await,
         Fault::ProxyDiskFull => full(stage, 1 + chosen, long).await,
+        Fault::PauseRelayDisk => stage.disks[0].pause(long).await,
+        Fault::PauseProxyDisk => stage.disks[1 + chosen].pause(long).await,
         Fault::RelayDiskReadOnly => {
             stage.circle.relay.kill()?;
             stage.disks[0].read_only(true)?;

@@ -71,6 +71,7 @@ impl Stage {
         let mut relay = match &server {
             Some(_) if means == Means::Nodes => world.new_nodes(2, server.as_ref())?,
             Some(server) => world.new_relay_on(server, "relay")?,
+            None if means == Means::Disks => world.new_relay_on_file("relay")?,
             None => world.new_relay("relay")?,
         };
         for limit in ["group_members", "joins_and_leaves_per_hour", "commits_per_minute"] {

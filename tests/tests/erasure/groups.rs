@@ -29,7 +29,7 @@ fn used_message_keys_and_the_chains_behind_them_are_nowhere() {
         let [alice, bob] = circle.agents(["alice", "bob"])?;
         let group = alice.gather(&unique("used")?, &[&bob]).await?.id;
         all_talk(&[&alice, &bob], &group, "before").await?;
-        let id = circle.relay.only_group()?;
+        let id = circle.relay.store().only_group().await?;
         let epoch = alice.group_security(&group).await?.epoch;
         let author = Vault::of(circle.proxy("alice")?)?.agent_id();
         let mut search = Search::default();
@@ -75,7 +75,7 @@ fn epoch_keys_are_nowhere_and_neither_are_chains_of_former_epochs() {
         let group = alice.gather(&unique("epochs")?, &[&bob]).await?.id;
         let carol = Insider::registered(circle.relay.http(), "carol", world.canaries()).await?;
         alice.invite(&group, "carol").await?;
-        let id = circle.relay.only_group()?;
+        let id = circle.relay.store().only_group().await?;
         let mut log = carol.read_log(id).await?;
         let accept = Change::Accept {
             invite: carol.invite(&log)?,

@@ -83,7 +83,7 @@ fn false_leaf_names_its_maker_and_is_healed() {
         let group = alice.gather(&unique("false")?, &[&bob]).await?.id;
         let mallory = Insider::registered(circle.relay.http(), "mallory", world.canaries()).await?;
         alice.invite(&group, "mallory").await?;
-        let mut log = mallory.read_log(circle.relay.only_group()?).await?;
+        let mut log = mallory.read_log(circle.relay.store().only_group().await?).await?;
         let accept = Change::Accept {
             invite: mallory.invite(&log)?,
         };

@@ -124,6 +124,7 @@ fn invite_is_declined_withdrawn_and_made_again() {
 
         alice.invite(&group, "bob").await?;
         bob.join(&group).await?;
+        alice.until_members(&group, &["alice", "bob"]).await?;
         let again = alice
             .try_invite(&group, &json!({"handle": "@Bob"}))
             .await?

@@ -18,7 +18,7 @@ const AFTER: usize = 10;
 async fn record(recording: &mut Recording, circle: &mut Circle, scrapes: usize) -> anyhow::Result<()> {
     for _ in 0..scrapes {
         recording.scrape();
-        let page = circle.relay.metrics().await.ok().map(|answer| answer.text());
+        let page = circle.relay.metrics_of(0).await.ok();
         recording.take("waxwire-relay", "relay", page.as_deref());
         for proxy in circle.proxies() {
             let handle = proxy.handle().to_owned();
@@ -100,7 +100,9 @@ fn database_server_that_was_killed_fires() {
 #[test]
 fn database_that_is_held_by_another_fires() {
     scenario(async |world| {
-        let mut circle = world.circle(["alice", "bob"]).await?;
+        let mut relay = world.new_relay_on_file("relay")?;
+        relay.start().await?;
+        let mut circle = world.circle_around(relay, ["alice", "bob"]).await?;
         let mut recording = Recording::new("database held");
         record(&mut recording, &mut circle, BEFORE).await?;
         let file = circle.relay.store().file().context("a file")?.to_owned();

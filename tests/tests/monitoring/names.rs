@@ -22,7 +22,7 @@ fn rules_and_dashboard_ask_for_what_the_programs_show() {
     scenario(async |world| {
         let mut circle = world.circle(["alice"]).await?;
         let alice = circle.proxy("alice")?.agent()?;
-        let mut shown = circle.relay.metrics().await?.text();
+        let mut shown = circle.relay.metrics().await?;
         shown.push_str(&alice.get("/metrics").await?.text());
         let shown: BTreeSet<String> = shown
             .lines()

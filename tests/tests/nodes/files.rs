@@ -53,7 +53,7 @@ async fn two_with_a_bucket(world: &World, s3: &S3) -> anyhow::Result<Relay> {
 
 /// How many files lie in the folder of uploads of the first node.
 fn spooled(relay: &Relay) -> anyhow::Result<usize> {
-    Ok(std::fs::read_dir(relay.folder().join("waxwire-relay-blobs"))?.count())
+    Ok(std::fs::read_dir(relay.blobs())?.count())
 }
 
 async fn until_nothing_is_spooled(relay: &Relay) -> anyhow::Result<()> {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use tokio::time::Instant;
-use waxwire_tests::{Agent, Relay, World, eventually, scenario, scenario_within};
+use waxwire_tests::{
+    Agent, Relay, World, certificate::trusting, eventually, redis::Server, scenario, scenario_within,
+};
 
 use super::{readiness, two};
 
@@ -117,6 +119,35 @@ fn nodes_start_and_serve_without_redis_and_take_it_up() {
         }
         times.sort_unstable();
         ensure!(times[5] < Duration::from_millis(500), "{times:?}");
+        Ok(())
+    });
+}
+
+/// docs/operations/redis.md: with `rediss://` nothing is said to a Redis whose certificate the machine does not trust;
+/// nodes serve as without it.
+#[test]
+fn redis_over_tls_has_to_be_trusted() {
+    scenario(async |world| {
+        let redis = Server::start_with_tls()?;
+        let mut relay = world.new_nodes(2, None)?;
+        for node in 0..2 {
+            let mut command = relay.command_of(node, "127.0.0.1:0")?;
+            command.env("WAXWIRE_REDIS_URL", redis.url());
+            relay.start_node_by(node, command).await?;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        until_ready(&relay, 503).await?;
+        for node in 0..2 {
+            relay.kill_node(node)?;
+            let mut command = trusting(relay.command_of(node, "127.0.0.1:0")?);
+            command.env("WAXWIRE_REDIS_URL", redis.url());
+            relay.start_node_by(node, command).await?;
+        }
+        until_ready(&relay, 200).await?;
+        let circle = world.circle_around(relay, ["alice", "bob"]).await?;
+        let [alice, bob] = circle.agents(["alice", "bob"])?;
+        pass(&alice, &bob, 1).await?;
+        pass(&bob, &alice, 2).await?;
         Ok(())
     });
 }

@@ -6,7 +6,7 @@ mod stage;
 
 use std::{collections::BTreeSet, fs};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use waxwire_tests::{scenario, script::repository};
 
 use document::{columns, names, rows, with_examples};
@@ -28,7 +28,7 @@ const CLASSES: [(&str, bool); 5] = [
 fn every_column_is_described() {
     scenario(async |world| {
         let relay = stage::play(world).await?;
-        let columns = columns(&stage::blobs(&relay), &relay.database())?;
+        let columns = columns(&relay.blobs(), relay.store().file().context("a file")?)?;
         let document = fs::read_to_string(repository(DOCUMENT))?;
         let rows = rows(&document);
         let described: BTreeSet<_> = rows.iter().map(|row| &row.column).collect();

@@ -1,6 +1,6 @@
 //! A short life of a relay in which everything is used that it keeps something of.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
@@ -8,11 +8,6 @@ use waxwire_tests::{Agent, Relay, Stranger, World, clock::eventually, program::r
 
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(30);
-
-/// The folder of a relay's blobs.
-pub(crate) fn blobs(relay: &Relay) -> PathBuf {
-    relay.folder().join("relay.db-blobs")
-}
 
 /// Runs a command of the relay's operator.
 async fn operate<const N: usize>(relay: &Relay, arguments: [&str; N]) -> anyhow::Result<()> {
@@ -22,7 +17,7 @@ async fn operate<const N: usize>(relay: &Relay, arguments: [&str; N]) -> anyhow:
 
 /// A relay that has ended, with all that it kept.
 pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
-    let mut relay = world.new_relay("relay")?;
+    let mut relay = world.new_relay_on_file("relay")?;
     relay.transparency(1);
     relay.configuration("[tiers.gold]\nsends_per_minute = 2000\n");
     // The hook below is called there, in vain.
@@ -65,7 +60,7 @@ pub(crate) async fn play(world: &World) -> anyhow::Result<Relay> {
 /// Waits until a head of the transparency log was signed.
 async fn logged(relay: &Relay) -> anyhow::Result<()> {
     let look = async || {
-        let metrics = relay.metrics().await?.text();
+        let metrics = relay.metrics().await?;
         let none = "waxwire_relay_log_heads_total 0\n";
         Ok((!metrics.contains(none)).then_some(()))
     };

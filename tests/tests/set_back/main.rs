@@ -1,9 +1,8 @@
 //! A relay whose database was set back (docs/protocol.md, 8.6; docs/operations/backup.md): proxies are told, follow
 //! nothing blindly, take what comes under positions that were given out before, and send again what it lost.
 
+mod backups;
 mod groups;
-mod postgres;
-mod sqlite;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,6 +17,7 @@ use waxwire_tests::{
     eventually,
     history::{Fault, History},
     lane::Dice,
+    postgres,
     program::run,
     talk::Talk,
     unique,
@@ -143,33 +143,36 @@ async fn succeeds(command: Command) -> anyhow::Result<String> {
     Ok(run(command, TOOL).await?.success()?.stdout)
 }
 
-/// A folder that is not there yet.
+/// What is not there yet.
 fn backup_in(world: &World, name: &str) -> PathBuf {
     world.folder().join(name)
 }
 
-/// `waxwire-relay admin backup` while the relay serves.
-async fn back_up(relay: &Relay, folder: &Path) -> anyhow::Result<String> {
-    let mut command = relay.tool(["admin", "backup"])?;
-    command.arg(folder);
-    succeeds(command).await
+/// A backup as docs/operations/backup.md makes it while the relay serves: a folder, or a file of `pg_dump`.
+async fn back_up(relay: &Relay, to: &Path) -> anyhow::Result<()> {
+    let mut command = if relay.store().file().is_some() {
+        relay.tool(["admin", "backup"])?
+    } else {
+        let mut command = Command::new(postgres::program("pg_dump")?);
+        command.args(["--format=custom", "--dbname", &relay.store().url()?, "--file"]);
+        command
+    };
+    command.arg(to);
+    succeeds(command).await?;
+    Ok(())
 }
 
 /// The relay is killed, and begins again on what a backup holds.
 async fn put_back(relay: &mut Relay, backup: &Path) -> anyhow::Result<()> {
     relay.kill()?;
-    replace_database(&relay.database(), &backup.join("relay.db"))?;
-    relay.start().await
-}
-
-fn replace_database(relay: &Path, with: &Path) -> anyhow::Result<()> {
-    for suffix in ["-wal", "-shm"] {
-        let mut file = relay.as_os_str().to_owned();
-        file.push(suffix);
-        if std::fs::exists(&file)? {
-            std::fs::remove_file(&file)?;
-        }
+    relay.store().lose()?;
+    if let Some(file) = relay.store().file() {
+        std::fs::copy(backup.join("relay.db"), file)?;
+    } else {
+        let mut command = Command::new(postgres::program("pg_restore")?);
+        command.args(["--exit-on-error", "--dbname", &relay.store().url()?]);
+        command.arg(backup);
+        succeeds(command).await?;
     }
-    std::fs::copy(with, relay)?;
-    Ok(())
+    relay.start().await
 }

@@ -1,33 +1,61 @@
-//! On SQLite: `waxwire-relay admin backup` and a copy that is put back.
+//! Backups, and copies that are put back.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use anyhow::ensure;
 use tokio::time::sleep;
-use waxwire_tests::{eventually, program::run, scenario, unique};
+use waxwire_tests::{Relay, World, eventually, postgres::Server, program::run, scenario, unique};
 
-use super::{Scene, TOOL, back_up, backup_in, hears, put_back, replace_database, succeeds};
+use super::{Scene, TOOL, back_up, backup_in, hears, put_back, succeeds};
 
 /// A backup made under load, and put back under load: every message that was answered 201 arrives, those of the time
 /// that was lost included, each once.
+async fn nothing_that_anybody_holds_is_lost(world: &World, mut relay: Relay) -> anyhow::Result<()> {
+    let backup = backup_in(world, "backup");
+    relay.start().await?;
+    let mut scene = Scene::around(world, relay).await?;
+    let history = scene
+        .under_load(async |circle| {
+            sleep(Duration::from_millis(1_500)).await;
+            back_up(&circle.relay, &backup).await?;
+            sleep(Duration::from_millis(1_500)).await;
+            put_back(&mut circle.relay, &backup).await?;
+            sleep(Duration::from_millis(1_500)).await;
+            Ok(())
+        })
+        .await?;
+    ensure!(history.len() > 50, "hardly anything was sent");
+    scene.is_healed().await
+}
+
 #[test]
 fn backup_that_is_put_back_under_load_loses_nothing_that_anybody_holds() {
     scenario(async |world| {
-        let backup = backup_in(world, "backup");
-        let relay = world.relay().await?;
-        let mut scene = Scene::around(world, relay).await?;
-        let history = scene
-            .under_load(async |circle| {
-                sleep(Duration::from_millis(1_500)).await;
-                back_up(&circle.relay, &backup).await?;
-                sleep(Duration::from_millis(1_500)).await;
-                put_back(&mut circle.relay, &backup).await?;
-                sleep(Duration::from_millis(1_500)).await;
-                Ok(())
-            })
-            .await?;
-        ensure!(history.len() > 50, "hardly anything was sent");
-        scene.is_healed().await
+        let relay = world.new_relay_on_file("relay")?;
+        nothing_that_anybody_holds_is_lost(world, relay).await
+    });
+}
+
+/// The relay sees by itself that it is another database.
+#[test]
+fn dump_that_is_restored_under_load_loses_nothing_that_anybody_holds() {
+    scenario(async |world| {
+        let relay = world.new_relay_on(&Arc::new(Server::start()?), "relay")?;
+        nothing_that_anybody_holds_is_lost(world, relay).await
+    });
+}
+
+/// PostgreSQL has tools of its own, which are named.
+#[test]
+fn backup_of_a_database_on_postgresql_is_refused_with_the_reason() {
+    scenario(async |world| {
+        let relay = world.new_relay_on(&Arc::new(Server::start()?), "relay")?;
+        succeeds(relay.tool(["migrate"])?).await?;
+        let mut command = relay.tool(["admin", "backup"])?;
+        command.arg(backup_in(world, "backup"));
+        let refused = run(command, TOOL).await?.refusal()?;
+        ensure!(refused.contains("pg_dump"), "{refused}");
+        Ok(())
     });
 }
 
@@ -79,8 +107,7 @@ fn copy_that_was_put_back_silently_is_noticed_by_where_queues_end() {
         let mut scene = Scene::around(world, relay).await?;
         let [alice, bob, _] = scene.agents.clone();
         scene.circle.relay.terminate().await?;
-        let copy = world.folder().join("copy.db");
-        fs::copy(scene.circle.relay.database(), &copy)?;
+        let copy = scene.circle.relay.store().copy(world.folder())?;
         scene.circle.relay.start().await?;
         for agent in &scene.agents {
             agent.until_ready().await?;
@@ -91,7 +118,7 @@ fn copy_that_was_put_back_silently_is_noticed_by_where_queues_end() {
             hears(to, from, &text).await?;
         }
         scene.circle.relay.terminate().await?;
-        replace_database(&scene.circle.relay.database(), &copy)?;
+        scene.circle.relay.store().replace(&copy)?;
         scene.circle.relay.start().await?;
         // What the first of them sends again may bring the queue of the other to where it was.
         eventually("one is told", Duration::from_secs(20), async || {
@@ -132,7 +159,8 @@ fn operator_says_that_the_database_was_set_back() {
 #[test]
 fn backup_is_closed_and_replaces_nothing() {
     scenario(async |world| {
-        let relay = world.relay().await?;
+        let mut relay = world.new_relay_on_file("relay")?;
+        relay.start().await?;
         fs::create_dir_all(relay.blobs().join("deep"))?;
         fs::write(relay.blobs().join("deep").join("blob"), b"ciphertext")?;
         let backup = backup_in(world, "backup");
