@@ -201,10 +201,11 @@ impl Delivery {
         for agent in own.iter().copied() {
             self.presence.note(agent, false, self.clock.now_ms());
         }
+        // Other nodes read it once they take somebody for gone.
+        self.write_last_seen().await;
         if let Some(nodes) = &self.nodes {
             nodes.hide(&own).await;
         }
-        self.write_last_seen().await;
     }
 
     async fn take_moves(&self, moved: HashSet<AgentNo>, leaving: &mut HashMap<AgentNo, Instant>) {
