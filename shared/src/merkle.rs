@@ -247,6 +247,7 @@ mod tests {
         for size in 0..70_u64 {
             let leaves: Vec<Hash> = (0..size).map(|i| leaf_hash(&i.to_be_bytes())).collect();
             let tree = Tree::new(leaves.clone());
+            assert_eq!((tree.len(), tree.is_empty()), (leaves.len(), leaves.is_empty()));
             assert_eq!(tree.root(), root(&leaves), "{size}");
             for index in 0..=leaves.len() + 1 {
                 let path = inclusion_path(&leaves, index);

@@ -598,6 +598,25 @@ mod tests {
         .collect()
     }
 
+    /// What there is not to say is left out.
+    #[test]
+    fn notice_has_what_is_worth_saying() {
+        let nothing = Notice::default();
+        assert!(nothing.is_empty());
+        assert_eq!(serde_json::to_string(&nothing).unwrap(), "{}");
+        let backlog = Notice {
+            backlog: 5,
+            ..Notice::default()
+        };
+        assert!(!backlog.is_empty());
+        assert_eq!(serde_json::to_string(&backlog).unwrap(), r#"{"backlog":5}"#);
+        let skipped = Notice {
+            skipped: vec![AgentId::from_bytes([1; 16])],
+            ..Notice::default()
+        };
+        assert!(!skipped.is_empty());
+    }
+
     fn notice(skipped: &[[u8; 16]]) -> RelayFrame<'static> {
         RelayFrame::Notice {
             request: 9,

@@ -79,6 +79,18 @@ pub const fn sealed_length(length: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// docs/protocol.md, 7: a name leads nowhere.
+    #[test]
+    fn filename_is_one_name() {
+        for name in ["a", "a.txt", "..a", "\u{e9} x"] {
+            assert!(is_filename(name), "{name}");
+        }
+        let long = "a".repeat(256);
+        for name in ["", ".", "..", "a/b", "a\\b", "a\nb", &long] {
+            assert!(!is_filename(name), "{name}");
+        }
+    }
+
     /// docs/protocol.md, 7.2: sizes of attachments fall into few classes.
     #[test]
     fn padme_is_monotonic_idempotent_and_cheap() {

@@ -75,6 +75,39 @@ fn signature_covers_context_and_core() {
     }
 }
 
+/// A head of the log beside this many bytes: what became of the message, its padded length without and with it.
+fn carried(core: usize, may_lengthen: bool) -> (MessageBytes, bool, usize, usize) {
+    let core = vec![b'c'; core];
+    let head = CarriedHead {
+        signed: vec![7; 200],
+        may_lengthen,
+    };
+    let with = |head| sign_with_head(&identity(), Kind::Direct, context(), &core, head);
+    let (message, carries) = with(Some(head));
+    let length = |message: &MessageBytes| padded(Kind::Direct, message).map_or(0, |padded| padded.len());
+    let (plain, _) = with(None);
+    (message.clone(), carries, length(&plain), length(&message))
+}
+
+/// docs/protocol.md, 10: a head travels where there is room for it, and else the message goes without.
+#[test]
+fn head_is_carried_where_there_is_room() {
+    let log_head = |message: &MessageBytes| Context::decode(&message.context).unwrap().log_head;
+    let (message, carries, without, with) = carried(4, false);
+    assert!(carries && without == with);
+    assert_eq!(log_head(&message), Some(vec![7; 200]));
+    assert_eq!(message.verify(Kind::Direct, identity().public()), Ok(()));
+    // The last length that fits into the bucket without a head.
+    let edge = (4..).find(|core| carried(core + 1, true).2 > without).unwrap();
+    let (message, carries, ..) = carried(edge, false);
+    assert!(!carries && log_head(&message).is_none());
+    let (message, carries, without, with) = carried(edge, true);
+    assert!(carries && with > without && log_head(&message).is_some());
+    // There is no longer bucket.
+    let (message, carries, without, _) = carried(limits::OBJECT - 250, true);
+    assert!(!carries && without > 0 && log_head(&message).is_none());
+}
+
 #[test]
 fn direct_message_round_trips_in_its_bucket() {
     let sealed = seal_direct(
