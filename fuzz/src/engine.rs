@@ -4,6 +4,7 @@
 //! as it was or altered; some carry bytes of the input that an honest key has sealed or signed, so that the readers
 //! behind the signatures are reached as well.
 
+mod rows;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,11 +21,13 @@ use waxwire_shared::{
     ids::GroupId,
 };
 
+pub(crate) use self::world::account;
 use self::world::{Past, Reader, past};
 use crate::feed::Feed;
 
 table! {
     "engine" => engine,
+    "state_rows" => rows::state_rows,
 }
 
 /// Most reports of one input; each is a transaction.

@@ -17,14 +17,17 @@ use waxwire_proxy::{
         aead, kdf,
         secret::{StateMasterKey, StoreKek},
     },
-    keystore::{Argon2Cost, KeyStore, Keys, RelayPin, STORE_FILE, Unlock, Unlocking},
+    keystore::{self, Argon2Cost, KeyStore, Keys, RelayPin, STORE_FILE, Unlock, Unlocking},
     pins::PinFile,
     state::{ColumnKeys, Import, Store},
 };
 use waxwire_shared::{fingerprint::Fingerprint, ids::Hash, labels::Label};
 
+use crate::feed::{Feed, parts};
+
 table! {
     "key_store" => key_store,
+    "key_store_slots" => key_store_slots,
     "backup_file" => backup_file,
     "backup_records" => backup_records,
     "unlocking" => unlocking,
@@ -73,6 +76,68 @@ fn key_store(bytes: &[u8]) -> bool {
     })
 }
 
+/// What lies in the slots of a store that somebody wrote who knows its secret: what is taken has one form.
+fn key_store_slots(bytes: &[u8]) -> bool {
+    in_folder(|folder| {
+        write(&folder.join(STORE_FILE), &sealed_store(&Feed(bytes).parts()));
+        let unlock = Unlock::KeyFile(folder.join("key"));
+        let Ok(keys) = KeyStore::read(folder, &unlock) else {
+            return false;
+        };
+        let slots = keystore::portable(&keys).unwrap();
+        let again = keystore::from_portable(slots.clone()).unwrap();
+        assert!(keystore::portable(&again).unwrap() == slots);
+        true
+    })
+}
+
+/// A store of these slots, in order of their numbers; an empty one is left out.
+fn sealed_store(slots: &[&[u8]]) -> Vec<u8> {
+    let slots: Vec<_> = (1_u16..)
+        .zip(slots)
+        .filter(|(_, slot)| !slot.is_empty())
+        .collect();
+    let mut header = b"waxwkeys\0\x01".to_vec();
+    header.extend(2_u16.to_be_bytes());
+    header.extend([0; 12]);
+    header.extend([0x62; 32]);
+    header.extend(1_u64.to_be_bytes());
+    header.extend(kdf::store_commitment(&kek()));
+    header.extend(u16::try_from(slots.len()).unwrap().to_be_bytes());
+    let (mut file, wrap) = (header.clone(), kdf::store_wrap_key(&kek()));
+    let mut rng = ChaCha20Rng::from_seed([0x68; 32]);
+    for (number, slot) in slots {
+        let number = number.to_be_bytes();
+        let place: &[&[u8]] = &[&header, &number];
+        let sealed = aead::seal(&mut rng, &wrap, Label::AadStoreSlot, place, slot);
+        file.extend(number);
+        file.extend(u32::try_from(sealed.len()).unwrap().to_be_bytes());
+        file.extend(sealed);
+    }
+    file
+}
+
+/// The slots of a store.
+pub(crate) fn sample_slots() -> Vec<u8> {
+    let keys = sample_keys(&mut ChaCha20Rng::from_seed([0x64; 32]));
+    let mut slots: [Vec<u8>; 7] = Default::default();
+    for (number, slot) in keystore::portable(&keys).unwrap() {
+        slots[usize::from(number) - 1] = slot.to_vec();
+    }
+    // One encryption key, superseded.
+    slots[4] = [
+        &[0, 1, 0, 1][..],
+        &[1; 16],
+        &[1],
+        &[2; 8],
+        &[0; 8],
+        &[0, 32],
+        &[3; 32],
+    ]
+    .concat();
+    parts(slots)
+}
+
 fn sample_keys(rng: &mut ChaCha20Rng) -> Keys {
     let relay = RelayPin {
         identity: crate::relay::relay().public().clone(),
@@ -82,15 +147,22 @@ fn sample_keys(rng: &mut ChaCha20Rng) -> Keys {
     Keys::generate(rng, "alice".parse().unwrap(), relay, recovery, 1)
 }
 
+/// A new key store in a folder.
+pub(crate) fn new_store(folder: &Path) -> KeyStore {
+    in_folder(|keys| {
+        let mut rng = ChaCha20Rng::from_seed([0x64; 32]);
+        let sample = sample_keys(&mut rng);
+        let unlock = Unlock::KeyFile(keys.join("key"));
+        KeyStore::create(folder, &unlock, Argon2Cost::default(), sample, &mut rng).unwrap()
+    })
+}
+
 /// A store under the key file.
 pub(crate) fn sample_store() -> Vec<u8> {
     in_folder(|folder| {
-        let mut rng = ChaCha20Rng::from_seed([0x64; 32]);
-        let keys = sample_keys(&mut rng);
-        let unlock = Unlock::KeyFile(folder.join("key"));
         let made = tempfile::tempdir_in(folder).unwrap();
         let store = made.path().join("store");
-        drop(KeyStore::create(&store, &unlock, Argon2Cost::default(), keys, &mut rng).unwrap());
+        drop(new_store(&store));
         fs::read(store.join(STORE_FILE)).unwrap()
     })
 }

@@ -20,9 +20,12 @@ mod engine;
 mod feed;
 mod files;
 mod group_log;
+mod http;
+mod local_api;
 pub mod mutate;
 mod proofs;
 mod relay;
+mod relay_api;
 mod rest;
 pub mod seeds;
 mod text;
@@ -54,6 +57,8 @@ pub fn targets() -> Vec<Target> {
         proofs::TARGETS,
         group_log::TARGETS,
         relay::TARGETS,
+        relay_api::TARGETS,
+        local_api::TARGETS,
         engine::TARGETS,
     ]
     .concat()

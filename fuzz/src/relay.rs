@@ -8,15 +8,16 @@ use waxwire_relay::{
     accounts::proof,
     blobs::Place,
     cli::{Cli, Command},
-    config::{Config, Listen},
+    config::{Config, Listen, RedisUrl},
     hooks::HookAllow,
     identity::RelayIdentity,
     logging::LogFilter,
+    nodes::Word,
     snowflake::WorkerId,
     store::DatabaseUrl,
 };
 use waxwire_shared::{
-    ids::{AgentId, Handle, Hash, Nonce32, SessionId},
+    ids::{AgentId, Handle, Hash, Nonce32, RelayId, SessionId},
     labels::Label,
     sign::SignedBytes,
     suite::Suite,
@@ -36,9 +37,10 @@ table! {
     "relay_bundle" => bundle,
     "relay_lease" => lease,
     "relay_succession" => succession,
+    "node_word" => node_word,
 }
 
-const NOW: u64 = 1_800_000_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000_000;
 
 pub(crate) fn relay() -> RelayIdentity {
     RelayIdentity::from_secret(&Zeroizing::new([7; 32]))
@@ -76,6 +78,7 @@ fn settings(bytes: &[u8]) -> bool {
         HookAllow::from_str(text).is_ok(),
         LogFilter::from_str(text).is_ok(),
         DatabaseUrl::from_str(text).is_ok(),
+        RedisUrl::from_str(text).is_ok(),
     ];
     accepted.contains(&true)
 }
@@ -118,6 +121,15 @@ fn lease(bytes: &[u8]) -> bool {
     proof::check_lease(&relay(), &named.identity, bytes.to_vec(), NOW).is_ok()
 }
 
+/// A word of another node.
+fn node_word(bytes: &[u8]) -> bool {
+    let Some((by, word)) = Word::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(word.encode(by), bytes);
+    true
+}
+
 fn succession(bytes: &[u8]) -> bool {
     let handle: Handle = "alice".parse().unwrap();
     let Ok(signed) = SuccessionBytes::decode(bytes) else {
@@ -129,15 +141,20 @@ fn succession(bytes: &[u8]) -> bool {
     proof::check_succession(&relay(), &handle, &body.new, bytes.to_vec()).is_ok()
 }
 
-fn alice() -> IdentitySecret {
+pub(crate) fn alice() -> IdentitySecret {
     IdentitySecret::from_slice(&[1; 32]).unwrap()
 }
 
 pub(crate) fn sample_bundle() -> Vec<u8> {
+    bundle_for(relay().id())
+}
+
+/// Alice's bundle at a relay.
+pub(crate) fn bundle_for(relay: &RelayId) -> Vec<u8> {
     let secret = EncryptionSecret::from_slice(&[0x81; 32]).unwrap();
     alice().sign_document(&Bundle {
         version: VERSION,
-        relay: *relay().id(),
+        relay: *relay,
         handle: "alice".parse().unwrap(),
         identity: alice().public().clone(),
         number: NOW,

@@ -11,7 +11,7 @@ use waxwire_shared::{
     wire::{Document as _, LogLeaf},
 };
 
-use crate::{feed::parts, files, proofs, relay};
+use crate::{feed::parts, files, proofs, relay, relay_api};
 
 /// Inputs by target.
 type Seeds = BTreeMap<String, Vec<Vec<u8>>>;
@@ -107,13 +107,12 @@ pub fn seeds() -> Seeds {
     seeds
 }
 
+fn texts<T: AsRef<str>>(all: &[T]) -> Vec<Vec<u8>> {
+    all.iter().map(|text| text.as_ref().as_bytes().to_vec()).collect()
+}
+
 /// Those that no vector has.
 fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let texts = |all: &[&str]| {
-        all.iter()
-            .map(|text| text.as_bytes().to_vec())
-            .collect::<Vec<_>>()
-    };
     let hex = "0123456789abcdef".repeat(4);
     vec![
         ("fingerprint", texts(&[&hex])),
@@ -193,6 +192,7 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("problem", vec![problem()]),
         ("pin_file", vec![pin_file()]),
         ("key_store", vec![files::sample_store()]),
+        ("key_store_slots", vec![files::sample_slots()]),
         ("unlocking", vec![unlocking()]),
         ("backup_records", vec![files::sample_records()]),
         ("sealed_message", vec![proofs::sample_sealed()]),
@@ -205,8 +205,89 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("relay_bundle", vec![relay::sample_bundle()]),
         ("relay_proof", vec![relay::sample_proof()]),
         ("relay_succession", vec![relay::sample_succession()]),
+        ("relay_api", texts(&relay_requests())),
+        ("local_api", texts(LOCAL_REQUESTS)),
+        ("local_socket", texts(FRAMES)),
+        ("node_word", node_words()),
         ("engine", engine()),
+        ("state_rows", state_rows()),
     ]
+}
+
+const LOCAL_REQUESTS: &[&str] = &[
+    "GET /v1/conversations?limit=10&offset=0\n\n",
+    "GET /v1/messages/conv_01010101010101010101010101010101?limit=5&after_seq=3\n\n",
+    "GET /v1/messages/sync?after=0&limit=10&wait=0\n\n",
+    "GET /v1/inbox?unread=true&since=2026-11-22T00:00:00Z\n\n",
+    "GET /v1/agents/me\n\n",
+    "GET /v1/alerts?after=0\n\n",
+    "GET /v1/pins?verified=true\n\n",
+    "HEAD /healthz\n\n",
+    "GET /v1/agents/me\nhost: localhost:7700\norigin: http://localhost:7700\n\n",
+    "GET /v1/agents/me\nhost: rebound.example:7700\n\n",
+    "GET /v1/agents/me\nauthorization: Bearer wx_\n\n",
+    "POST /v1/messages\ncontent-length: 9\n\n{\"to\":\"bob\",\"client_msg_id\":\"a\",\"content\":{\"text\":\"\\u00e9\"},\"metadata\":{}}",
+    "POST /v1/broadcasts\n\n{\"to\":[\"bob\",\"carol\"],\"client_msg_id\":\"a\",\"content\":{\"text\":\"b\"}}",
+    "POST /v1/groups\n\n{\"name\":\"plans\",\"members\":[\"bob\"]}",
+    "POST /v1/uploads\n\n{\"filename\":\"a.txt\",\"content_type\":\"text/plain\",\"size\":5,\"sha256\":\"00\"}",
+    "POST /v1/mutes\n\n{\"target_kind\":\"agent\",\"target_id\":\"bob\",\"muted_until\":\"2027-01-01T00:00:00Z\"}",
+    "POST /v1/webhooks\n\n{\"url\":\"http://localhost:9/\",\"events\":[\"message.new\"]}",
+    "PUT /v1/presence\n\n{\"status\":\"busy\",\"custom_message\":\"a\"}",
+    "POST /v1/contacts\n\n{\"handle\":\"bob\"}",
+    "PATCH /v1/agents/alice\n\n{\"display_name\":\"A\"}",
+];
+
+const FRAMES: &[&str] = &[
+    "{\"type\":\"hello\",\"api_key\":\"wx_\",\"capabilities\":[\"ack\"]}",
+    "{\"type\":\"ack\",\"message_id\":\"msg_01010101010101010101010101010101\"}",
+    "{\"type\":\"presence.update\",\"payload\":{\"status\":\"busy\",\"custom_message\":\"a\"}}",
+    "{\"type\":\"typing.start\",\"payload\":{\"conversation_id\":\"conv_01010101010101010101010101010101\"}}",
+];
+
+fn relay_requests() -> Vec<String> {
+    let whole = relay_api::WHOLE;
+    let half = relay_api::HALF;
+    let octets = "content-type: application/octet-stream\n";
+    vec![
+        format!("GET /v1/blobs/{whole}\nrange: bytes=2-5\n\n"),
+        format!("GET /v1/blobs/{whole}\nrange: bytes=8-\n\n"),
+        format!("GET /v1/blobs/{whole}\nrange: bytes=9-18446744073709551615\n\n"),
+        format!("HEAD /v1/blobs/{whole}\n\n"),
+        format!("PATCH /v1/blobs/{half}?offset=9\n{octets}\n!"),
+        "GET /v1/queues\n\n".to_owned(),
+        "GET /v1/queues/mail/envelopes?after=0&limit=10&wait=0\n\n".to_owned(),
+        "GET /v1/directory?q=al&limit=10&offset=0\n\n".to_owned(),
+        "GET /v1/channels?limit=5&after=b\n\n".to_owned(),
+        "GET /v1/agents/alice/bundle?known=true\n\n".to_owned(),
+        "GET /v1/log/leaves?from=0&limit=5\n\n".to_owned(),
+        "GET /v1/relay?nonce=0707070707070707070707070707070707070707070707070707070707070707\n\n".to_owned(),
+        "POST /v1/acks\n\n{\"acks\":[{\"queue\":\"mail\",\"position\":0}]}".to_owned(),
+        "POST /v1/presence\n\n{\"handles\":[\"alice\"]}".to_owned(),
+        "PUT /v1/agents/me/profile\n\n{\"display_name\":\"A\",\"description\":null,\"listed\":true}"
+            .to_owned(),
+        format!("POST /v1/envelopes\n{octets}\n\0\0"),
+    ]
+}
+
+/// The number of a node, a kind, and what belongs to it.
+fn node_words() -> Vec<Vec<u8>> {
+    let word = |kind: u8, rest: &[u8]| [&[9; 8][..], &[kind], rest].concat();
+    vec![
+        word(1, &[0; 8]),
+        word(2, &[]),
+        word(3, b"a lease"),
+        word(5, &[255; 8]),
+    ]
+}
+
+/// Changes of a state: none, and each kind of one.
+fn state_rows() -> Vec<Vec<u8>> {
+    let kinds: [&[u8]; 6] = [&[0], &[1, 7], &[2, 0, 2, 1, 1], &[3, 0, 1, 65], &[4, 1], &[5]];
+    let change = |kind: &&[u8]| [&[3, 2, 0], *kind].concat();
+    let many = (0..8).flat_map(|n| [n * 5, n, 0, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255]);
+    let mut seeds = vec![Vec::new(), many.collect()];
+    seeds.extend(kinds.iter().map(change));
+    seeds
 }
 
 const CONFIG: &str = r#"listen = "127.0.0.1:8440"
@@ -239,7 +320,7 @@ fn id(byte: &str) -> String {
     byte.repeat(32)
 }
 
-fn texts(values: Vec<Value>) -> Vec<Vec<u8>> {
+fn documents(values: &[Value]) -> Vec<Vec<u8>> {
     values
         .iter()
         .map(|value| value.to_string().into_bytes())
@@ -247,7 +328,7 @@ fn texts(values: Vec<Value>) -> Vec<Vec<u8>> {
 }
 
 fn requests() -> Vec<Vec<u8>> {
-    texts(vec![
+    documents(&[
         json!({"purpose": "register", "handle": "alice", "identity": "AQID", "nonce": id("ab")}),
         json!({"challenge": "AA", "proof": "AQ", "bundle": "Ag", "invite": "wxi_1"}),
         json!({"challenge": "AA", "proof": "AQ", "bundle": "Ag", "succession": "Aw"}),
@@ -261,7 +342,7 @@ fn requests() -> Vec<Vec<u8>> {
 }
 
 fn answers() -> Vec<Vec<u8>> {
-    texts(vec![
+    documents(&[
         json!({"agent_id": id("01"), "bundle": "AA", "successions": ["AQ"], "log": "Ag"}),
         json!({"leaves": ["AA", "AQ"], "size": 2}),
         json!({"group_id": id("02"), "position": 3, "hash": id("03")}),

@@ -81,6 +81,7 @@ pub use self::{
     health::{Checks, NONCE, PROOF, Readiness},
     hook_desk::hook_form,
     listen::{BindError, ListenAddr, ListenAddrError, Listener},
+    live::is_frame,
     router::router,
     server::serve,
     token::{ApiToken, TokenError},

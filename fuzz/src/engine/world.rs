@@ -3,6 +3,8 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    fs,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -18,7 +20,7 @@ use waxwire_proxy::{
         LogPage, LookupError, Notice, Now, RelayCall, SendOutcome, Settings,
     },
     model::{Destination, GroupProfile, InviteId, LocalConversation, Message, NewGroup, SendRequest},
-    state::{ColumnKeys, Store},
+    state::{ColumnKeys, FILE, StateError, Store},
 };
 use waxwire_shared::{
     api::{
@@ -66,57 +68,27 @@ struct Party {
 
 impl Party {
     fn new(name: &str, seed: u8) -> Self {
-        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-        let (identity, secret) = keys(seed);
-        let handle: Handle = name.parse().unwrap();
-        let bundle = identity.sign_document(&Bundle {
-            version: VERSION,
-            relay: relay_id(),
-            handle: handle.clone(),
-            identity: identity.public().clone(),
-            number: START,
-            not_before: START - 1,
-            not_after: START + 90 * DAY,
-            previous: None,
-            min_suite: Suite::CLASSIC,
-            keys: vec![BundleKey {
-                suite: Suite::CLASSIC,
-                number: START,
-                public: secret.public().as_bytes().to_vec(),
-            }],
-            recovery: Hash::from_bytes([0; 32]),
-        });
-        let agent_id = AgentId::of(&relay_id(), identity.public());
-        let account = Account {
-            handle: handle.clone(),
-            relay: relay_id(),
-            relay_identity: relay_secret().public().clone(),
-            agent_id,
-            identity,
-            send_id_key: SendIdKey::generate(&mut rng),
-            encryption_keys: vec![EncryptionKey {
-                number: START,
-                suite: Suite::CLASSIC,
-                secret,
-                superseded: None,
-                emptied: None,
-            }],
-            key_number: START,
-            bundle_hash: sha256(&bundle),
-            bundle_number: START,
-            recovery: Hash::from_bytes([0; 32]),
-            session: SessionId::from_bytes([seed; 16]),
-            incarnation: START,
-        };
-        let keys = Arc::new(ColumnKeys::new(StateMasterKey::generate(&mut rng)));
-        let store = Store::in_memory(keys, [seed; 8]).unwrap();
-        store.put_own_bundle(&bundle).unwrap();
-        Self {
+        let store = Store::in_memory(columns(), [seed; 8]).unwrap();
+        Self::with_store(name, seed, store).unwrap()
+    }
+
+    fn with_store(name: &str, seed: u8, store: Store) -> Result<Self, StateError> {
+        let (account, bundle) = account(name, seed);
+        store.put_own_bundle(&bundle)?;
+        let rng = ChaCha20Rng::from_seed([seed; 32]);
+        Ok(Self {
+            agent_id: account.agent_id,
+            handle: account.handle.clone(),
             engine: Engine::new(account, Settings::default(), store, Box::new(rng)),
-            agent_id,
-            handle,
             bundle,
             now: START + 1_000,
+        })
+    }
+
+    fn hear(&mut self, told: &[(u64, Vec<Event>)]) {
+        for (now, events) in told {
+            self.now = *now;
+            self.handle(events.clone());
         }
     }
 
@@ -127,6 +99,58 @@ impl Party {
         };
         self.engine.handle_batch(events.into_iter(), now)
     }
+}
+
+/// The keys of every state here.
+pub(super) fn columns() -> Arc<ColumnKeys> {
+    Arc::new(ColumnKeys::new(StateMasterKey::from_slice(&[6; 32]).unwrap()))
+}
+
+/// An agent and its bundle, the same whenever they are asked for.
+pub(crate) fn account(name: &str, seed: u8) -> (Account, Vec<u8>) {
+    let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+    let (identity, secret) = keys(seed);
+    let handle: Handle = name.parse().unwrap();
+    let bundle = identity.sign_document(&Bundle {
+        version: VERSION,
+        relay: relay_id(),
+        handle: handle.clone(),
+        identity: identity.public().clone(),
+        number: START,
+        not_before: START - 1,
+        not_after: START + 90 * DAY,
+        previous: None,
+        min_suite: Suite::CLASSIC,
+        keys: vec![BundleKey {
+            suite: Suite::CLASSIC,
+            number: START,
+            public: secret.public().as_bytes().to_vec(),
+        }],
+        recovery: Hash::from_bytes([0; 32]),
+    });
+    let agent_id = AgentId::of(&relay_id(), identity.public());
+    let account = Account {
+        handle: handle.clone(),
+        relay: relay_id(),
+        relay_identity: relay_secret().public().clone(),
+        agent_id,
+        identity,
+        send_id_key: SendIdKey::generate(&mut rng),
+        encryption_keys: vec![EncryptionKey {
+            number: START,
+            suite: Suite::CLASSIC,
+            secret,
+            superseded: None,
+            emptied: None,
+        }],
+        key_number: START,
+        bundle_hash: sha256(&bundle),
+        bundle_number: START,
+        recovery: Hash::from_bytes([0; 32]),
+        session: SessionId::from_bytes([seed; 16]),
+        incarnation: START,
+    };
+    (account, bundle)
 }
 
 /// The same keys whenever they are asked for.
@@ -338,13 +362,15 @@ impl Stage {
 /// What every input begins with.
 pub(super) struct Past {
     told: Vec<(u64, Vec<Event>)>,
-    now: u64,
+    pub(super) now: u64,
     pub(super) group: GroupId,
     /// Objects of Bob's queues, in order.
     pub(super) objects: Vec<(Queue, Vec<u8>)>,
     /// How far each queue was read.
     pub(super) reached: BTreeMap<Queue, u64>,
     pub(super) log: Vec<Vec<u8>>,
+    /// Bob's database.
+    pub(super) state: Vec<u8>,
     /// Bob's leaf of the newest epoch.
     pub(super) leaf: Vec<u8>,
     /// What the relay says of Alice.
@@ -414,9 +440,11 @@ fn played() -> Past {
         })
         .collect();
     assert!(objects.iter().any(|(queue, _)| matches!(queue, Queue::Group(_))));
+    let state = written(&told);
     let alice = &stage.parties[0];
     Past {
         told,
+        state,
         now,
         group,
         objects,
@@ -432,16 +460,41 @@ fn played() -> Past {
     }
 }
 
+/// The database of a Bob who was told this.
+fn written(told: &[(u64, Vec<Event>)]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), columns(), [BOB; 8], START).unwrap();
+    let mut bob = opened(folder.path()).unwrap();
+    bob.hear(told);
+    drop(bob);
+    fs::read(folder.path().join(FILE)).unwrap()
+}
+
+fn opened(folder: &Path) -> Result<Party, StateError> {
+    let store = Store::open(folder, columns())?;
+    Party::with_store("bob", BOB, store)
+}
+
 impl Past {
     /// Bob's engine as it was at the end of the past.
     pub(super) fn again(&self) -> Reader {
         let mut reader = Reader(Party::new("bob", BOB));
-        for (now, events) in &self.told {
-            reader.0.now = *now;
-            reader.0.handle(events.clone());
-        }
+        reader.0.hear(&self.told);
         reader.0.now = self.now;
         reader
+    }
+
+    /// Bob's engine on a state in a folder.
+    pub(super) fn resumed(&self, folder: &Path) -> Result<Reader, StateError> {
+        let mut reader = Reader(opened(folder)?);
+        reader.0.now = self.now;
+        Ok(reader)
+    }
+
+    /// What is shown was said: the seals of a state are its own, and its readers check where they stand.
+    pub(super) fn was_said(&self, message: &Message) {
+        let said = message.content.contains("said-") || message.message_type == "system";
+        assert!(said, "{message:?}");
     }
 
     /// Nothing is shown that its author did not sign: Alice, who alone has a key besides Bob.

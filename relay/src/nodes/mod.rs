@@ -36,9 +36,9 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use waxwire_shared::ids::RelayId;
-pub use word::Word;
+pub use word::{NodeId, Word};
 
-use self::{interest::Interest, look::Looks, names::Names, outbox::Outbox, word::NodeId};
+use self::{interest::Interest, look::Looks, names::Names, outbox::Outbox};
 use crate::{config::RedisUrl, limits::Rate, metrics::Metrics, relay::Relay};
 
 /// This node among the others.

@@ -12,7 +12,7 @@ use crate::store::AgentNo;
 
 /// A node, by a number that it has drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NodeId(pub(super) u64);
+pub struct NodeId(pub(super) u64);
 
 /// Something that other nodes should hear of a queue or an agent, or all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,9 @@ impl Word {
         }
     }
 
-    pub(super) fn encode(&self, by: NodeId) -> Vec<u8> {
+    /// The word as `by` says it.
+    #[must_use]
+    pub fn encode(&self, by: NodeId) -> Vec<u8> {
         let mut bytes = by.0.to_be_bytes().to_vec();
         bytes.push(self.kind());
         match self {
@@ -56,7 +58,8 @@ impl Word {
     }
 
     /// Who says what; None if it is no word.
-    pub(super) fn decode(bytes: &[u8]) -> Option<(NodeId, Self)> {
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<(NodeId, Self)> {
         let (by, bytes) = bytes.split_first_chunk::<8>()?;
         let (kind, rest) = bytes.split_first()?;
         let word = match kind {

@@ -98,6 +98,12 @@ impl Said {
     }
 }
 
+/// Whether a text is a frame that means something here.
+#[must_use]
+pub fn is_frame(text: &str) -> bool {
+    Said::parse(text).is_some()
+}
+
 /// Whether a list of capabilities, as a header or query tells it, has `ack`.
 pub(super) fn lists_ack(capabilities: &str) -> bool {
     capabilities

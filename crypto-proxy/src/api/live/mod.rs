@@ -22,6 +22,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use self::client::is_frame;
 pub(crate) use self::frames::{message_payload, other_payload};
 pub(super) use self::{
     events::{__path_events, events},
