@@ -125,7 +125,7 @@ async fn anything_but_success_is_a_fault() {
 
 /// The whole of what a name resolves to has to be allowed, at every call.
 #[tokio::test]
-async fn names_that_resolve_elsewhere_are_not_called() {
+async fn attack_86_names_that_resolve_elsewhere_are_not_called() {
     let (port, mut requests) = receiver(status("200 OK")).await;
     let names = Names::of(&[
         &["127.0.0.1"],

@@ -13,6 +13,7 @@ OUTCOMES = {"a", "b", "c", "d"}
 NOT_BUILT = "-"
 
 NAMED = re.compile(r"`([\w/-]+\.rs)::(\w+)`")
+NUMBERED = re.compile(r"attack_((?:\d+_)+)")
 TEST = re.compile(r"^\s*#\[\s*(?:\w+::)?test\b")
 
 
@@ -51,6 +52,12 @@ def is_test(source, name):
     return False
 
 
+def attacks_of(test):
+    """The numbers in the name of a test: attack_28_94_what_it_shows."""
+    found = NUMBERED.match(test)
+    return [int(number) for number in found[1].split("_") if number] if found else []
+
+
 def attacks(root, files):
     text = text_of(root, LIST) if LIST in files else None
     if text is None:
@@ -65,8 +72,8 @@ def attacks(root, files):
                 violations.append(f"{LIST}:{line}: attack {number} has tests and no outcome")
         elif not set(outcomes.split(", ")) <= OUTCOMES:
             violations.append(f"{LIST}:{line}: attack {number} ends in none of the outcomes: {outcomes}")
-        elif not named:
-            violations.append(f"{LIST}:{line}: attack {number} has no test")
+        elif not any(number in attacks_of(test) for _, test in named):
+            violations.append(f"{LIST}:{line}: attack {number} has no test that is named after it")
     for number in NUMBERS:
         if seen.count(number) != 1:
             violations.append(f"{LIST}: attack {number} has {seen.count(number)} rows")

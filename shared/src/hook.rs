@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn verify_rejects_what_was_not_signed() {
+    fn attack_87_verify_rejects_what_was_not_signed() {
         let secret = b"a secret of a hook";
         let made = sign(secret, AT, b"{}");
         for (secret, header, body, now, error) in [

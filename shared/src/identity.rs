@@ -212,7 +212,7 @@ mod tests {
 
     /// docs/protocol.md, 2.3, step 1: small-order and non-canonical identity keys are refused.
     #[test]
-    fn check_refuses_weak_and_non_canonical_keys() {
+    fn attack_27_check_refuses_weak_and_non_canonical_keys() {
         let mut identity_point = [0; 32];
         identity_point[0] = 1;
         let mut negative_zero = identity_point;

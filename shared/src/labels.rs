@@ -178,7 +178,7 @@ mod tests {
 
     /// docs/protocol.md, 3.1 and 14.1: labels are distinct and prefix-free.
     #[test]
-    fn labels_are_distinct_and_prefix_free() {
+    fn attack_29_labels_are_distinct_and_prefix_free() {
         for (i, a) in Label::ALL.iter().enumerate() {
             assert_eq!(a.bytes().last(), Some(&0));
             assert_eq!(a.bytes().iter().filter(|b| **b == 0).count(), 1);

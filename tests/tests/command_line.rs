@@ -173,7 +173,7 @@ fn groups_are_led_by_commands() {
 
 /// Attack 92: whoever listens where a proxy has listened is told nothing.
 #[test]
-fn commands_show_the_token_to_their_own_proxy_only() {
+fn attack_92_commands_show_the_token_to_their_own_proxy_only() {
     scenario(async |world| {
         let mut pair = world.pair().await?;
         let address = std::fs::read_to_string(pair.alice.state().join("address"))?;

@@ -59,7 +59,7 @@ async fn chaos(
 
 /// B4, F5: a 201 survives, under sixteen senders.
 #[test]
-fn accepted_messages_survive_kills_of_every_program() {
+fn attack_100_accepted_messages_survive_kills_of_every_program() {
     accepted_messages_survive_kills(None);
 }
 

@@ -46,7 +46,7 @@ async fn stopped(world: &World) -> anyhow::Result<(waxwire_tests::Relay, Proxy, 
 }
 
 #[test]
-fn damaged_key_stores_are_refused_and_the_good_one_works_again() {
+fn attack_99_damaged_key_stores_are_refused_and_the_good_one_works_again() {
     scenario(async |world| {
         let (_relay, mut alice, fingerprint_before) = stopped(world).await?;
         let path = alice.state().join("keys");

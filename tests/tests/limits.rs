@@ -186,7 +186,7 @@ fn full_mailbox_refuses_mail_and_takes_it_again_once_it_is_fetched() {
 /// Keys have a lane of their own, and a member that is far behind is named, loses nothing, and keeps nobody
 /// else from reading.
 #[test]
-fn full_mailbox_takes_new_keys_and_group_messages() {
+fn attack_71_full_mailbox_takes_new_keys_and_group_messages() {
     scenario(async |world| {
         let mut circle = world
             .circle_around(relay(world, &[("backlog", 5)]).await?, ["alice", "bob", "carol"])

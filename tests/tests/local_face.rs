@@ -109,7 +109,7 @@ fn every_route_needs_the_exact_token() {
 }
 
 #[test]
-fn foreign_hosts_and_origins_are_forbidden_on_every_route() {
+fn attack_88_foreign_hosts_and_origins_are_forbidden_on_every_route() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let alice = pair.alice.agent()?;
@@ -206,7 +206,7 @@ fn ambiguous_hosts_are_refused() {
 
 /// What a page in a browser can send without a preflight changes nothing.
 #[test]
-fn browsers_cannot_forge_requests() {
+fn attack_89_browsers_cannot_forge_requests() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);
@@ -243,7 +243,7 @@ fn browsers_cannot_forge_requests() {
 }
 
 #[test]
-fn other_machines_cannot_be_served() {
+fn attack_91_other_machines_cannot_be_served() {
     scenario(async |world| {
         let relay = world.relay().await?;
         let mut alice = world.proxy(&relay, "alice").await?;

@@ -406,7 +406,7 @@ fn malformed_frames_end_the_socket_and_nothing_is_lost() {
 /// docs/protocol.md, 5.8: after `expires` a message is delivered as expired.
 /// A message that has lost its meaning by the time it arrives is delivered, and marked.
 #[test]
-fn message_that_arrives_after_its_time_is_marked_expired() {
+fn attack_48_message_that_arrives_after_its_time_is_marked_expired() {
     scenario(async |world| {
         let mut pair = world.pair().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);

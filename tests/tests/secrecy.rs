@@ -39,7 +39,7 @@ fn search(world: &World) -> anyhow::Result<Vec<Found>> {
 
 /// Content of every kind between two agents, while both programs log everything that they can.
 #[test]
-fn nothing_that_an_agent_wrote_lies_anywhere_in_clear() {
+fn attack_96_nothing_that_an_agent_wrote_lies_anywhere_in_clear() {
     scenario(async |world| {
         let mut relay = world.new_relay("relay")?;
         relay.log_level("trace");
@@ -133,7 +133,7 @@ fn nothing_that_an_agent_wrote_lies_anywhere_in_clear() {
 
 /// The relay keeps API keys and invite codes only as hashes, and logs none.
 #[test]
-fn relay_stores_and_logs_no_credential() {
+fn attack_81_relay_stores_and_logs_no_credential() {
     scenario(async |world| {
         let mut relay = world.new_relay("relay")?;
         relay.log_level("trace");
@@ -202,7 +202,7 @@ fn api_key_of_a_proxy_is_seen_on_the_wire_only() {
 
 /// Sizes on the wire are those of the buckets, whatever the length of the text.
 #[test]
-fn sizes_on_the_wire_are_bucketed() {
+fn attack_63_sizes_on_the_wire_are_bucketed() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);

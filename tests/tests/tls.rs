@@ -15,7 +15,7 @@ use waxwire_tests::{
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn certificate_that_is_not_trusted_is_named_and_gets_nothing() {
+fn attack_80_certificate_that_is_not_trusted_is_named_and_gets_nothing() {
     scenario(async |world| {
         let mut relay = world.new_relay("relay")?;
         relay.arguments([

@@ -66,7 +66,7 @@ fn direct_message_tells_its_own_scheme() {
 
 /// What was shown to this agent later, or came too late, must not look like the rest.
 #[test]
-fn granted_and_late_messages_say_so() {
+fn attack_36_granted_and_late_messages_say_so() {
     let mut message = in_group();
     message.security.granted_by = Some("carol".parse().unwrap());
     message.security.late = true;

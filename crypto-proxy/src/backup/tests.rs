@@ -281,7 +281,7 @@ fn truncated_swapped_doubled_and_foreign_chunks_are_refused() {
 }
 
 #[test]
-fn wrong_secret_is_told_before_anything_is_opened() {
+fn attack_57_wrong_secret_is_told_before_anything_is_opened() {
     let agent = Agent::new();
     let passphrase = |text: &str| Unlock::Passphrase(Passphrase::new(text.as_bytes()).unwrap());
     let file = agent.backup_by(&passphrase("correct horse"), true);

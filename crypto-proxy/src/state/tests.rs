@@ -170,7 +170,7 @@ fn open_refuses_what_is_missing_foreign_or_too_new() {
 /// docs/protocol.md, 8.2: content columns are boxes.
 /// Attack 98: nothing that an agent wrote is in the files in clear, the write-ahead log included.
 #[test]
-fn files_hold_no_content_in_clear() {
+fn attack_98_files_hold_no_content_in_clear() {
     let folder = tempfile::tempdir().unwrap();
     Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
     let mut store = Store::open(folder.path(), keys(1)).unwrap();

@@ -69,7 +69,7 @@ async fn handle_and_identity_are_bound_to_each_other() {
 
 /// docs/protocol.md, 4.7, step 4: purpose and age of the challenge.
 #[tokio::test]
-async fn challenge_works_once_in_time_and_for_its_purpose() {
+async fn attack_78_challenge_works_once_in_time_and_for_its_purpose() {
     let relay = TestRelay::start().await;
     let alice = TestAgent::new(&relay, "alice");
     let api_key = relay.challenge(&alice, Purpose::ApiKey).await;

@@ -118,7 +118,7 @@ async fn channel_is_found_by_its_slug_and_joined_by_strangers() {
 }
 
 #[tokio::test]
-async fn slug_is_taken_until_its_group_gives_it_up_or_ends() {
+async fn attack_101_slug_is_taken_until_its_group_gives_it_up_or_ends() {
     let relay = TestRelay::start().await;
     let (alice, bob, _) = three(&relay).await;
     let mut first = found(&relay, &alice, 1, "plaza", JoinPolicy::Invite).await;
@@ -148,7 +148,7 @@ async fn slug_is_taken_until_its_group_gives_it_up_or_ends() {
 
 /// docs/protocol.md, 6.11: what strangers see of an open group is its log, what they append is a join.
 #[tokio::test]
-async fn stranger_reads_the_log_of_an_open_group_and_nothing_else() {
+async fn attack_106_stranger_reads_the_log_of_an_open_group_and_nothing_else() {
     let relay = TestRelay::start().await;
     let (alice, bob, carol) = three(&relay).await;
     let mut group = found(&relay, &alice, 1, "plaza", JoinPolicy::Open).await;
@@ -195,7 +195,7 @@ async fn stranger_reads_the_log_of_an_open_group_and_nothing_else() {
 
 /// docs/protocol.md, 6.3: a join is valid whoever signs it, also of one that was removed.
 #[tokio::test]
-async fn removed_member_may_join_again_while_the_group_is_open() {
+async fn attack_105_removed_member_may_join_again_while_the_group_is_open() {
     let relay = TestRelay::start().await;
     let (alice, bob, _) = three(&relay).await;
     let mut group = found(&relay, &alice, 1, "plaza", JoinPolicy::Open).await;

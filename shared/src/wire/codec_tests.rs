@@ -47,7 +47,7 @@ fn writer_makes_the_shortest_heads() {
 
 /// docs/protocol.md, 3.2: what deterministic encoding forbids, one fault each.
 #[test]
-fn reader_refuses_whatever_is_not_deterministic() {
+fn attack_69_reader_refuses_whatever_is_not_deterministic() {
     use DecodeError::{Forbidden, KeyOrder, NotShortest, Trailing, Truncated, Utf8};
     for (what, bytes, error) in [
         ("integer in two bytes instead of one", "1817", NotShortest),

@@ -32,7 +32,7 @@ fn swap_files(one: &Path, other: &Path) -> anyhow::Result<()> {
 
 /// What lies at the relay is changed.
 #[test]
-fn changed_blobs_are_refused_before_the_first_byte() {
+fn attack_60_changed_blobs_are_refused_before_the_first_byte() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let bob = pair.bob.agent()?;
@@ -84,7 +84,7 @@ fn parts(asked: &Asked) -> bool {
 
 /// What the relay answers is changed (attacks 60 and 61).
 #[test]
-fn lying_answers_are_refused_before_the_first_byte() {
+fn attack_61_lying_answers_are_refused_before_the_first_byte() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let bob = pair.bob.agent()?;

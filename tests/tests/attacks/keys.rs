@@ -257,7 +257,7 @@ fn attack_31_old_bundle_is_not_taken_again() {
 /// Attacks 28 and 94: nothing that the agent can ask for signs bytes of its choosing, takes or gives a key,
 /// or reads or writes a file.
 #[test]
-fn attack_28_local_api_signs_and_exports_nothing() {
+fn attack_28_94_local_api_signs_and_exports_nothing() {
     scenario(async |world| {
         let mut scene = world.scene(["alice", "bob"]).await?;
         let [alice] = scene.agents(["alice"])?;

@@ -236,7 +236,7 @@ fn attack_52_plaintext_is_no_message() {
 
 /// Attacks 35 and 54: one kind of object is passed off as another, a key among them.
 #[test]
-fn attack_54_no_kind_passes_as_another() {
+fn attack_35_54_no_kind_passes_as_another() {
     scenario(async |world| {
         let mut scene = world.scene(["alice", "bob"]).await?;
         acquaint(&scene, "alice", "bob").await?;

@@ -112,7 +112,7 @@ fn attack_44_shuffled_messages_are_put_in_order_or_flagged() {
 /// Attacks 45 and 49: a message in the middle is lost, and the relay says that there was nothing more. The
 /// next one shows the hole, exactly; its author is asked and fills it.
 #[test]
-fn attack_45_lost_message_is_named_and_comes_from_its_author() {
+fn attack_45_49_lost_message_is_named_and_comes_from_its_author() {
     scenario(async |world| {
         let mut scene = world.scene(["alice", "bob"]).await?;
         acquaint(&scene, "alice", "bob").await?;

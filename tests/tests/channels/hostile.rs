@@ -44,7 +44,7 @@ fn first_frame(body: &Bytes) -> Bytes {
 }
 
 #[test]
-fn group_that_does_not_claim_the_slug_is_not_joined() {
+fn attack_102_group_that_does_not_claim_the_slug_is_not_joined() {
     scenario(async |world| {
         let mut circle = world.unlimited_circle(["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;
@@ -77,7 +77,7 @@ fn group_that_does_not_claim_the_slug_is_not_joined() {
 }
 
 #[test]
-fn log_that_does_not_verify_is_not_joined() {
+fn attack_103_log_that_does_not_verify_is_not_joined() {
     scenario(async |world| {
         let mut circle = world.unlimited_circle(["alice", "bob", "carol"]).await?;
         let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
@@ -152,7 +152,7 @@ fn log_without_its_end_lets_nobody_in() {
 
 /// A group by invite is not entered because the relay calls it open.
 #[test]
-fn closed_channel_that_is_shown_as_open_stays_closed() {
+fn attack_104_closed_channel_that_is_shown_as_open_stays_closed() {
     scenario(async |world| {
         let mut circle = world.circle(["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;

@@ -9,7 +9,7 @@ use crate::agents;
 /// docs/protocol.md, 5.5: one `client_msg_id` is one message.
 /// B5: `client_msg_id` makes a send idempotent, durably.
 #[test]
-fn repeated_client_msg_id_answers_the_first_message_also_after_restarts() {
+fn attack_95_repeated_client_msg_id_answers_the_first_message_also_after_restarts() {
     scenario(async |world| {
         let mut pair = world.pair().await?;
         let (alice, bob) = agents(&pair)?;

@@ -61,7 +61,7 @@ async fn shown_and_read(agent: &Agent, group: &str) -> anyhow::Result<(Vec<Strin
 
 /// docs/protocol.md, 6.10: joiners read nothing older than their first epoch.
 #[test]
-fn joiner_reads_nothing_older() {
+fn attack_16_joiner_reads_nothing_older() {
     scenario(async |world| {
         let mut circle = world.circle(["alice", "bob", "carol"]).await?;
         let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;

@@ -76,7 +76,7 @@ fn leaf_that_the_relay_forges_is_asked_for_again() {
 /// A member replaces the key with a leaf for bob that gives none. Bob names that member, replaces the key
 /// himself, and gets what was written meanwhile.
 #[test]
-fn false_leaf_names_its_maker_and_is_healed() {
+fn attack_14_false_leaf_names_its_maker_and_is_healed() {
     scenario(async |world| {
         let circle = world.circle(["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;

@@ -161,7 +161,7 @@ fn leave_is_paid_by_the_next_sender() {
 
 /// docs/protocol.md, 6.6: nobody sends; somebody who is online pays all the same.
 #[test]
-fn leave_is_paid_by_somebody_if_nobody_sends() {
+fn attack_09_leave_is_paid_by_somebody_if_nobody_sends() {
     scenario(async |world| {
         let circle = world.circle(["alice", "bob", "carol"]).await?;
         let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;

@@ -36,7 +36,7 @@ fn slow(circle: &mut Circle, way: Way) {
 
 /// docs/protocol.md, 6.9: of two rekeys at once one wins, the other is dropped, nobody notices.
 #[test]
-fn two_rekeys_at_once_make_one_epoch() {
+fn attack_08_two_rekeys_at_once_make_one_epoch() {
     scenario(async |world| {
         let mut circle = world.circle(["alice", "bob", "carol"]).await?;
         let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;
@@ -57,7 +57,7 @@ fn two_rekeys_at_once_make_one_epoch() {
 /// docs/protocol.md, 6.9: the relay shows one member the commit that lost, too. That proves a fork: the
 /// member stops for good, also after a restart, and keeps its evidence.
 #[test]
-fn second_commit_on_one_head_stops_whoever_is_shown_it() {
+fn attack_06_second_commit_on_one_head_stops_whoever_is_shown_it() {
     scenario(async |world| {
         let mut circle = world.circle(["alice", "bob", "carol"]).await?;
         let [alice, bob, carol] = circle.agents(["alice", "bob", "carol"])?;

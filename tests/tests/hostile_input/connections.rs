@@ -62,7 +62,7 @@ fn oversize_bodies_are_refused_by_limit() {
 
 /// Clients that open connections and say little hold up nobody else.
 #[test]
-fn slow_and_silent_clients_hold_up_nobody() {
+fn attack_73_slow_and_silent_clients_hold_up_nobody() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let alice = pair.alice.agent()?;

@@ -63,7 +63,7 @@ fn whoever_shows_no_token_is_told_so_and_closed() {
 
 /// docs/proxy-api.md: a page of another origin reaches localhost, too.
 #[test]
-fn foreign_pages_get_no_socket() {
+fn attack_90_foreign_pages_get_no_socket() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let bob = pair.bob.agent()?;

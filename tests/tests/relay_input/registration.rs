@@ -170,7 +170,7 @@ fn weak_and_foreign_keys_cannot_register() {
 }
 
 #[test]
-fn proofs_are_bound_to_relay_purpose_handle_and_identity() {
+fn attack_25_proofs_are_bound_to_relay_purpose_handle_and_identity() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let http = pair.relay.http();

@@ -65,7 +65,7 @@ fn arguments<'a>(url: &'a str, secret: &'a str) -> [&'a str; 5] {
 
 /// Attacks 38 and 99: nothing is made of a backup that is not whole, and nothing is overwritten.
 #[test]
-fn nothing_is_restored_from_a_damaged_backup_or_over_an_agent() {
+fn attack_38_nothing_is_restored_from_a_damaged_backup_or_over_an_agent() {
     scenario(async |world| {
         let pair = world.pair().await?;
         let backup = back_up(world, &pair.alice, "backup").await?;

@@ -128,7 +128,7 @@ fn copy_of_a_running_folder_stops_both_until_one_is_ended() {
 
 /// docs/protocol.md, 8.4: a snapshot that was put back finds a bundle of its own that it does not know.
 #[test]
-fn snapshot_that_was_put_back_begins_anew() {
+fn attack_58_snapshot_that_was_put_back_begins_anew() {
     scenario(async |world| {
         let mut pair = world.pair().await?;
         let (alice, bob) = (pair.alice.agent()?, pair.bob.agent()?);

@@ -58,7 +58,7 @@ async fn nothing_told(agents: &[&Agent]) -> anyhow::Result<()> {
 
 /// Whoever was blocked without a conversation cannot tell the agent from one that does not exist.
 #[test]
-fn blocked_stranger_gets_what_one_gets_who_asks_for_nobody() {
+fn attack_34_blocked_stranger_gets_what_one_gets_who_asks_for_nobody() {
     scenario(async |world| {
         let circle = world.circle(["alice", "mallory"]).await?;
         let [alice, mallory] = circle.agents(["alice", "mallory"])?;

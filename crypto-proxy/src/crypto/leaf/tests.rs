@@ -21,7 +21,7 @@ fn leaf_round_trips_in_96_bytes() {
 /// docs/protocol.md, 6.5, adopting, step 2: the commitment is checked.
 /// Attack 14: a rekeyer that gives one member another key is found out by that member.
 #[test]
-fn open_rejects_key_that_misses_the_commitment() {
+fn attack_56_open_rejects_key_that_misses_the_commitment() {
     let (member, _, commitment) = setup();
     let other = EpochKey::generate(&mut rng(3));
     let sealed = seal(&mut rng(2), member.public(), 7, &other);

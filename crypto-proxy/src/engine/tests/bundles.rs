@@ -132,7 +132,7 @@ fn later_key(number: u64) -> BundleKey {
 /// decides, also if nobody here knows it and also while the relay does not answer.
 /// Attack 53: a relay, or a peer's thief, that offers only the old suite gets nothing.
 #[test]
-fn suite_that_is_not_shown_any_more_stops_sends_until_decided() {
+fn attack_53_suite_that_is_not_shown_any_more_stops_sends_until_decided() {
     let mut net = Net::pair();
     serve(&mut net, |bundle| bundle.keys.push(later_key(START)));
     net.send(ALICE, "bob", "to the suite that is known");

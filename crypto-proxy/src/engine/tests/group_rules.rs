@@ -179,7 +179,7 @@ impl Net {
 /// docs/protocol.md, 6.6: an epoch that is a week old, or has carried 10,000 messages, is replaced by whoever
 /// is there.
 #[test]
-fn worn_epoch_is_replaced() {
+fn attack_59_worn_epoch_is_replaced() {
     const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
     const MOST: u64 = 10_000;
     let (mut net, group) = Net::group_of(2);

@@ -131,7 +131,7 @@ fn older_bundle_is_refused() {
 /// docs/protocol.md, 4.3: `RECIPIENT_KEY_EXPIRED` after `not_after`.
 /// Attack 33: a bundle past its end stops sends.
 #[test]
-fn expired_bundle_stops_sends() {
+fn attack_33_expired_bundle_stops_sends() {
     let mut net = Net::pair();
     net.now = START + 91 * 24 * 3_600 * 1_000;
     let id = net.send(0, "bob", "m1");

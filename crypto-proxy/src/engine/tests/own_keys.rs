@@ -92,7 +92,7 @@ fn key_is_replaced_after_a_week_of_running_and_the_bundle_names_its_predecessor(
 }
 
 #[test]
-fn what_was_sealed_to_the_old_key_opens_until_that_is_erased() {
+fn attack_32_what_was_sealed_to_the_old_key_opens_until_that_is_erased() {
     let mut net = Net::pair();
     net.send(0, "bob", "m0");
     emptied(&mut net, 1);

@@ -197,7 +197,7 @@ fn receipt_that_did_not_get_out_is_made_again() {
 /// docs/protocol.md, 7.3 and 4.5: strangers who wait for acceptance learn nothing, nor does who is blocked.
 /// Attack 65: what somebody probes with gets no receipt.
 #[test]
-fn strangers_and_blocked_peers_get_no_receipts() {
+fn attack_65_strangers_and_blocked_peers_get_no_receipts() {
     let settings = Settings {
         inbox_mode: InboxMode::ContactsOnly,
         ..Settings::default()
@@ -229,7 +229,7 @@ fn strangers_and_blocked_peers_get_no_receipts() {
 /// docs/protocol.md, 7.3: receipts are delayed by chance.
 /// Attack 66: when a receipt comes does not tell when the agent took the message, within the delay.
 #[test]
-fn receipts_come_after_a_delay_that_varies() {
+fn attack_66_receipts_come_after_a_delay_that_varies() {
     let mut delays = Vec::new();
     let mut net = acquainted();
     net.take(BOB, "m0");

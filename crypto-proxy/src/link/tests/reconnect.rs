@@ -78,7 +78,7 @@ async fn waits_grow_while_the_relay_is_away_and_start_again_after_it_was_there()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relay_that_welcomes_and_drops_is_not_hammered() {
+async fn attack_76_a_relay_that_welcomes_and_drops_is_not_hammered() {
     let mut world = World::start();
     let start = Instant::now();
     for _ in 0..6 {

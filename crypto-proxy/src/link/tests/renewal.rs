@@ -56,7 +56,7 @@ async fn key_that_is_taken_again_is_replaced_minutes_later_only() {
 /// docs/protocol.md, 4.7, step 3: what a challenge says is checked before it is signed.
 /// Nothing is signed that this relay did not make for this agent, this purpose and this request.
 #[tokio::test(start_paused = true)]
-async fn challenge_for_something_else_is_not_answered() {
+async fn attack_30_challenge_for_something_else_is_not_answered() {
     let forgeries: [fn(&mut Challenge); 4] = [
         |challenge| challenge.purpose = ChallengePurpose::Register,
         |challenge| challenge.relay = RelayId::from_bytes([1; 32]),

@@ -301,7 +301,7 @@ fn last_admin_leaving_promotes_the_earliest_joined() {
 
 /// docs/protocol.md, 6.3, role: the last admin cannot be demoted, by anybody.
 #[test]
-fn last_admin_cannot_be_demoted() {
+fn attack_21_last_admin_cannot_be_demoted() {
     let mut group = Group::with(&[(2, Plain)]);
     assert_eq!(
         group.change(1, Agent::new(1).role(Plain)),
