@@ -4,6 +4,7 @@
 //! as it was or altered; some carry bytes of the input that an honest key has sealed or signed, so that the readers
 //! behind the signatures are reached as well.
 
+mod party;
 mod rows;
 mod world;
 
@@ -21,7 +22,7 @@ use waxwire_shared::{
     ids::GroupId,
 };
 
-pub(crate) use self::world::account;
+pub(crate) use self::party::account;
 use self::world::{Past, Reader, past};
 use crate::feed::Feed;
 

@@ -134,9 +134,12 @@ class Citations(Fixture):
 
 class Attacks(Fixture):
     ROW = "| {} | R | what | how | {} | {} |\n"
-    TEST = "`src/lib.rs::holds`"
+    # Of every attack at once.
+    OF_ALL = "attack_" + "".join(f"{n}_" for n in attacks.NUMBERS)
+    TEST = f"`src/lib.rs::{OF_ALL}holds`"
+    CODE = f"#[test]\nfn {OF_ALL}holds() {{}}\nfn {OF_ALL}helper() {{}}\n#[test]\nfn attack_7_holds() {{}}\n"
 
-    def attacks(self, rows, code="#[test]\nfn holds() {}\nfn helper() {}\n", evidence=""):
+    def attacks(self, rows, code=CODE, evidence=""):
         files = [
             self.put("docs/attacks.md", "# T\n\n" + rows),
             self.put("docs/testing.md", evidence),
@@ -152,16 +155,17 @@ class Attacks(Fixture):
         self.assertEqual(self.attacks(self.whole()), [])
         self.assertEqual(self.attacks(self.whole("-", "with that feature")), [])
         self.assertEqual(self.attacks(self.whole(), evidence=f"| guard | {self.TEST} |"), [])
-        self.assertEqual(self.attacks(self.whole(), code="#[tokio::test]\n#[x]\nasync fn holds() {}\n"), [])
+        self.assertEqual(self.attacks(self.whole(), code=f"#[tokio::test]\n#[x]\nasync fn {self.OF_ALL}holds() {{}}\n"), [])
         for rows in (
-            self.whole().replace("| 7 |", "| 999 |"),
+            self.whole().replace(self.ROW.format(7, "a", self.TEST), ""),
             self.whole() + self.ROW.format(7, "a", self.TEST),
             self.whole("e"),
             self.whole("a", "none"),
             self.whole("-"),
-            self.whole("a", "`src/lib.rs::helper`"),
-            self.whole("a", "`src/lib.rs::hold`"),
-            self.whole("a", "`src/gone.rs::holds`"),
+            self.whole("a", f"`src/lib.rs::{self.OF_ALL}helper`"),
+            self.whole("a", f"`src/lib.rs::{self.OF_ALL}hold`"),
+            self.whole("a", f"`src/gone.rs::{self.OF_ALL}holds`"),
+            self.whole("a", "`src/lib.rs::attack_7_holds`"),
         ):
             self.assertEqual(len(self.attacks(rows)), 1, rows[-80:])
         self.assertEqual(len(self.attacks(self.whole(), evidence="`src/lib.rs::gone`")), 1)

@@ -11,7 +11,10 @@ use waxwire_proxy::{
 };
 use waxwire_shared::api::frames::Cursor;
 
-use super::world::{Past, columns, past};
+use super::{
+    party::columns,
+    world::{Past, past},
+};
 use crate::feed::Feed;
 
 /// Most changes of one input.
