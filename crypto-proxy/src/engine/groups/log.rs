@@ -78,7 +78,7 @@ impl Engine {
                     self.ask_log(&row);
                 } else {
                     self.task(group).log_read = true;
-                    self.compare_length(&row, page.length, now)?;
+                    self.compare_length(&row, page.after, page.length, now)?;
                     self.log_ended(&row, now)?;
                 }
             }
@@ -87,7 +87,7 @@ impl Engine {
                 self.task(group).log_read = true;
                 // A relay that was set back knows nothing of a group that was founded since.
                 if self.volatile.set_back_at.is_some() {
-                    self.compare_length(&before, 0, now)?;
+                    self.compare_length(&before, before.length, 0, now)?;
                 }
             }
             Err(LookupError::Refused(_) | LookupError::Unreachable) => {

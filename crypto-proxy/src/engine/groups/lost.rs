@@ -11,15 +11,16 @@ use crate::{
 };
 
 impl Engine {
-    /// How many commits the relay says that the log of a group has. With fewer than are known here, the relay was set back;
-    /// it is asked again until it has them all.
+    /// How many commits the relay says that the log of a group has, and how many were `known` here when it was asked: others
+    /// may have come since. With fewer the relay was set back; it is asked again until it has them all.
     pub(super) fn compare_length(
         &mut self,
         row: &GroupRow,
+        known: u64,
         length: u64,
         now: UnixMs,
     ) -> Result<(), StateError> {
-        let lost = row.standing == Standing::Member && length < row.length;
+        let lost = row.standing == Standing::Member && length < known;
         let before = std::mem::replace(&mut self.task(&row.group_id).log_lost, lost);
         if !lost {
             return Ok(());

@@ -556,6 +556,27 @@ fn invalid_commit_is_told_and_does_not_move_the_log() {
     assert_eq!(net.heard(ALICE), ["as before"]);
 }
 
+/// docs/protocol.md, 8.6: an answer that a pushed commit has overtaken tells of no loss; one that knows less than was known
+/// when it was asked for does.
+#[test]
+fn relay_has_lost_commits_if_it_has_fewer_than_were_known_when_it_was_asked() {
+    let (mut net, _) = Net::group_of(2);
+    let id = net.only_group();
+    let length = net.groups.groups[&id].log.len() as u64;
+    let answer = |after| {
+        let page = LogPage {
+            after,
+            commits: Vec::new(),
+            length: length - 1,
+        };
+        vec![Event::Link(LinkEvent::Log(id, Ok(page)))]
+    };
+    net.feed(BOB, answer(length - 1));
+    assert!(!net.nodes[BOB].alerted("roster_lost"));
+    net.feed(BOB, answer(length));
+    assert!(net.nodes[BOB].alerted("roster_lost"));
+}
+
 /// docs/protocol.md, 6.5, healing: a member whose leaf is empty commits a rekey itself.
 #[test]
 fn empty_leaf_is_healed_by_the_member_itself() {
