@@ -364,10 +364,10 @@ impl Engine {
     }
 
     fn handle_all(&mut self, events: Vec<Event>, now: Now) -> Result<(), StateError> {
-        let mut opened = self.open_ahead(&events);
+        let opened = self.open_ahead(&events);
         self.store.begin()?;
-        for event in events {
-            self.handle(event, &mut opened, now.unix)?;
+        for (event, opened) in events.into_iter().zip(opened) {
+            self.handle(event, opened, now.unix)?;
         }
         for group_row in std::mem::take(&mut self.volatile.outbox_moved) {
             let group = self.store.group_by_row(group_row)?.group_id;
@@ -380,12 +380,8 @@ impl Engine {
         span.in_scope(|| self.store.commit())
     }
 
-    fn handle(
-        &mut self,
-        event: Event,
-        opened: &mut HashMap<Cursor, Opened>,
-        now: UnixMs,
-    ) -> Result<(), StateError> {
+    /// An event, and what is in it if it was opened ahead.
+    fn handle(&mut self, event: Event, opened: Option<Opened>, now: UnixMs) -> Result<(), StateError> {
         match event {
             Event::Command(id, command) => self.command(id, command, now),
             Event::Link(LinkEvent::Up { .. }) if !self.is_live() => Ok(()),
@@ -416,7 +412,7 @@ impl Engine {
             // The live instance takes it.
             Event::Link(LinkEvent::Delivered { .. }) if !self.is_live() => Ok(()),
             Event::Link(LinkEvent::Delivered { cursor, object }) => {
-                self.delivered(cursor, &object, opened.remove(&cursor), now)
+                self.delivered(cursor, &object, opened, now)
             }
             Event::Link(LinkEvent::Lineage { lineage, reaches }) => self.lineage_shown(lineage, reaches, now),
             Event::Link(LinkEvent::Head(cursor)) => {

@@ -2,15 +2,11 @@
 //! most of the work. It reads nothing but keys and writes nothing.
 
 use std::{
-    collections::HashMap,
     num::NonZeroUsize,
     thread::{self, available_parallelism},
 };
 
-use waxwire_shared::{
-    api::frames::{Cursor, Queue},
-    wire::Lane,
-};
+use waxwire_shared::{api::frames::Queue, wire::Lane};
 
 use super::{
     Account, Engine, Event, LinkEvent,
@@ -23,16 +19,17 @@ const SHARE: usize = 8;
 /// Most threads, the engine's among them.
 const THREADS: usize = 4;
 
-/// An envelope of a batch.
-type Sealed<'a> = (Cursor, Lane, &'a [u8]);
+/// An envelope, by its place in the batch: the relay may give two the same position in a queue.
+type Sealed<'a> = (usize, Lane, &'a [u8]);
 
 impl Engine {
-    /// Opens what a batch brings, where it is enough to share the work. What does not open now is looked at again in
-    /// its turn: events before it may have brought the key.
-    pub(super) fn open_ahead(&self, events: &[Event]) -> HashMap<Cursor, Opened> {
-        let sealed: Vec<Sealed<'_>> = events.iter().filter_map(sealed).collect();
+    /// For each event what is in it, as far as that is opened: where a batch brings enough to share the work. What does
+    /// not open now is looked at again in its turn: events before it may have brought the key.
+    pub(super) fn open_ahead(&self, events: &[Event]) -> Vec<Option<Opened>> {
+        let mut opened: Vec<Option<Opened>> = events.iter().map(|_| None).collect();
+        let sealed: Vec<Sealed<'_>> = events.iter().enumerate().filter_map(sealed).collect();
         if sealed.len() < 2 * SHARE || !self.is_live() {
-            return HashMap::new();
+            return opened;
         }
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = (sealed.len() / SHARE).min(cores).min(THREADS);
@@ -49,19 +46,20 @@ impl Engine {
                     })
                 })
                 .collect();
-            let mut opened: HashMap<_, _> = open_all(account, own).into_iter().collect();
+            let own = open_all(account, own);
             // Of a thread that has failed everything is opened in its turn.
-            opened.extend(
-                others
-                    .into_iter()
-                    .flat_map(|other| other.join().unwrap_or_default()),
-            );
-            opened
-        })
+            let others = others
+                .into_iter()
+                .flat_map(|other| other.join().unwrap_or_default());
+            for (place, content) in own.into_iter().chain(others) {
+                opened[place] = Some(content);
+            }
+        });
+        opened
     }
 }
 
-fn sealed(event: &Event) -> Option<Sealed<'_>> {
+fn sealed((place, event): (usize, &Event)) -> Option<Sealed<'_>> {
     let Event::Link(LinkEvent::Delivered { cursor, object }) = event else {
         return None;
     };
@@ -70,12 +68,12 @@ fn sealed(event: &Event) -> Option<Sealed<'_>> {
         Queue::Control => Lane::Control,
         Queue::Group(_) | Queue::Log(_) => return None,
     };
-    Some((*cursor, lane, object))
+    Some((place, lane, object))
 }
 
-fn open_all(account: &Account, sealed: &[Sealed<'_>]) -> Vec<(Cursor, Opened)> {
+fn open_all(account: &Account, sealed: &[Sealed<'_>]) -> Vec<(usize, Opened)> {
     let opened = sealed
         .iter()
-        .map(|(cursor, lane, bytes)| Some((*cursor, open(account, *lane, bytes).ok()?)));
+        .map(|(place, lane, bytes)| Some((*place, open(account, *lane, bytes).ok()?)));
     opened.flatten().collect()
 }

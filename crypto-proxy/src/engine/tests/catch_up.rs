@@ -25,14 +25,15 @@ fn away() -> Net {
     net
 }
 
-fn events(net: &Net) -> Vec<Event> {
+/// Deliveries of what was sent to bob, at these positions.
+fn events(net: &Net, positions: impl Iterator<Item = u64>) -> Vec<Event> {
     let mail = net.stored.iter().filter(|(_, lane, _)| *lane == Lane::Mail);
     let delivered = |(position, object): (u64, Vec<u8>)| {
         let queue = Queue::Mail;
         let cursor = Cursor { queue, position };
         Event::Link(LinkEvent::Delivered { cursor, object })
     };
-    (1..)
+    positions
         .zip(mail.map(|(_, _, envelope)| envelope.clone()))
         .map(delivered)
         .collect()
@@ -52,8 +53,21 @@ fn a_large_batch_is_taken_in_order_and_what_is_damaged_is_told() {
 fn all_that_opens_of_a_large_batch_is_opened_ahead() {
     let net = away();
     let engine = &net.nodes[BOB].engine;
-    let events = events(&net);
-    let opened = engine.open_ahead(&events);
-    assert_eq!((events.len(), opened.len()), (COUNT + 1, COUNT));
-    assert!(engine.open_ahead(&events[..4]).is_empty(), "not worth a thread");
+    let opened = |events: &[Event]| engine.open_ahead(events).iter().flatten().count();
+    let events = events(&net, 1..);
+    assert_eq!((events.len(), opened(&events)), (COUNT + 1, COUNT));
+    assert_eq!(opened(&events[..4]), 0, "not worth a thread");
+}
+
+/// What is opened ahead belongs to its event, also where the relay gives several objects one position.
+#[test]
+fn objects_at_one_position_are_not_taken_for_each_other() {
+    let net = away();
+    let opened = |events: &[Event]| {
+        let opened = net.nodes[BOB].engine.open_ahead(events);
+        opened.iter().map(Option::is_some).collect::<Vec<_>>()
+    };
+    let apart = opened(&events(&net, 1..));
+    assert_eq!(opened(&events(&net, std::iter::repeat(1))), apart);
+    assert!(!apart[COUNT / 3], "the damaged one");
 }
