@@ -77,10 +77,7 @@ pub(super) fn name_span(request: Request<Body>) -> Request<Body> {
     {
         let route = route.as_str();
         span.record("http.route", route);
-        span.record(
-            "otel.name",
-            format_args!("{} {route}", request.method()).to_string(),
-        );
+        span.record("otel.name", format!("{} {route}", request.method()));
     }
     request
 }
