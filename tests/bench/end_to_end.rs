@@ -56,12 +56,9 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     if bench.is_reversed() {
         contenders.reverse();
     }
-    let (slices, slice) = sends::slices(bench);
     let loads = Loads {
-        levels: &LEVELS,
-        slices,
-        slice,
         open: Some(sends::calm(bench)),
+        ..sends::loads(bench, &LEVELS)
     };
     let results = contest::hold(&loads, &contenders).await?;
     let mut figures = latencies(&results)?;

@@ -132,12 +132,11 @@ async fn compare(
         Contender::new(EMPTY, empty, &[MOST]),
         Contender::new(GROWN, grown, &[MOST]),
     ];
-    let (slices, slice) = sends::slices(bench);
+    let loads = sends::loads(bench, &[MOST]);
     let loads = Loads {
-        levels: &[MOST],
-        slices: 2 * slices,
-        slice,
+        slices: 2 * loads.slices,
         open: Some(sends::calm(bench)),
+        ..loads
     };
     let results = contest::hold(&loads, &contenders).await?;
     let rate = |key| anyhow::Ok(outcome(&results, key, MOST)?.rate);

@@ -71,12 +71,9 @@ async fn crossing(bench: &Bench, two: &Relay) -> anyhow::Result<Vec<Figure>> {
     if bench.is_reversed() {
         contenders.reverse();
     }
-    let (slices, slice) = sends::slices(bench);
     let loads = Loads {
-        levels: &[],
-        slices,
-        slice,
         open: Some(sends::calm(bench)),
+        ..sends::loads(bench, &[])
     };
     let results = contest::hold(&loads, &contenders).await?;
     let p50 = |key| {
@@ -105,13 +102,7 @@ async fn rates(bench: &Bench, one: &Relay, two: &Relay) -> anyhow::Result<Vec<Fi
             return Ok(Vec::new());
         }
     };
-    let (slices, slice) = sends::slices(bench);
-    let loads = Loads {
-        levels: &[MOST],
-        slices,
-        slice,
-        open: None,
-    };
+    let loads = sends::loads(bench, &[MOST]);
     let contenders = [
         Contender::new(ONE, one, &[MOST]),
         Contender::new(TWO, two, &[MOST]),

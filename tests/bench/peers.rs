@@ -2,7 +2,7 @@
 
 use crate::{
     figure::Figure,
-    load::contest::{self, Contender, Loads},
+    load::contest::{self, Contender},
     report::Goal,
     run::Bench,
     sends::{self, MOST, outcome},
@@ -21,13 +21,7 @@ const OVER_JETSTREAM: Goal = Goal::RatioAtLeast(6.0);
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let relay: Relay = sends::start(bench).await?;
     let jetstream: Jetstream = sends::start(bench).await?;
-    let (slices, slice) = sends::slices(bench);
-    let loads = Loads {
-        levels: &[MOST],
-        slices,
-        slice,
-        open: None,
-    };
+    let loads = sends::loads(bench, &[MOST]);
     let contenders = [
         Contender::new(RELAY, &relay, &[MOST]),
         Contender {

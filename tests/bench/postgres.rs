@@ -10,7 +10,7 @@ use waxwire_tests::{
 
 use crate::{
     figure::Figure,
-    load::contest::{self, Contender, Loads},
+    load::contest::{self, Contender},
     programs,
     report::Goal,
     run::Bench,
@@ -37,13 +37,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     database.create()?;
     let relay = programs::relay(&bench.folder()?, &database.url()?)?;
     let relay = Relay::on(relay, MOST).await?;
-    let (slices, slice) = sends::slices(bench);
-    let loads = Loads {
-        levels: &[MOST],
-        slices,
-        slice,
-        open: None,
-    };
+    let loads = sends::loads(bench, &[MOST]);
     let contender = Contender::new("relay", &relay, &[MOST]);
     let results = contest::hold(&loads, &[contender]).await?;
     let relay = outcome(&results, "relay", MOST)?;

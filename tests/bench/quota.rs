@@ -37,28 +37,26 @@ impl Quota {
         };
         let process = server.id().to_string();
         let folder = above.join(format!("waxwire-bench-{process}"));
-        let doing = || format!("a control group of {}", folder.display());
+        let doing = || format!("no control group {}", folder.display());
         fs::create_dir(&folder).with_context(doing)?;
         let quota = Self {
             folder: folder.clone(),
             above: above.to_owned(),
             process,
         };
+        quota.begin(share, is_first).with_context(doing)?;
+        Ok(quota)
+    }
+
+    fn begin(&self, share: f64, is_first: bool) -> io::Result<()> {
         let share = (PERIOD as f64 * share).round();
         if is_first {
-            quota
-                .write("cpu.cfs_period_us", &PERIOD.to_string())
-                .with_context(doing)?;
-            quota
-                .write("cpu.cfs_quota_us", &share.to_string())
-                .with_context(doing)?;
+            self.write("cpu.cfs_period_us", &PERIOD.to_string())?;
+            self.write("cpu.cfs_quota_us", &share.to_string())?;
         } else {
-            quota
-                .write("cpu.max", &format!("{share} {PERIOD}"))
-                .with_context(doing)?;
+            self.write("cpu.max", &format!("{share} {PERIOD}"))?;
         }
-        quota.write("cgroup.procs", &quota.process).with_context(doing)?;
-        Ok(quota)
+        self.write("cgroup.procs", &self.process)
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {

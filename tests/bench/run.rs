@@ -206,14 +206,18 @@ fn conditions(rounds: &[Round]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `bench` below the target folder that this program was built into.
 fn default_folder() -> anyhow::Result<PathBuf> {
+    Ok(target_folder()?.join("bench"))
+}
+
+/// The target folder that this program was built into.
+///
+/// # Errors
+/// It is in none.
+pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let program = env::current_exe().context("the path of this program")?;
-    let target = program
-        .ancestors()
-        .nth(2)
-        .context("the program is in no target folder")?;
-    Ok(target.join("bench"))
+    let target = program.ancestors().nth(2);
+    Ok(target.context("the program is in no target folder")?.to_owned())
 }
 
 fn round(

@@ -47,13 +47,18 @@ const STARTUP: Goal = Goal::AtMost(50.0);
 /// Bytes in a mebibyte.
 pub(crate) const MIB: f64 = 1_048_576.0;
 
-/// How long each closed loop is measured.
-pub(crate) const fn slices(bench: &Bench) -> (usize, Slice) {
+/// Closed loops of so many senders each, and no open one.
+pub(crate) const fn loads(bench: &Bench, levels: &'static [usize]) -> Loads {
     let slice = Slice {
         warm_up: Duration::from_millis(200),
         measure: Duration::from_secs(1),
     };
-    (if bench.full { 6 } else { 4 }, slice)
+    Loads {
+        levels,
+        slices: if bench.full { 6 } else { 4 },
+        slice,
+        open: None,
+    }
 }
 
 /// 50 messages a second.
@@ -81,13 +86,7 @@ pub(crate) async fn start<T: Target>(bench: &Bench) -> anyhow::Result<T> {
 /// # Errors
 /// See [`measure`].
 pub(crate) async fn throughput(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let (slices, slice) = slices(bench);
-    let loads = Loads {
-        levels: &[MOST],
-        slices,
-        slice,
-        open: None,
-    };
+    let loads = loads(bench, &[MOST]);
     let results = hold(bench, &loads).await?;
     let mut figures = vec![self_check(&results)?];
     figures.extend(closed(&results, MOST)?);
@@ -99,12 +98,9 @@ pub(crate) async fn throughput(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 /// # Errors
 /// A server does not come up, refuses a message or loses one.
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let (slices, slice) = slices(bench);
     let loads = Loads {
-        levels: &LEVELS,
-        slices,
-        slice,
         open: Some(calm(bench)),
+        ..loads(bench, &LEVELS)
     };
     let results = hold(bench, &loads).await?;
     let mut figures = vec![self_check(&results)?];

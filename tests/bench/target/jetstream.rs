@@ -18,13 +18,15 @@ use tokio::{
 };
 
 use super::{Receiver, Sender, Target, Transport};
-use crate::process::Server;
+use crate::{process::Server, run::target_folder};
 
 /// Bytes of a message.
 const TEXT: usize = 500;
 /// Subscriptions of a connection.
 const ANSWERS: u8 = 1;
 const DELIVERIES: u8 = 2;
+/// Of a line, and of a payload.
+const END: &[u8] = b"\r\n";
 /// How long the server may take until it answers.
 const START: Duration = Duration::from_secs(10);
 
@@ -36,17 +38,9 @@ pub(crate) struct Jetstream {
 
 /// The program, as `scripts/peers` installs it.
 fn program() -> anyhow::Result<PathBuf> {
-    let bench = std::env::current_exe()?;
-    let target = bench
-        .ancestors()
-        .nth(2)
-        .context("the program is in no target folder")?;
-    let program = target.join("peers/bin/nats-server");
-    ensure!(
-        program.exists(),
-        "no {}: scripts/peers installs it",
-        program.display()
-    );
+    let program = target_folder()?.join("peers/bin/nats-server");
+    let shown = program.display();
+    ensure!(program.exists(), "no {shown}: scripts/peers installs it");
     Ok(program)
 }
 
@@ -127,11 +121,50 @@ impl Jetstream {
     }
 }
 
-/// What came: where an answer goes, and the bytes.
-struct Message {
-    subject: String,
-    reply: Option<String>,
-    payload: Vec<u8>,
+/// What the server says.
+enum Frame {
+    /// `PING`, `PONG` and the like.
+    Line(String),
+    Message {
+        subject: String,
+        /// Where an answer goes.
+        reply: Option<String>,
+        payload: Vec<u8>,
+    },
+}
+
+impl Frame {
+    /// Takes the first one off what was read; none if it is not whole yet.
+    fn take(read: &mut BytesMut) -> anyhow::Result<Option<Self>> {
+        let Some(end) = read.windows(2).position(|two| two == END) else {
+            return Ok(None);
+        };
+        let head = str::from_utf8(&read[..end])?;
+        ensure!(!head.starts_with("-ERR"), "{head}");
+        let body = end + END.len();
+        let Some(words) = head.strip_prefix("MSG ") else {
+            let line = Self::Line(head.to_owned());
+            read.advance(body);
+            return Ok(Some(line));
+        };
+        let words: Vec<&str> = words.split(' ').collect();
+        let (subject, reply, size) = match words[..] {
+            [subject, _, size] => (subject.to_owned(), None, size),
+            [subject, _, reply, size] => (subject.to_owned(), Some(reply.to_owned()), size),
+            _ => bail!("not a message: {head}"),
+        };
+        let size: usize = size.parse()?;
+        if read.len() < body + size + END.len() {
+            return Ok(None);
+        }
+        let payload = read[body..body + size].to_vec();
+        read.advance(body + size + END.len());
+        Ok(Some(Self::Message {
+            subject,
+            reply,
+            payload,
+        }))
+    }
 }
 
 /// A connection that speaks as much of the protocol as is needed.
@@ -157,7 +190,7 @@ impl Client {
         client.subscribe(&client.inbox(), ANSWERS).await?;
         // It has answered once the server has read all of it.
         client.stream.write_all(b"PING\r\n").await?;
-        while client.line().await? != "PONG" {}
+        while !matches!(client.next().await?, Frame::Line(line) if line == "PONG") {}
         Ok(client)
     }
 
@@ -185,76 +218,31 @@ impl Client {
         let inbox = self.inbox();
         self.publish(&format!("{subject} {inbox}"), payload).await?;
         loop {
-            let message = self.message().await?;
-            if message.subject == inbox {
-                let answer: Value = serde_json::from_slice(&message.payload)?;
+            if let Frame::Message {
+                subject: at, payload, ..
+            } = self.next().await?
+                && at == inbox
+            {
+                let answer: Value = serde_json::from_slice(&payload)?;
                 ensure!(answer.get("error").is_none(), "{subject}: {answer}");
                 return Ok(());
             }
         }
     }
 
-    /// The next message. Cancel safe: bytes that were read stay.
-    async fn message(&mut self) -> anyhow::Result<Message> {
+    /// The next frame. Cancel safe: bytes that were read stay.
+    async fn next(&mut self) -> anyhow::Result<Frame> {
         loop {
-            if let Some((head, rest)) = split(&self.read) {
-                if head == "PING" {
-                    self.read.advance(rest);
-                    self.stream.write_all(b"PONG\r\n").await?;
-                    continue;
-                }
-                let Some(words) = head.strip_prefix("MSG ") else {
-                    ensure!(!head.starts_with("-ERR"), "{head}");
-                    self.read.advance(rest);
-                    continue;
-                };
-                let words: Vec<&str> = words.split(' ').collect();
-                let (subject, reply, size) = match words[..] {
-                    [subject, _, size] => (subject, None, size),
-                    [subject, _, reply, size] => (subject, Some(reply.to_owned()), size),
-                    _ => bail!("not a message: {head}"),
-                };
-                let (subject, size) = (subject.to_owned(), size.parse::<usize>()?);
-                if let Some(payload) = self.read.get(rest..rest + size) {
-                    let payload = payload.to_vec();
-                    if self.read.len() >= rest + size + 2 {
-                        self.read.advance(rest + size + 2);
-                        return Ok(Message {
-                            subject,
-                            reply,
-                            payload,
-                        });
-                    }
+            match Frame::take(&mut self.read)? {
+                Some(Frame::Line(line)) if line == "PING" => self.stream.write_all(b"PONG\r\n").await?,
+                Some(frame) => return Ok(frame),
+                None => {
+                    let read = self.stream.read_buf(&mut self.read).await?;
+                    ensure!(read > 0, "the server has hung up");
                 }
             }
-            self.fill().await?;
         }
     }
-
-    async fn line(&mut self) -> anyhow::Result<String> {
-        loop {
-            if let Some((head, rest)) = split(&self.read) {
-                let head = head.to_owned();
-                self.read.advance(rest);
-                return Ok(head);
-            }
-            self.fill().await?;
-        }
-    }
-
-    async fn fill(&mut self) -> anyhow::Result<()> {
-        ensure!(
-            self.stream.read_buf(&mut self.read).await? > 0,
-            "the server has hung up"
-        );
-        Ok(())
-    }
-}
-
-/// The first line, and where it ends.
-fn split(read: &[u8]) -> Option<(&str, usize)> {
-    let end = read.windows(2).position(|two| two == b"\r\n")?;
-    Some((str::from_utf8(&read[..end]).ok()?, end + 2))
 }
 
 /// Publishes, and waits until each message is on the disk.
@@ -277,10 +265,15 @@ pub(crate) struct Consumer {
 impl Receiver for Consumer {
     async fn next(&mut self) -> anyhow::Result<u64> {
         loop {
-            let message = self.client.message().await?;
-            if message.subject.starts_with("m.") {
-                self.last = message.reply;
-                let tag = message.payload.first_chunk().context("a short message")?;
+            if let Frame::Message {
+                subject,
+                reply,
+                payload,
+            } = self.client.next().await?
+                && subject.starts_with("m.")
+            {
+                self.last = reply;
+                let tag = payload.first_chunk().context("a short message")?;
                 return Ok(u64::from_be_bytes(*tag));
             }
         }
