@@ -15,20 +15,43 @@ pub enum HardenError {
     Dumpable(#[source] rustix::io::Errno),
 }
 
-/// Keeps keys out of core dumps and away from other processes of the same user. First call of
+/// Where pages of the process may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// They stay in memory.
+    Locked,
+    /// They may be written to swap: the process may not lock them all, and a share of them would
+    /// protect nothing for certain.
+    Swappable,
+}
+
+impl Pages {
+    /// The word of the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Locked => "locked",
+            Self::Swappable => "swappable",
+        }
+    }
+}
+
+/// Keeps keys out of core dumps and swap, and away from other processes of the same user. First call of
 /// `main`, before any key is read and any thread is started.
 ///
 /// 1. `RLIMIT_CORE` is 0, soft and hard: no core file, on any Unix.
 /// 2. On Linux `PR_SET_DUMPABLE` is 0: no dump by a pipe handler either, no `ptrace` and no
 ///    `/proc/PID/mem` for processes without `CAP_SYS_PTRACE`.
+/// 3. On Linux all pages are locked if no limit can make a later allocation fail for it:
+///    `RLIMIT_MEMLOCK` is unlimited, or the process has `CAP_IPC_LOCK`
+///    (docs/decisions/0005-what-is-erased-and-where-from.md).
 ///
 /// # Errors
 /// [`HardenError`]; the program should refuse to start.
 ///
 /// # Security
-/// Root reads the memory all the same. Pages are not locked: swap has to be off or encrypted
-/// (docs/decisions/0005-what-is-erased-and-where-from.md).
-pub fn harden() -> Result<(), HardenError> {
+/// Root reads the memory all the same, and hibernation writes locked pages, too.
+pub fn harden() -> Result<Pages, HardenError> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -39,7 +62,31 @@ pub fn harden() -> Result<(), HardenError> {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)?;
     }
-    Ok(())
+    Ok(lock_pages())
+}
+
+#[cfg(target_os = "linux")]
+fn lock_pages() -> Pages {
+    use rustix::{
+        mm::{MlockAllFlags, mlockall},
+        process::getrlimit,
+        thread::{CapabilitySet, capabilities},
+    };
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let allowed =
+        unlimited || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    // Pages are locked when they are first used: a stack that is reserved and never used takes no memory.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    if allowed && mlockall(all).is_ok() {
+        Pages::Locked
+    } else {
+        Pages::Swappable
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn lock_pages() -> Pages {
+    Pages::Swappable
 }
 
 /// Bytes of the stack that [`scrub_stack`] reaches.

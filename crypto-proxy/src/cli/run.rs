@@ -227,7 +227,8 @@ impl RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs, traces: Option<Traces>) -> anyhow::Result<()> {
-    harden::harden()?;
+    let pages = harden::harden()?;
+    tracing::info!(pages = pages.name(), "starting");
     OsRng::check()?;
     let folder = &args.state.state;
     let (unlock, _) = args.state.unlock_sources().find(folder)?;
