@@ -36,7 +36,7 @@ need_cmd() {
     has "$cmd" || need_apt "$@"
 }
 
-# need_pip VENV FILE: a virtual environment that holds exactly the pinned packages of a requirements file.
+# need_pip VENV FILE OPTION...: a virtual environment that holds exactly the pinned packages of a requirements file; options of pip.
 need_pip() {
     local venv=$1 file=$2 want
     if ! has python3; then
@@ -51,7 +51,7 @@ need_pip() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || return 0
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: -r "$file"
+    "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: "${@:3}" -r "$file"
     printf '%s\n' "$want" >"$venv/installed"
 }
 

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use crate::{
     figure::Figure,
     load::contest::{self, Contender, Loads, Results},
     process::Server,
     report::Goal,
     run::Bench,
-    sends::{self, MIB, outcome},
+    sends::{self, MIB, latency, outcome},
     target::{bare::Bare, pair::Pair},
 };
 
@@ -78,11 +76,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn latencies(results: &Results) -> anyhow::Result<Vec<Figure>> {
-    let of = |key: &str| {
-        let latency = results.get(key).and_then(|figures| figures.latency);
-        latency.context("no open loop")
-    };
-    let (proxies, sidecars) = (of(PAIR)?, of(BARE)?);
+    let (proxies, sidecars) = (latency(results, PAIR)?, latency(results, BARE)?);
     let p50 = |what: &str| Figure::new(what, proxies.p50, "us");
     let p99 = Figure::new("plaintext to plaintext, 50/s, p99", proxies.p99, "us");
     Ok(vec![

@@ -56,10 +56,15 @@ impl Figure {
     }
 }
 
-/// A line for each figure of the first run: medians over all runs, of the ratios within them too.
+/// A line for each figure that a run has: medians over all runs that have it, of the ratios within them too.
 pub(crate) fn rows(runs: &[&[Figure]]) -> Vec<Row> {
-    let named = runs.first().copied().unwrap_or_default();
-    named.iter().map(|first| row(first, runs)).collect()
+    let mut named: Vec<&Figure> = Vec::new();
+    for figure in runs.iter().copied().flatten() {
+        if named.iter().all(|former| former.what != figure.what) {
+            named.push(figure);
+        }
+    }
+    named.into_iter().map(|first| row(first, runs)).collect()
 }
 
 fn row(first: &Figure, runs: &[&[Figure]]) -> Row {
@@ -82,6 +87,14 @@ fn row(first: &Figure, runs: &[&[Figure]]) -> Row {
 mod tests {
     use super::*;
     use crate::report::Verdict;
+
+    #[test]
+    fn figure_that_the_first_run_lacks_has_a_line() {
+        let (first, second) = ([Figure::new("a", 1.0, "/s")], [Figure::new("b", 2.0, "/s")]);
+        let rows = rows(&[&first, &second]);
+        let whats: Vec<_> = rows.iter().map(|row| (&row.what[..], row.measured)).collect();
+        assert_eq!(whats, [("a", Some(1.0)), ("b", Some(2.0))]);
+    }
 
     #[test]
     fn line_has_the_median_of_the_ratios_within_runs() {

@@ -80,7 +80,15 @@ impl Connection {
         self.ask("POST", path, headers, body).await
     }
 
-    /// The same without a body.
+    /// The same by PUT.
+    ///
+    /// # Errors
+    /// See [`Self::post`].
+    pub(crate) async fn put(&mut self, path: &str, headers: &str, body: &[u8]) -> anyhow::Result<Answer> {
+        self.ask("PUT", path, headers, body).await
+    }
+
+    /// The same by GET, without a body.
     ///
     /// # Errors
     /// See [`Self::post`].

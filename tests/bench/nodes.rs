@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
 use waxwire_tests::{Database, postgres::Server, redis};
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     quota::Quota,
     report::Goal,
     run::Bench,
-    sends::{self, MOST, outcome},
+    sends::{self, MOST, latency, outcome},
     target::relay::{Entry, Relay},
 };
 
@@ -76,11 +75,7 @@ async fn crossing(bench: &Bench, two: &Relay) -> anyhow::Result<Vec<Figure>> {
         ..sends::loads(bench, &[])
     };
     let results = contest::hold(&loads, &contenders).await?;
-    let p50 = |key| {
-        let latency = results.get(key).and_then(|figures| figures.latency);
-        anyhow::Ok(latency.context("no open loop")?.p50)
-    };
-    let (same, cross) = (p50(SAME)?, p50(CROSS)?);
+    let (same, cross) = (latency(&results, SAME)?.p50, latency(&results, CROSS)?.p50);
     let crossing = Figure::new("what the way to the other node adds, p50", cross - same, "us");
     Ok(vec![
         Figure::new("to the other node, 50/s, p50; same node", cross, "us").beside(same),

@@ -1,39 +1,86 @@
-//! P1 beside servers of others that store as durably: each message is on the disk before it is acknowledged.
+//! The relay and crypto proxies beside other people's servers, in turn with them.
+
+use std::time::Duration;
 
 use crate::{
     figure::Figure,
-    load::contest::{self, Contender},
+    load::contest::{self, Contender, Loads, Rate},
     report::Goal,
     run::Bench,
-    sends::{self, MOST, outcome},
-    target::{Transport, jetstream::Jetstream, relay::Relay},
+    sends::{self, MOST, latency, outcome},
+    target::{Transport, jetstream::Jetstream, matrix::Matrix, pair::Pair, relay::Relay},
 };
 
-const RELAY: &str = "relay";
-const JETSTREAM: &str = "jetstream";
+const OURS: &str = "ours";
+const PEERS: &str = "peer's";
 /// P1.
 const OVER_JETSTREAM: Goal = Goal::RatioAtLeast(6.0);
+/// P4: 12 times as fast.
+const P50_OF_MATRIX: Goal = Goal::RatioAtMost(1.0 / 12.0);
+/// P5.
+const OVER_MATRIX: Goal = Goal::RatioAtLeast(100.0);
 
-/// Durable sends of 64 senders.
+/// P1 beside NATS JetStream, which stores as durably: each message is on the disk before it is acknowledged.
 ///
 /// # Errors
 /// A server does not come up, refuses a message or loses one.
-pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let relay: Relay = sends::start(bench).await?;
+pub(crate) async fn jetstream(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let jetstream: Jetstream = sends::start(bench).await?;
+    let relay: Relay = sends::start(bench).await?;
     let loads = sends::loads(bench, &[MOST]);
     let contenders = [
-        Contender::new(RELAY, &relay, &[MOST]),
+        Contender::new(OURS, &relay, &[MOST]),
         Contender {
             transport: Transport::Socket,
-            ..Contender::new(JETSTREAM, &jetstream, &[MOST])
+            ..Contender::new(PEERS, &jetstream, &[MOST])
         },
     ];
     let results = contest::hold(&loads, &contenders).await?;
-    let (relay, jetstream) = (
-        outcome(&results, RELAY, MOST)?,
-        outcome(&results, JETSTREAM, MOST)?,
-    );
+    let (relay, jetstream) = (outcome(&results, OURS, MOST)?, outcome(&results, PEERS, MOST)?);
     let sends = Figure::new(format!("durable sends, {MOST}; NATS JetStream"), relay.rate, "/s");
     Ok(vec![sends.beside(jetstream.rate).wants("P1", OVER_JETSTREAM)])
+}
+
+/// P4 and P5 beside Matrix, from plaintext to plaintext, latencies at a rate that it can hold.
+///
+/// # Errors
+/// See [`jetstream`].
+pub(crate) async fn matrix(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let matrix: Matrix = sends::start(bench).await?;
+    let pair: Pair = sends::start(bench).await?;
+    let contenders = [
+        Contender::new(OURS, &pair, &[MOST]),
+        Contender::new(PEERS, &matrix, &[MOST]),
+    ]
+    .map(|contender| Contender {
+        recipients: Some(1),
+        ..contender
+    });
+    let slow = Rate {
+        rate: 10,
+        measure: Duration::from_secs(if bench.full { 40 } else { 15 }),
+        ..sends::calm(bench)
+    };
+    let loads = Loads {
+        open: Some(slow),
+        ..sends::loads(bench, &[MOST])
+    };
+    let results = contest::hold(&loads, &contenders).await?;
+    let (ours, theirs) = (latency(&results, OURS)?, latency(&results, PEERS)?);
+    let rate = |key: &str| anyhow::Ok(outcome(&results, key, MOST)?.rate);
+    let plaintext = |percentile: &str, ours, theirs| {
+        Figure::new(
+            format!("plaintext to plaintext, 10/s, {percentile}; Matrix"),
+            ours,
+            "us",
+        )
+        .beside(theirs)
+    };
+    Ok(vec![
+        plaintext("p50", ours.p50, theirs.p50).wants("P4", P50_OF_MATRIX),
+        plaintext("p99", ours.p99, theirs.p99),
+        Figure::new(format!("messages, {MOST} in flight; Matrix"), rate(OURS)?, "/s")
+            .beside(rate(PEERS)?)
+            .wants("P5", OVER_MATRIX),
+    ])
 }

@@ -1,19 +1,24 @@
 //! Servers under test as processes of their own, so that a benchmark shares no runtime with them.
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::clock;
 
 /// Clock ticks a second in `/proc`; a constant of Linux's interface on every platform.
 pub(crate) const TICKS: f64 = 100.0;
+/// How long a program that does not say that it listens may take until it does.
+const START: Duration = Duration::from_secs(60);
+/// How often that is tried.
+const STEP: Duration = Duration::from_millis(10);
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
@@ -23,7 +28,7 @@ pub(crate) struct Server {
     /// From the start of the process to its word that it listens.
     pub(crate) startup: Duration,
     /// Held open: a program that writes more would fail on a closed one.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -44,7 +49,7 @@ impl Server {
                 child,
                 address,
                 startup: clock::now() - begin,
-                _stdout: stdout,
+                _stdout: Some(stdout),
             }),
             Err(error) => {
                 let _ = child.kill();
@@ -52,6 +57,43 @@ impl Server {
                 Err(error.context(format!("{program} did not come up")))
             }
         }
+    }
+
+    /// Starts a command that was told this address and waits until it takes connections there. `log`: where it writes.
+    ///
+    /// # Errors
+    /// The program cannot be started, ends, or takes no connections in time.
+    pub(crate) async fn start_at(
+        command: &mut Command,
+        address: SocketAddr,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let begin = clock::now();
+        let file = File::create(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let mut server = Self {
+            child,
+            address,
+            startup: Duration::ZERO,
+            _stdout: None,
+        };
+        while TcpStream::connect(address).is_err() {
+            let waits = server.child.try_wait()?.is_none() && begin.elapsed() < START;
+            ensure!(
+                waits,
+                "{program} did not come up: {}",
+                last_line(&fs::read_to_string(log)?)
+            );
+            tokio::time::sleep(STEP).await;
+        }
+        server.startup = begin.elapsed();
+        Ok(server)
     }
 
     /// Seconds of CPU, of all threads, user and system, since the start. Resolution 10 ms.
@@ -125,6 +167,20 @@ fn announced(child: &mut Child) -> anyhow::Result<(SocketAddr, BufReader<ChildSt
     bail!("it ended without saying where it listens")
 }
 
+/// An address of this machine that nobody listens at, for a program that does not choose one itself.
+///
+/// # Errors
+/// All ports are taken.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// What a program said last.
+pub(crate) fn last_line(said: &str) -> &str {
+    let last = said.lines().rfind(|line| !line.trim().is_empty());
+    last.unwrap_or("it said nothing")
+}
+
 /// Places of `utime` and `cutime` behind the name in field 2; `stime` and `cstime` follow them.
 const OWN: usize = 11;
 const ENDED_CHILDREN: usize = 13;
@@ -161,6 +217,20 @@ mod tests {
             resident("Name:\tx\nVmRSS:\t    5120 kB\nThreads:\t2"),
             Some(5120 * 1024)
         );
+    }
+
+    #[test]
+    fn a_program_that_ends_is_an_error_that_tells_its_last_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo before; echo no such thing >&2; echo"]);
+        let start = Server::start_at(&mut command, free_address().unwrap(), &log);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let error = runtime.unwrap().block_on(start).err().unwrap();
+        assert!(error.to_string().ends_with(": no such thing"), "{error}");
     }
 
     #[test]

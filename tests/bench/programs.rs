@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use waxwire_tests::binaries::Binary;
 
-use crate::process::Server;
+use crate::{process::Server, run::target_folder};
 
 /// Limits that the load does not reach; they are evaluated for every send all the same. No tags of the transparency log are
 /// computed while sends are measured.
@@ -17,6 +17,17 @@ const LIMITS: &str = "[limits]\nsends_per_minute = 100_000_000\ncontrol_per_minu
     org_sends_per_hour = 1_000_000_000\nbacklog = 10_000_000\ncontrol_backlog = 10_000_000\n\
     group_members = 0\njoins_and_leaves_per_hour = 0\ncommits_per_minute = 0\n\
     [transparency]\nenabled = false\n";
+
+/// One of the programs that `scripts/peers` installs.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn peer(name: &str) -> anyhow::Result<Command> {
+    let program = target_folder()?.join("peers/bin").join(name);
+    let shown = program.display();
+    ensure!(program.exists(), "no {shown}: scripts/peers installs it");
+    Ok(Command::new(program))
+}
 
 /// The URL of the default database below a folder.
 pub(crate) fn sqlite(folder: &Path) -> String {

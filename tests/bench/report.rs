@@ -77,8 +77,8 @@ impl Row {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RatioAtLeast(bound) => write!(f, ">= {bound:.2} x"),
-            Self::RatioAtMost(bound) => write!(f, "<= {bound:.2} x"),
+            Self::RatioAtLeast(bound) => write!(f, ">= {} x", ratio(*bound)),
+            Self::RatioAtMost(bound) => write!(f, "<= {} x", ratio(*bound)),
             Self::AtLeast(bound) => write!(f, ">= {bound}"),
             Self::AtMost(bound) => write!(f, "<= {bound}"),
         }
@@ -101,13 +101,13 @@ impl fmt::Display for Verdict {
 /// The output is closed.
 pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> anyhow::Result<()> {
     let figure = |value: Option<f64>| value.map_or("-".into(), thousands);
-    let ratio = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
+    let ratio = |value: Option<f64>| value.map_or("-".into(), ratio);
     let goal = |value: Option<Goal>| value.map_or(String::new(), |value| value.to_string());
     let mut line = |cells: [&str; 8]| {
         let [id, what, unit, measured, yardstick, ratio, goal, verdict] = cells;
         writeln!(
             out,
-            "{id:<5} {what:<46} {measured:>9} {yardstick:>9} {unit:<4} {ratio:>6}  {goal:<9} {verdict}"
+            "{id:<5} {what:<46} {measured:>9} {yardstick:>9} {unit:<4} {ratio:>6}  {goal:<10} {verdict}"
         )
     };
     line([
@@ -133,6 +133,15 @@ pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> anyhow::Result<()> {
         ])?;
     }
     Ok(())
+}
+
+/// `0.083`, `0.66`, `128`: two digits at least.
+fn ratio(value: f64) -> String {
+    match value {
+        ..0.0995 => format!("{value:.3}"),
+        ..99.5 => format!("{value:.2}"),
+        _ => format!("{value:.0}"),
+    }
 }
 
 /// `12,345`, `123`, `12.3`, `1.23`: three digits at least.
@@ -201,6 +210,12 @@ mod tests {
             .map(thousands)
             .into();
         assert_eq!(texts, ["0.79", "12.3", "123", "1,000", "44,700", "1,234,567"]);
+    }
+
+    #[test]
+    fn ratios_have_two_digits_at_least() {
+        let texts: Vec<_> = [1.0 / 12.0, 0.0996, 0.66, 12.345, 128.4].map(ratio).into();
+        assert_eq!(texts, ["0.083", "0.10", "0.66", "12.35", "128"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// Number of runs; medians are reported.
     #[arg(long)]
     runs: Option<usize>,
-    /// Only these measurements; without any, all but `throughput`, which is a part of `sends`, and `peers`.
+    /// Only these measurements; without any, all but `throughput`, which is a part of `sends`, and those of other people's servers.
     #[arg(long, value_enum)]
     only: Vec<Measurement>,
     /// Where databases and results go; target/bench by default. Has to be on a real disk: a
@@ -67,10 +67,12 @@ pub(crate) enum Measurement {
     Growth,
     /// P13: two nodes of a relay.
     Nodes,
-    /// P1 beside other people's servers, which `scripts/peers` installs.
-    Peers,
     /// P14: a crypto proxy that was away.
     CatchUp,
+    /// P1 beside NATS JetStream.
+    Jetstream,
+    /// P4 and P5 beside Matrix.
+    Matrix,
 }
 
 /// What a measurement is told.
@@ -116,9 +118,15 @@ impl Measurement {
             Self::Boxes => boxes::measure(),
             Self::Growth => growth::measure(bench).await,
             Self::Nodes => nodes::measure(bench).await,
-            Self::Peers => peers::measure(bench).await,
             Self::CatchUp => catch_up::measure(bench).await,
+            Self::Jetstream => peers::jetstream(bench).await,
+            Self::Matrix => peers::matrix(bench).await,
         }
+    }
+
+    /// Whether other people's servers are needed, which `scripts/peers` installs.
+    const fn has_peer(self) -> bool {
+        matches!(self, Self::Jetstream | Self::Matrix)
     }
 }
 
@@ -130,6 +138,8 @@ struct Round {
     /// Share of all cores that other processes took during the run, 0 to 1.
     others_cpu: f64,
     figures: Vec<Figure>,
+    /// Measurements with other people's servers that failed, and why.
+    not_measured: Vec<String>,
 }
 
 /// The result file.
@@ -156,8 +166,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             let all = Measurement::value_variants().iter().copied();
             all.filter(|each| match each {
                 Measurement::Throughput => false,
-                Measurement::Peers => options.peers,
-                _ => true,
+                each => options.peers || !each.has_peer(),
             })
             .collect()
         }
@@ -203,6 +212,11 @@ fn conditions(rounds: &[Round]) -> anyhow::Result<()> {
         let others = round.others_cpu * 100.0;
         writeln!(out, "{number:<4} {others:>18.0} %  {before:.0}, {after:.0}")?;
     }
+    for (number, round) in (1..).zip(rounds) {
+        for what in &round.not_measured {
+            writeln!(out, "run {number}: not measured: {what}")?;
+        }
+    }
     Ok(())
 }
 
@@ -236,12 +250,17 @@ fn round(
     };
     let before = machine::flush_micros(folder)?;
     let (watch, cpu) = (Watch::start()?, process::own_cpu_seconds()?);
-    let mut figures = Vec::new();
+    let (mut figures, mut not_measured) = (Vec::new(), Vec::new());
     for each in measurements {
         let name = each.to_possible_value().context("a hidden measurement")?;
         writeln!(stderr(), "  {}", name.get_name())?;
         let measured = runtime.block_on(LocalSet::new().run_until(each.measure(&bench, groups)));
-        figures.extend(measured.with_context(|| name.get_name().to_owned())?);
+        match measured.with_context(|| name.get_name().to_owned()) {
+            Ok(found) => figures.extend(found),
+            // What is ours is measured without them, too.
+            Err(error) if each.has_peer() => not_measured.push(format!("{error:#}")),
+            Err(error) => return Err(error),
+        }
     }
     // All servers have ended by now, and count as this process's children.
     let others_cpu = watch.others(process::own_cpu_seconds()? - cpu)?;
@@ -249,5 +268,6 @@ fn round(
         flush_micros: [before, machine::flush_micros(folder)?],
         others_cpu,
         figures,
+        not_measured,
     })
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     report::Goal,
     run::Bench,
+    stats::Percentiles,
     target::{
         Target, Transport,
         relay::Relay,
@@ -144,6 +145,15 @@ pub(crate) fn outcome<'a>(results: &'a Results, key: &str, senders: usize) -> an
     figures.closed.get(&senders).context("no such loop")
 }
 
+/// What was found in the open loop.
+///
+/// # Errors
+/// It was not held.
+pub(crate) fn latency(results: &Results, key: &str) -> anyhow::Result<Percentiles> {
+    let latency = results.get(key).and_then(|figures| figures.latency);
+    latency.context("no open loop")
+}
+
 fn self_check(results: &Results) -> anyhow::Result<Figure> {
     let rate = |key: &str| anyhow::Ok(outcome(results, key, MOST)?.rate);
     let what = format!("yardstick: batches over one commit each, {MOST}");
@@ -175,14 +185,10 @@ fn closed(results: &Results, senders: usize) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn latencies(results: &Results) -> anyhow::Result<Vec<Figure>> {
-    let of = |key: &str| {
-        let latency = results.get(key).and_then(|figures| figures.latency);
-        latency.context("no open loop")
-    };
-    let yardstick = of(YARDSTICK)?;
+    let yardstick = latency(results, YARDSTICK)?;
     let mut figures = Vec::new();
     for (key, name) in [(RELAY, "POST"), (RELAY_SOCKET, "socket")] {
-        let relay = of(key)?;
+        let relay = latency(results, key)?;
         let what = |percentile: &str| format!("send to receive, 50/s by {name}, {percentile}");
         figures.push(Figure::new(what("p50"), relay.p50, "us").beside(yardstick.p50));
         figures.push(Figure::new(what("p99"), relay.p99, "us").beside(yardstick.p99));

@@ -1,13 +1,6 @@
 //! NATS JetStream as a target: a stream on disk that flushes before it acknowledges, a push consumer for each recipient.
 
-use std::{
-    cell::Cell,
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{cell::Cell, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, BytesMut};
@@ -18,7 +11,10 @@ use tokio::{
 };
 
 use super::{Receiver, Sender, Target, Transport};
-use crate::{process::Server, run::target_folder};
+use crate::{
+    process::{self, Server},
+    programs,
+};
 
 /// Bytes of a message.
 const TEXT: usize = 500;
@@ -27,21 +23,11 @@ const ANSWERS: u8 = 1;
 const DELIVERIES: u8 = 2;
 /// Of a line, and of a payload.
 const END: &[u8] = b"\r\n";
-/// How long the server may take until it answers.
-const START: Duration = Duration::from_secs(10);
 
 /// A server with one stream.
 pub(crate) struct Jetstream {
     server: Server,
     connections: Cell<u64>,
-}
-
-/// The program, as `scripts/peers` installs it.
-fn program() -> anyhow::Result<PathBuf> {
-    let program = target_folder()?.join("peers/bin/nats-server");
-    let shown = program.display();
-    ensure!(program.exists(), "no {shown}: scripts/peers installs it");
-    Ok(program)
 }
 
 impl Target for Jetstream {
@@ -50,23 +36,17 @@ impl Target for Jetstream {
     type Receiver = Consumer;
 
     async fn start(folder: &Path, _agents: usize) -> anyhow::Result<Self> {
-        // It announces no port of its own choice.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = process::free_address()?;
         let configuration = folder.join("nats.conf");
         let store = folder.join("jetstream");
         fs::write(
             &configuration,
             format!("listen: \"{address}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n"),
         )?;
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo listening on http://$0; exec \"$1\" --config \"$2\""])
-            .arg(address.to_string())
-            .arg(program()?)
-            .arg(configuration)
-            .stderr(Stdio::null());
+        let mut command = programs::peer("nats-server")?;
+        command.arg("--config").arg(configuration);
         let jetstream = Self {
-            server: Server::start(&mut command)?,
+            server: Server::start_at(&mut command, address, &folder.join("nats.log")).await?,
             connections: Cell::new(0),
         };
         let mut client = jetstream.connect().await?;
@@ -107,17 +87,7 @@ impl Jetstream {
     async fn connect(&self) -> anyhow::Result<Client> {
         let number = self.connections.get();
         self.connections.set(number + 1);
-        let connecting = async {
-            loop {
-                match Client::open(self.server.address, number).await {
-                    Ok(client) => return client,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        };
-        tokio::time::timeout(START, connecting)
-            .await
-            .context("it does not answer")
+        Client::open(self.server.address, number).await
     }
 }
 
