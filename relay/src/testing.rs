@@ -224,6 +224,10 @@ impl TestRelay {
         self.now.fetch_add(ms, Ordering::Relaxed);
     }
 
+    pub(crate) fn set_back(&self, ms: u64) {
+        self.now.fetch_sub(ms, Ordering::Relaxed);
+    }
+
     pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Answer {
         let stream = TcpStream::connect(&self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

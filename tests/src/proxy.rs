@@ -51,6 +51,7 @@ pub struct Proxy<R = Tap> {
     log: PathBuf,
     level: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     route: R,
     http: Http,
     canaries: Canaries,
@@ -75,6 +76,7 @@ impl<R: Route> Proxy<R> {
             log: log.to_owned(),
             level: "debug".to_owned(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             route,
             http: Http::new(None),
             canaries,
@@ -102,6 +104,11 @@ impl<R: Route> Proxy<R> {
     /// Further arguments of `run`, from the next start on.
     pub fn arguments<const N: usize>(&mut self, arguments: [&str; N]) {
         self.arguments = arguments.map(str::to_owned).to_vec();
+    }
+
+    /// What is in the environment of `run`, from the next start on.
+    pub fn environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// The command `init` with further arguments.
@@ -159,6 +166,7 @@ impl<R: Route> Proxy<R> {
         let mut command = Binary::Proxy.command(&self.folder)?;
         // Tests of something else may repeat themselves.
         command.env("WAXWIRE_PROXY_DUPLICATES", "0");
+        command.envs(self.environment.iter().cloned());
         command
             .args(["run", "--listen", listen, "--state"])
             .arg(self.state());

@@ -18,6 +18,7 @@
 //! - `instance`: leases, and what happens when there are two instances
 //! - `transient`, `typing`, `presence`: what nobody stores
 //! - `set_back`: the relay's database was
+//! - `clock`: the machine's clock is set; `failure`: the state could not be written
 //! - `repair`, `answers`: what is missing is asked for; what others miss is sent again
 //! - `relations`: contacts, blocks, mutes, the own profile, and what the relay is told of them
 //! - `webhooks`: what is queued for them, and what becomes of it
@@ -28,9 +29,11 @@
 mod account;
 mod answers;
 mod attachments;
+mod clock;
 mod counters;
 mod duplicates;
 mod event;
+mod failure;
 mod groups;
 mod inbox;
 mod instance;
@@ -88,6 +91,7 @@ pub use crate::model::InboxMode;
 
 use crate::{
     engine::{
+        failure::Failed,
         groups::{Founding, GroupView, Task},
         receive::Opened,
         send::Sending,
@@ -104,6 +108,8 @@ pub struct Engine {
     rng: Box<dyn CryptoRng + Send>,
     /// How long the proxy has run in all, as of the events that are being handled.
     running: u64,
+    /// What time it was with the last events.
+    clock: Option<Now>,
     own_presence: presence::OwnPresence,
     volatile: Volatile,
     instance: instance::Instance,
@@ -191,22 +197,6 @@ struct Asking {
     until: UnixMs,
 }
 
-/// How many events are handled one at a time after one could not be.
-const CAREFUL: u32 = 2_048;
-
-/// Milliseconds until overdue deadlines are tried again after the state could not be written; doubled
-/// each time, up to the second.
-const REST_MS: (u64, u64) = (250, 10_000);
-
-/// A batch of which nothing has happened.
-struct Failed {
-    error: StateError,
-    /// Who waits for an answer to it.
-    requests: Vec<RequestId>,
-    /// Its first event, if that is an object of the relay.
-    delivered: Option<Cursor>,
-}
-
 fn request_of(event: &Event) -> Option<RequestId> {
     match event {
         Event::Command(id, _) => Some(*id),
@@ -230,6 +220,7 @@ impl Engine {
             store,
             rng,
             running: 0,
+            clock: None,
             own_presence: presence::OwnPresence::default(),
             volatile: Volatile::default(),
             instance: instance::Instance::default(),
@@ -265,13 +256,25 @@ impl Engine {
     /// handling events one at a time for a while, and passed over with an alert: nothing blocks a queue.
     pub fn handle_batch(&mut self, events: impl Iterator<Item = Event>, now: Now) -> Vec<Effect> {
         self.running = now.running;
+        let mut effects = match self.follow_clock(now) {
+            Ok(effects) => effects,
+            Err(error) => {
+                let requests = events.filter_map(|event| request_of(&event)).collect();
+                let failed = Failed {
+                    error,
+                    requests,
+                    delivered: None,
+                };
+                return self.failed(failed, now);
+            }
+        };
         if self.careful == 0 {
-            return match self.transact(events.collect(), now) {
-                Ok(effects) => effects,
-                Err(failed) => self.failed(*failed, now),
-            };
+            match self.transact(events.collect(), now) {
+                Ok(done) => effects.extend(done),
+                Err(failed) => effects.extend(self.failed(*failed, now)),
+            }
+            return effects;
         }
-        let mut effects = Vec::new();
         let mut events = events.peekable();
         while let Some(event) = events.next() {
             self.careful = self.careful.saturating_sub(1);
@@ -287,36 +290,6 @@ impl Engine {
             }
         }
         effects
-    }
-
-    fn failed(&mut self, failed: Failed, now: Now) -> Vec<Effect> {
-        let Failed {
-            error,
-            requests,
-            delivered,
-        } = failed;
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the state cannot be written"
-        );
-        self.counters.fail_batch();
-        self.store.rollback();
-        self.rest(now.unix);
-        if !error.is_of_the_database() {
-            if self.careful > 0 {
-                self.poison.extend(delivered);
-            }
-            self.careful = CAREFUL;
-        }
-        self.start_over(requests, now.unix)
-    }
-
-    /// What is overdue stays overdue while the state cannot be written, as on a full disk.
-    fn rest(&mut self, now: UnixMs) {
-        let (first, longest) = REST_MS;
-        let failures = self.resting.1;
-        let wait = first.saturating_mul(1 << failures.min(16)).min(longest);
-        self.resting = (now + wait, failures + 1);
     }
 
     fn transact(&mut self, events: Vec<Event>, now: Now) -> Result<Vec<Effect>, Box<Failed>> {
@@ -548,39 +521,5 @@ impl Engine {
             self.effects.push(Effect::Notify(Notice::Alert(Box::new(alert))));
         }
         Ok(())
-    }
-
-    /// Forgets everything volatile and refuses whoever waits.
-    fn start_over(&mut self, requests: Vec<RequestId>, now: UnixMs) -> Vec<Effect> {
-        self.effects.clear();
-        self.acks.clear();
-        self.views.clear();
-        self.counts.clear();
-        let lost = std::mem::take(&mut self.volatile);
-        self.volatile.own_keys = own_keys::OwnKeys::after_failure(self.running, now);
-        let waiters = lost.waiters.into_values().flatten().map(|waiter| waiter.request);
-        let lookups = lost
-            .lookups
-            .into_values()
-            .flat_map(|lookup| lookup.waiting)
-            .map(|asking| asking.request);
-        let goals = lost.tasks.into_values().flat_map(Task::into_requests);
-        let founding = lost.founding.into_iter().map(Founding::request);
-        let presences = lost.presences.into_requests();
-        let rotations = lost.rotations.into_iter().map(rotate_now::Rotation::request);
-        let declaring = lost.declaring.into_requests();
-        let mut effects: Vec<Effect> = requests
-            .into_iter()
-            .chain(waiters)
-            .chain(lookups)
-            .chain(goals)
-            .chain(founding)
-            .chain(presences)
-            .chain(rotations)
-            .chain(declaring)
-            .map(|id| Effect::Reply(id, Err(Refusal::Storage)))
-            .collect();
-        effects.push(Effect::ResetLink);
-        effects
     }
 }

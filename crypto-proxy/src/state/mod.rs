@@ -37,6 +37,7 @@ mod receipts;
 mod repair;
 #[cfg(test)]
 pub(crate) mod scans;
+mod schedules;
 mod seal;
 mod set_back;
 mod transparency;

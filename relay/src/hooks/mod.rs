@@ -42,6 +42,8 @@ use crate::{
 
 /// Milliseconds from each failed call to the next.
 const LADDER_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 16_000];
+/// The last of them: nothing is put off for longer.
+const LONGEST_MS: u64 = LADDER_MS[LADDER_MS.len() - 1];
 /// Least time between two calls for one agent.
 const PAUSE_MS: u64 = 1_000;
 /// Calls at one time.
@@ -165,9 +167,7 @@ impl Waker {
             let hooked = self.delivery.store.hooked_readers(*queue_no).await?;
             let there = self.delivery.with_sockets(hooked.clone()).await;
             for agent in hooked.into_iter().filter(|agent| !there.contains(agent)) {
-                // Nobody waits for a clock that was ahead and is set right.
-                let called = self.called.get(&agent).copied().filter(|at| *at <= now);
-                let due_at = called.map_or(now, |at| at + PAUSE_MS);
+                let due_at = self.called.get(&agent).map_or(now, |at| at + PAUSE_MS);
                 owed.push((agent, *cursor, due_at));
             }
         }
@@ -179,7 +179,7 @@ impl Waker {
 
     async fn call_due(&mut self) -> Result<(), StepError> {
         let now = self.delivery.clock.now_ms();
-        let due = self.delivery.store.due_wakeups(now, PAGE).await?;
+        let due = self.delivery.store.due_wakeups(now, LONGEST_MS, PAGE).await?;
         if due.is_empty() || !self.delivery.store.has_duty(Duty::Wakeups).await? {
             return Ok(());
         }

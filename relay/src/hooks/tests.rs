@@ -187,6 +187,23 @@ async fn hook_that_fails_for_the_whole_ladder_is_a_dead_letter_and_can_be_called
     stranger.assert_problem(ProblemType::Unauthorized);
 }
 
+/// What is owed because of a call in a time that has not come yet is owed now.
+#[tokio::test]
+async fn clock_that_was_ahead_and_is_set_right_holds_no_wake_up_back() {
+    let relay = TestRelay::start_with(setup()).await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    let (url, mut called) = hook(204).await;
+    register(&relay, &bob, &url).await;
+    relay.advance(3_600_000);
+    send(&relay, &alice, &bob, 1).await;
+    assert_eq!(next(&mut called).await["head"], 1);
+    // Until the call is settled.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    relay.set_back(3_600_000);
+    send(&relay, &alice, &bob, 2).await;
+    assert_eq!(next(&mut called).await["head"], 2);
+}
+
 /// The ladder is in the database, and who is owed a wake-up follows from the backlog.
 #[tokio::test]
 async fn wake_ups_survive_a_restart() {

@@ -105,12 +105,13 @@ impl Store {
         on_each!(self, s => s.owe_wakeups(owed, now).await)
     }
 
-    /// Wake-ups that are due, those that have waited longest first.
+    /// Wake-ups that are due, those that have waited longest first; also those that would have to wait for more than
+    /// `longest` milliseconds, which a clock that was ahead has put off.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn due_wakeups(&self, now: u64, limit: usize) -> Result<Vec<Wakeup>, ReadError> {
-        on_each!(self, s => s.due_wakeups(now, limit).await)
+    pub async fn due_wakeups(&self, now: u64, longest: u64, limit: usize) -> Result<Vec<Wakeup>, ReadError> {
+        on_each!(self, s => s.due_wakeups(now, longest, limit).await)
     }
 
     /// Takes a wake-up away that was heard. If more has grown since, another is due at `next`.

@@ -106,6 +106,14 @@ fn kills_of_relays_that_share_a_database_and_of_redis() {
     run(server, Means::Nodes, &faults);
 }
 
+/// Clocks of single programs, which are hours ahead or behind for a while, also when one of them starts.
+#[test]
+fn clocks_that_jump() {
+    use Fault::*;
+    let faults = [JumpRelay, JumpProxy, JumpProxy, KillRelay, KillProxy, CutAll];
+    run(None, Means::Clocks, &faults);
+}
+
 fn run(server: Option<Arc<Server>>, means: Means, faults: &[Fault]) {
     scenario_within(length() + patience(DRAIN), async |world| {
         let seed = Dice::seed()?;

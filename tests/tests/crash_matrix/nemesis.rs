@@ -11,6 +11,8 @@ use super::stage::Stage;
 
 /// How long a small thing lasts.
 const SHORT_MS: u64 = 600;
+/// How far a clock jumps at most, in seconds.
+const JUMP_S: u64 = 7_200;
 /// How long a larger one lasts.
 const LONG_MS: u64 = 2_500;
 
@@ -54,6 +56,10 @@ pub(crate) enum Fault {
     RelayDiskReadOnly,
     /// A proxy does.
     ProxyDiskReadOnly,
+    /// The relay's clock is wrong for a while.
+    JumpRelay,
+    /// That of a proxy is.
+    JumpProxy,
 }
 
 /// Lets it happen, and ends it.
@@ -62,11 +68,7 @@ pub(crate) async fn strike(stage: &mut Stage, fault: Fault, dice: &mut Dice) -> 
     let long = Duration::from_millis(dice.roll(LONG_MS));
     let chosen = dice.roll(3) as usize;
     match fault {
-        Fault::KillRelay => {
-            stage.circle.relay.kill()?;
-            sleep(short).await;
-            stage.circle.relay.start().await
-        }
+        Fault::KillRelay => kill_relay(stage, short).await,
         Fault::KillProxy => stage.circle.proxies()[chosen].crash().await,
         Fault::KillServer => stage.server.as_ref().context("no server")?.crash(short).await,
         Fault::KillNode => {
@@ -122,7 +124,34 @@ pub(crate) async fn strike(stage: &mut Stage, fault: Fault, dice: &mut Dice) -> 
             ensure!(started.is_err(), "a proxy serves a state that it cannot write");
             stage.circle.proxies()[chosen].start().await
         }
+        Fault::JumpRelay => {
+            stage.clocks[0].jump(offset(dice))?;
+            if dice.roll(2) == 0 {
+                kill_relay(stage, short).await?;
+            }
+            sleep(long).await;
+            stage.clocks[0].jump(0)
+        }
+        Fault::JumpProxy => {
+            stage.clocks[1 + chosen].jump(offset(dice))?;
+            if dice.roll(2) == 0 {
+                stage.circle.proxies()[chosen].crash().await?;
+            }
+            sleep(long).await;
+            stage.clocks[1 + chosen].jump(0)
+        }
     }
+}
+
+/// By how many seconds a clock is wrong.
+fn offset(dice: &mut Dice) -> i64 {
+    dice.roll(2 * JUMP_S).cast_signed() - JUMP_S.cast_signed()
+}
+
+async fn kill_relay(stage: &mut Stage, away: Duration) -> anyhow::Result<()> {
+    stage.circle.relay.kill()?;
+    sleep(away).await;
+    stage.circle.relay.start().await
 }
 
 async fn kill_all(stage: &mut Stage, away: Duration) -> anyhow::Result<()> {

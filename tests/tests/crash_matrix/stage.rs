@@ -11,7 +11,7 @@ use std::{
 use anyhow::ensure;
 use waxwire_shared::api::frames::RelayFrame;
 use waxwire_tests::{
-    Agent, Circle, World,
+    Agent, Circle, FalseClock, World,
     circle::{same_history, settled},
     disk::Disk,
     eventually,
@@ -38,6 +38,8 @@ pub(crate) enum Means {
     Nodes,
     /// A small disk for each program.
     Disks,
+    /// A clock of its own for each program.
+    Clocks,
 }
 
 pub(crate) struct Stage {
@@ -45,6 +47,8 @@ pub(crate) struct Stage {
     pub(crate) server: Option<Arc<Server>>,
     /// The relay's, then those of the proxies.
     pub(crate) disks: Vec<Disk>,
+    /// The relay's, then those of the proxies.
+    pub(crate) clocks: Vec<FalseClock>,
     /// After how many more frames the socket of a proxy breaks; 0 for never.
     pub(crate) cuts: [Arc<AtomicU64>; 3],
     pub(crate) history: History,
@@ -77,8 +81,19 @@ impl Stage {
         for limit in ["group_members", "joins_and_leaves_per_hour", "commits_per_minute"] {
             relay.limit(limit, 0);
         }
+        let mut clocks = Vec::new();
+        if means == Means::Clocks {
+            for name in ["relay"].into_iter().chain(HANDLES) {
+                clocks.push(FalseClock::new(&world.folder().join(format!("{name}.clock")))?);
+            }
+            relay.environment(clocks[0].environment()?);
+        }
         relay.start().await?;
         let mut circle = world.circle_around(relay, HANDLES).await?;
+        for (proxy, clock) in circle.proxies().iter_mut().zip(clocks.iter().skip(1)) {
+            proxy.environment(clock.environment()?);
+            proxy.crash().await?;
+        }
         let agents = circle.agents(HANDLES)?;
         let group = agents[0]
             .gather(&unique("matrix")?, &[&agents[1], &agents[2]])
@@ -95,6 +110,7 @@ impl Stage {
             circle,
             server,
             disks,
+            clocks,
             cuts,
             history,
             agents,
@@ -141,7 +157,9 @@ impl Stage {
             Ok((agent.get("/readyz").await?.status == 200).then_some(()))
         })
         .await?;
-        let alerts = agent.alerts().await?;
+        let mut alerts = agent.alerts().await?;
+        // That clocks differ is true for a while.
+        alerts.retain(|alert| self.clocks.is_empty() || alert["type"] != "clock_skew");
         ensure!(alerts.is_empty(), "{} has alerts: {alerts:?}", agent.handle());
         Ok(())
     }

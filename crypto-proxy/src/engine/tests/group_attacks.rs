@@ -15,9 +15,9 @@ use super::{
     net::{Net, START},
 };
 use crate::{
-    engine::{AppendOutcome, GroupCommand},
+    engine::{AppendOutcome, Event, GroupCommand},
     group::{self, LeafKey},
-    model::{Refusal, Trust},
+    model::{LocalConversation, Refusal, Trust},
 };
 
 impl Net {
@@ -167,9 +167,8 @@ fn message_of_a_removed_member_is_refused_even_if_the_relay_delivers_it() {
     assert_ne!(sha256(&envelope), sha256(b""));
 }
 
-/// docs/protocol.md, 6.9: one member who cites an unknown head alerts; an admin stops the group.
-#[test]
-fn withheld_commits_are_told_and_stop_sends_when_an_admin_cites_them() {
+/// Bob is not shown a commit of alice's, who is an admin and cites it.
+fn withheld_from_bob() -> (Net, LocalConversation) {
     let (mut net, group) = Net::group_of(3);
     let id = net.only_group();
     net.disconnect(BOB);
@@ -183,6 +182,25 @@ fn withheld_commits_are_told_and_stop_sends_when_an_admin_cites_them() {
     net.connect(BOB);
     net.settle();
     assert_eq!(net.heard(BOB), Vec::<String>::new());
+    (net, group)
+}
+
+/// docs/operations/running.md, Clocks: a relay is accused of nothing for a time that was none.
+#[test]
+fn clock_that_is_set_forward_accuses_no_relay() {
+    let (mut net, _) = withheld_from_bob();
+    net.suspend(3_600_000);
+    net.feed(BOB, vec![Event::Tick]);
+    net.pass(59_999);
+    assert!(!net.nodes[BOB].alerted("roster_withheld"));
+    net.pass(1);
+    assert!(net.nodes[BOB].alerted("roster_withheld"));
+}
+
+/// docs/protocol.md, 6.9: one member who cites an unknown head alerts; an admin stops the group.
+#[test]
+fn withheld_commits_are_told_and_stop_sends_when_an_admin_cites_them() {
+    let (mut net, group) = withheld_from_bob();
     net.pass(60_000);
     assert!(net.nodes[BOB].alerted("roster_withheld"));
     let waiting = net.say_later(BOB, group, "is it safe?");

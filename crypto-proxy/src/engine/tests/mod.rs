@@ -5,6 +5,7 @@ mod access;
 mod bundles;
 mod catch_up;
 mod channels;
+mod clock;
 mod confirmation;
 mod converge;
 mod full_disk;

@@ -443,6 +443,15 @@ impl Net {
         self.feed(index, vec![Event::Link(LinkEvent::Seen(seen))]);
     }
 
+    /// Time passes in which no proxy runs, or all clocks are set: nobody has looked at them yet.
+    pub(super) fn suspend(&mut self, ms: u64) {
+        self.now += ms;
+        self.away += ms;
+        for node in &mut self.nodes {
+            node.may_fail = true;
+        }
+    }
+
     pub(super) fn pass(&mut self, ms: u64) {
         self.now += ms;
         for index in 0..self.nodes.len() {
@@ -625,7 +634,8 @@ impl Net {
                 let published = changes.any(|change| matches!(change, KeyChange::Published { .. }));
                 assert!(published || self.nodes[index].may_fail, "the state failed");
                 let relay_time = self.now;
-                Some(Event::Link(LinkEvent::Up { relay_time }))
+                let up = Event::Link(LinkEvent::Up { relay_time });
+                self.nodes[index].online.then_some(up)
             }
             Effect::Lineage(_) => {
                 self.nodes[index].taken.clear();

@@ -149,8 +149,7 @@ fn time_in_which_the_proxy_did_not_run_erases_nothing() {
     emptied(&mut net, 1);
     let before = held(&net, 1);
     net.disconnect(1);
-    net.now += 30 * DAY;
-    net.away += 30 * DAY;
+    net.suspend(30 * DAY);
     net.restart(1, |_| false);
     net.pass(HOUR);
     assert_eq!(held(&net, 1), before);
@@ -202,8 +201,7 @@ fn expired_bundle_is_replaced_after_the_queues_were_emptied() {
     let mut net = Net::pair();
     net.disconnect(1);
     net.send(0, "bob", "m1");
-    net.now += 100 * DAY;
-    net.away += 100 * DAY;
+    net.suspend(100 * DAY);
     let expired = net.send(0, "bob", "m2");
     assert!(net.answer(0, expired).unwrap().is_err());
     net.restart(1, |_| false);

@@ -6,6 +6,7 @@ use super::*;
 use crate::store::WakeupFailure;
 
 const SECRET: &str = "a secret of a hook";
+const LONGEST: u64 = 16_000;
 
 async fn hooked<B: Backend>(world: &World<B>, number: u8) -> Account {
     let account = world.agent(number).await;
@@ -27,7 +28,7 @@ const fn mail(position: u64) -> Cursor {
 
 /// What is owed at a time: whose, how far, how often it was tried.
 async fn due<B: Backend>(world: &World<B>, now: u64) -> Vec<(AgentNo, u64, u32)> {
-    let due = world.store.due_wakeups(now, 100).await.unwrap();
+    let due = world.store.due_wakeups(now, LONGEST, 100).await.unwrap();
     due.iter()
         .map(|wakeup| (wakeup.agent, wakeup.cursor.position, wakeup.attempts))
         .collect()
@@ -49,7 +50,12 @@ pub(crate) async fn an_agent_is_owed_one_wake_up_however_much_grows<B: Backend>(
     owe(b.agent, 1, NOW).await;
     assert_eq!(due(&world, NOW + 4).await, []);
     assert_eq!(due(&world, NOW + 5).await, [(a.agent, 2, 0)]);
-    let wakeup = world.store.due_wakeups(NOW + 5, 100).await.unwrap().remove(0);
+    let wakeup = world
+        .store
+        .due_wakeups(NOW + 5, LONGEST, 100)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(
         (wakeup.url.as_str(), wakeup.secret.as_str()),
         ("https://hooks.example/1", SECRET)
@@ -63,7 +69,12 @@ pub(crate) async fn an_agent_is_owed_one_wake_up_however_much_grows<B: Backend>(
     assert_eq!(due(&world, NOW + 8).await, []);
     assert_eq!(due(&world, NOW + 9).await, [(a.agent, 3, 0)]);
     let world = world.crash().await;
-    let wakeup = world.store.due_wakeups(NOW + 9, 100).await.unwrap().remove(0);
+    let wakeup = world
+        .store
+        .due_wakeups(NOW + 9, LONGEST, 100)
+        .await
+        .unwrap()
+        .remove(0);
     world
         .store
         .settle_wakeup(a.agent, wakeup.serial, NOW)
@@ -135,5 +146,18 @@ pub(crate) async fn backlogs_are_owed_a_wake_up_after_a_start<B: Backend>() {
     world.store.owe_backlogs(NOW).await.unwrap();
     assert_eq!(due(&world, NOW).await, [(a.agent, 1, 0)]);
     world.store.owe_backlogs(NOW + 1).await.unwrap();
+    assert_eq!(due(&world, NOW).await, [(a.agent, 1, 0)]);
+}
+
+pub(crate) async fn wake_up_that_a_clock_ahead_has_put_off_is_due<B: Backend>() {
+    let world = World::<B>::new().await;
+    let a = hooked(&world, 1).await;
+    let owe = async |at| {
+        let owed = vec![(a.agent, mail(1), at)];
+        world.store.owe_wakeups(owed, NOW).await.unwrap();
+    };
+    owe(NOW + LONGEST).await;
+    assert_eq!(due(&world, NOW).await, []);
+    owe(NOW + LONGEST + 1).await;
     assert_eq!(due(&world, NOW).await, [(a.agent, 1, 0)]);
 }

@@ -355,6 +355,7 @@ macro_rules! conformance {
             hooks: an_agent_is_owed_one_wake_up_however_much_grows
             hooks: wake_up_that_failed_waits_dies_and_is_revived
             hooks: backlogs_are_owed_a_wake_up_after_a_start
+            hooks: wake_up_that_a_clock_ahead_has_put_off_is_due
             presence: last_seen_only_grows_and_survives_a_crash
             presence: blocked_pair_is_out_of_sight_both_ways
             relations: block_refuses_sends_both_ways_in_both_lanes

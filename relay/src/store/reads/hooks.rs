@@ -18,10 +18,12 @@ impl Backend {
     pub(in crate::store) async fn due_wakeups(
         &self,
         now: u64,
+        longest: u64,
         limit: usize,
     ) -> Result<Vec<Wakeup>, ReadError> {
         let rows: Vec<WakeupRow> = sqlx::query_as(sql::DUE_WAKEUPS)
             .bind(now.cast_signed())
+            .bind(now.saturating_add(longest).cast_signed())
             .bind(count(limit))
             .fetch_all(&self.readers)
             .await?;

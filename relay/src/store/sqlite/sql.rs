@@ -208,10 +208,12 @@ pub(super) const OWE_BACKLOGS: &str = "INSERT INTO wakeup (agent_no, queue, head
             WHERE member.agent_no = hook.agent_no AND departed IS NULL
             AND (messages.head > member.acked OR log.head > log_acked)))
     ON CONFLICT (agent_no) DO NOTHING";
+/// What is due later than it can be was put off while the clock was ahead. Only with each end of the time whole is it
+/// looked up by the index.
 pub(super) const DUE_WAKEUPS: &str =
     "SELECT wakeup.agent_no, agent_id, url, secret, queue, head, serial, attempts
     FROM wakeup JOIN hook ON hook.agent_no = wakeup.agent_no JOIN agent ON agent.agent_no = wakeup.agent_no
-    WHERE dead_at IS NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+    WHERE (dead_at IS NULL AND due_at <= ?1) OR (dead_at IS NULL AND due_at > ?2) ORDER BY due_at LIMIT ?3";
 pub(super) const DELETE_WAKEUP: &str = "DELETE FROM wakeup WHERE agent_no = ?1";
 pub(super) const SETTLE_WAKEUP: &str = "DELETE FROM wakeup WHERE agent_no = ?1 AND serial = ?2";
 /// What grew since it was called for.
