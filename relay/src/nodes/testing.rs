@@ -62,7 +62,7 @@ impl Server {
 pub(crate) struct Two {
     pub(crate) nodes: [TestRelay; 2],
     pub(crate) redis: Server,
-    _database: Database,
+    pub(crate) database: Database,
 }
 
 /// Agents are gone soon, also with their node.
@@ -93,7 +93,7 @@ impl Two {
         let two = Self {
             nodes: [node(1).await, node(2).await],
             redis,
-            _database: database,
+            database,
         };
         two.until_up(true).await;
         two

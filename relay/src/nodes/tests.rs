@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
 use waxwire_shared::{
     api::{
@@ -281,6 +282,31 @@ async fn agents_of_a_node_that_is_gone_go_with_it() {
 }
 
 /// A node that serves nobody.
+/// Others ask the database when somebody was last there once they take them for gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_that_stops_hides_its_agents_when_it_has_written_that_they_were_there() {
+    let two = Two::start().await;
+    let (alice, bob) = pair(&two).await;
+    let [one, other] = &two.nodes;
+    let _socket = shown(one, &alice).await;
+    until(async || is_online(other, &bob, "alice").await).await;
+    one.advance(60_000);
+    let mut holder = PgConnection::connect(&two.database.url_text()).await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    held.execute("SELECT 1 FROM agent FOR UPDATE").await.unwrap();
+    let delivery = Arc::clone(&one.relay.delivery);
+    let ending = tokio::spawn(async move { delivery.end_presence().await });
+    until(async || two.database.waits().await).await;
+    assert!(is_online(other, &bob, "alice").await);
+    held.rollback().await.unwrap();
+    ending.await.unwrap();
+    let gone = presence(other, &bob, "alice").await;
+    assert_eq!(
+        (gone["online"] == true, gone["last_seen"].as_u64()),
+        (false, Some(NOW - NOW % 60_000 + 60_000))
+    );
+}
+
 async fn node(server: &Server, me: u64) -> Arc<Nodes> {
     let url = server.url.parse().unwrap();
     let node = Nodes::new(&url, me, Duration::from_secs(30), Metrics::default().into()).unwrap();

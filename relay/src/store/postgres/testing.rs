@@ -107,7 +107,7 @@ impl Database {
     }
 
     /// Whether somebody waits for somebody else's lock there.
-    pub(in crate::store) async fn waits(&self) -> bool {
+    pub(crate) async fn waits(&self) -> bool {
         let mut connection = PgConnection::connect(&self.url_text()).await.unwrap();
         let (waits,): (bool,) = sqlx::query_as(
             "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock')",
@@ -138,7 +138,7 @@ impl Database {
     }
 
     /// The same as text.
-    pub(in crate::store) fn url_text(&self) -> String {
+    pub(crate) fn url_text(&self) -> String {
         format!("{}/{}", SERVER.url, self.0)
     }
 }
