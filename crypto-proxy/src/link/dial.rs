@@ -6,11 +6,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{self, CertificateError, pki_types::ServerName},
-};
-use waxwire_outbound::trust::{TrustError, tls_config};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use waxwire_outbound::trust::{CertificateFault, TrustError, tls_config};
 
 use super::url::RelayUrl;
 
@@ -31,45 +28,6 @@ pub enum TlsError {
     /// The relay's host is neither a DNS name nor an address.
     #[error("the relay's host is not a name that a certificate can hold")]
     HostName,
-}
-
-/// Why the relay's certificate is not trusted on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateFault {
-    /// No authority of the machine's trust store has signed it.
-    #[error("no authority that this machine trusts has signed it")]
-    UnknownIssuer,
-    /// It has expired.
-    #[error("it has expired")]
-    Expired,
-    /// It is not valid yet, or this machine's clock is slow.
-    #[error("it is not valid yet")]
-    NotYetValid,
-    /// It is for another host.
-    #[error("it is for another host")]
-    WrongHost,
-    /// Anything else.
-    #[error("it is not valid")]
-    Invalid,
-}
-
-impl CertificateFault {
-    /// The verdict of the TLS library, if that is what ended a connection.
-    fn of(error: &io::Error) -> Option<Self> {
-        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-        let rustls::Error::InvalidCertificate(fault) = error else {
-            return None;
-        };
-        Some(match fault {
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::WrongHost
-            }
-            _ => Self::Invalid,
-        })
-    }
 }
 
 /// Why there is no connection.

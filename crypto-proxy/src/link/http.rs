@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use rand_core::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::AbortOnDropHandle;
+use waxwire_outbound::trust::CertificateFault;
 use waxwire_shared::{
     api::problem::Problem,
     ids::{Nonce32, RelayId},
@@ -28,7 +29,7 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{
-    dial::{CertificateFault, DialError, Dialer, TlsError},
+    dial::{DialError, Dialer, TlsError},
     identity::{RelayChanged, verify_relay},
     resources::relay_info_call,
     url::RelayUrl,

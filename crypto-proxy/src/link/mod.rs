@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 use waxwire_shared::api::frames::Cursor;
 
 pub use self::{
-    dial::{CertificateFault, TlsError},
+    dial::TlsError,
     http::{CallError, Client},
     identity::{RelayChanged, RelayIdentityError, VerifiedRelay, verify_relay},
     possession::{Possession, PossessionError},

@@ -24,6 +24,7 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
+use waxwire_outbound::trust::CertificateFault;
 use waxwire_shared::{
     api::{
         frames::{ClientFrame, Cursor, RelayFrame},
@@ -33,7 +34,7 @@ use waxwire_shared::{
 };
 
 use super::{
-    dial::{CertificateFault, Stream},
+    dial::Stream,
     http::{CALL, CallError, Client, Connection, PROBLEM, parse_problem, read_answer},
     lease::newer_lease,
     status::LinkFault,

@@ -1,12 +1,13 @@
 //! The connections to Redis: one for what is asked and said, one for what is heard. They live and end together.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use redis::{
     AsyncConnectionConfig,
     aio::{MultiplexedConnection, PubSubSink, PubSubStream},
 };
+use waxwire_outbound::trust::CertificateFault;
 
 use super::{Nodes, Topic, hear, names::Names, online, outbox};
 use crate::{background::rest, delivery::Delivery, relay::Relay};
@@ -28,6 +29,9 @@ const CHANNELS: usize = 1_000;
 /// Why Redis counts as lost. No text of the server is in it, nor of the URL.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
+    /// Whoever answers is not trusted to be that server.
+    #[error("the server's certificate is not trusted: {0}")]
+    Certificate(CertificateFault),
     /// It said so, or nothing.
     #[error("{}", .0.category())]
     Redis(redis::RedisError),
@@ -41,8 +45,17 @@ pub(super) enum Fault {
 
 impl From<redis::RedisError> for Fault {
     fn from(error: redis::RedisError) -> Self {
-        Self::Redis(error)
+        match io_error(&error).and_then(CertificateFault::of) {
+            Some(fault) => Self::Certificate(fault),
+            None => Self::Redis(error),
+        }
     }
+}
+
+/// What ended a connection; the library hands it on in an `Arc`.
+fn io_error(error: &redis::RedisError) -> Option<&io::Error> {
+    let shared: &Arc<dyn Error + Send + Sync> = error.source()?.downcast_ref()?;
+    shared.downcast_ref()
 }
 
 impl From<tokio::time::error::Elapsed> for Fault {

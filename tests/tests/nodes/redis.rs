@@ -1,17 +1,20 @@
 //! Redis comes and goes (docs/operations/redis.md).
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::ensure;
 use tokio::time::Instant;
 use waxwire_tests::{
-    Agent, Relay, World, certificate::trusting, eventually, redis::Server, scenario, scenario_within,
+    Agent, FalseClock, Relay, World, certificate, eventually, redis::Server, scenario, scenario_within,
 };
 
 use super::{readiness, two};
 
 /// Between polls of a node without Redis, and what comes on top on a busy machine.
 const POLLED: Duration = Duration::from_secs(5);
+
+/// A time when the certificate of the tests was not made yet, in seconds.
+const BEFORE_CERTIFICATE: i64 = 1_790_000_000;
 
 async fn until_ready(relay: &Relay, status: u16) -> anyhow::Result<()> {
     for node in 0..relay.nodes() {
@@ -123,26 +126,48 @@ fn nodes_start_and_serve_without_redis_and_take_it_up() {
     });
 }
 
-/// docs/operations/redis.md: with `rediss://` nothing is said to a Redis whose certificate the machine does not trust;
-/// nodes serve as without it.
+/// Starts both nodes with a Redis at `url`.
+async fn start_with(relay: &mut Relay, url: &str, environment: &[(String, String)]) -> anyhow::Result<()> {
+    for node in 0..2 {
+        let mut command = relay.command_of(node, "127.0.0.1:0")?;
+        command.envs(environment.iter().cloned());
+        command.env("WAXWIRE_REDIS_URL", url);
+        relay.start_node_by(node, command).await?;
+    }
+    Ok(())
+}
+
+/// docs/operations/redis.md: with `rediss://` nothing is said to a Redis whose certificate the machine does not trust, and
+/// the log says why; nodes serve as without it.
 #[test]
 fn redis_over_tls_has_to_be_trusted() {
     scenario(async |world| {
         let redis = Server::start_with_tls()?;
         let mut relay = world.new_nodes(2, None)?;
-        for node in 0..2 {
-            let mut command = relay.command_of(node, "127.0.0.1:0")?;
-            command.env("WAXWIRE_REDIS_URL", redis.url());
-            relay.start_node_by(node, command).await?;
+        let clock = FalseClock::new(&world.folder().join("clock"))?;
+        clock.jump_to(BEFORE_CERTIFICATE)?;
+        let elsewhere = redis.url().replace("127.0.0.1", "127.0.0.2");
+        let early = [certificate::trust(), clock.environment()?].concat();
+        for (url, environment, why) in [
+            (
+                redis.url(),
+                vec![],
+                "no authority that this machine trusts has signed it",
+            ),
+            (&elsewhere, certificate::trust(), "it is for another host"),
+            (redis.url(), early, "it is not valid yet"),
+        ] {
+            start_with(&mut relay, url, &environment).await?;
+            let log = world.folder().join("logs").join("relay.log");
+            let reason = format!("the server's certificate is not trusted: {why}");
+            eventually("the log says why", Duration::from_secs(20), async || {
+                Ok(fs::read_to_string(&log)?.contains(&reason).then_some(()))
+            })
+            .await?;
+            until_ready(&relay, 503).await?;
+            relay.kill()?;
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        until_ready(&relay, 503).await?;
-        for node in 0..2 {
-            relay.kill_node(node)?;
-            let mut command = trusting(relay.command_of(node, "127.0.0.1:0")?);
-            command.env("WAXWIRE_REDIS_URL", redis.url());
-            relay.start_node_by(node, command).await?;
-        }
+        start_with(&mut relay, redis.url(), &certificate::trust()).await?;
         until_ready(&relay, 200).await?;
         let circle = world.circle_around(relay, ["alice", "bob"]).await?;
         let [alice, bob] = circle.agents(["alice", "bob"])?;
