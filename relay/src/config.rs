@@ -43,6 +43,8 @@ const MASTER_KEY_MIN: usize = 32;
 pub struct Limits {
     /// Sockets that an agent may have at the same time.
     pub sockets: u64,
+    /// Sockets of all agents at one node.
+    pub node_sockets: u64,
     /// Contacts that an agent may hold.
     pub contacts: u64,
     /// Agents that an agent may have blocked.
@@ -90,6 +92,7 @@ impl Default for Limits {
         let sends = tier.sends;
         Self {
             sockets: 8,
+            node_sockets: 100_000,
             group_members: tier.group_members,
             contacts: 10_000,
             blocks: 10_000,

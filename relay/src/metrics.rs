@@ -197,6 +197,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Sockets of agents that are open.
     pub sockets: Gauge,
+    /// Sockets that this node had no room for.
+    pub sockets_refused: Counter,
     /// Long polls that wait.
     pub polls: Gauge,
     /// Sends that wait for their answer.
@@ -241,6 +243,7 @@ impl Default for Metrics {
             read: Counter::default(),
             connections: Gauge::default(),
             sockets: Gauge::default(),
+            sockets_refused: Counter::default(),
             polls: Gauge::default(),
             waiting: Gauge::default(),
             redis_up: Gauge(AtomicI64::new(-1)),
@@ -360,6 +363,11 @@ impl Metrics {
                 "deliveries_read_total",
                 "Deliveries read from the table.",
                 &self.read,
+            ),
+            (
+                "sockets_refused_total",
+                "Sockets that this node had no room for.",
+                &self.sockets_refused,
             ),
             (
                 "hints_published_total",

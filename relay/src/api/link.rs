@@ -15,7 +15,8 @@ use super::{
     extract::{Authenticated, bearer},
 };
 use crate::{
-    delivery::{Full, session},
+    delivery::{Full, SocketLimits, session},
+    metrics::Metrics,
     relay::{Relay, RequestId},
 };
 
@@ -48,13 +49,12 @@ pub(super) async fn get(
             account.agent,
             account.id,
             [account.mail, account.control],
-            relay.limits.sockets,
+            SocketLimits {
+                agent: relay.limits.sockets,
+                node: relay.limits.node_sockets,
+            },
         )
-        .map_err(|Full { max, actual }| {
-            ApiError::new(ProblemType::RateLimited)
-                .limit("sockets", max, actual)
-                .retry_after(RETRY)
-        })?;
+        .map_err(|full| no_room(full, &relay.delivery.metrics))?;
     // The key may have been replaced after it was looked at and before the socket could be told.
     let account = relay
         .auth
@@ -73,4 +73,16 @@ pub(super) async fn get(
             session::run(socket, delivery, account, attached, request_id).await;
             drop(token);
         }))
+}
+
+fn no_room(full: Full, metrics: &Metrics) -> ApiError {
+    let error = match full {
+        Full::Agent { max, actual } => ApiError::new(ProblemType::RateLimited).limit("sockets", max, actual),
+        // How many there are is nobody's business.
+        Full::Node => {
+            metrics.sockets_refused.add(1);
+            ApiError::new(ProblemType::Unavailable)
+        }
+    };
+    error.retry_after(RETRY)
 }

@@ -15,7 +15,7 @@ use waxwire_shared::{
     ids::AgentId,
 };
 
-use self::tables::{Socket, Tables};
+use self::tables::Tables;
 use super::inbox::{Closing, Inbox, Push};
 use crate::{
     clock::Stopwatch,
@@ -25,14 +25,29 @@ use crate::{
     store::{AgentNo, Appended, CommitListener, Membership, QueueNo, Stored},
 };
 
-/// The agent has as many sockets as it may have.
+/// How many sockets there may be; 0 is unlimited.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SocketLimits {
+    /// Of an agent.
+    pub agent: u64,
+    /// Of all agents at this node.
+    pub node: u64,
+}
+
+/// There is no room for another socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the agent has {actual} sockets of {max}")]
-pub struct Full {
-    /// The limit.
-    pub max: u64,
-    /// Sockets that it has.
-    pub actual: u64,
+pub enum Full {
+    /// The agent has as many as it may have.
+    #[error("the agent has {actual} sockets of {max}")]
+    Agent {
+        /// The limit.
+        max: u64,
+        /// Sockets that it has.
+        actual: u64,
+    },
+    /// So has this node.
+    #[error("this node has as many sockets as it may have")]
+    Node,
 }
 
 /// The sockets and long polls of this process.
@@ -217,7 +232,7 @@ impl Hub {
         taken > 0
     }
 
-    /// Attaches a socket of an agent; at most `max` of them, 0 is unlimited.
+    /// Attaches a socket of an agent.
     ///
     /// # Errors
     /// [`Full`].
@@ -226,29 +241,10 @@ impl Hub {
         agent: AgentNo,
         id: AgentId,
         queues: impl IntoIterator<Item = QueueNo>,
-        max: u64,
+        limits: SocketLimits,
     ) -> Result<Attached, Full> {
         let inbox = Arc::new(Inbox::default());
-        {
-            let tables = &mut *self.tables();
-            let sockets = tables.agents.entry(agent).or_default();
-            let actual = sockets.len() as u64;
-            if max != 0 && actual >= max {
-                return Err(Full { max, actual });
-            }
-            if actual == 0
-                && let Some(nodes) = &tables.nodes
-            {
-                nodes.note_interest(Topic::Agent(agent));
-            }
-            sockets.push(Socket {
-                id,
-                inbox: Arc::clone(&inbox),
-                queues: HashSet::new(),
-                shown: false,
-            });
-            tables.ids.insert(id, agent);
-        }
+        self.tables().add_socket(agent, id, &inbox, limits)?;
         self.metrics.sockets.add(1);
         let attached = Attached {
             hub: Arc::clone(self),
@@ -425,9 +421,16 @@ mod tests {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
         let socket = hub
-            .attach_socket(test_agent(1), agent_id(1), [test_queue(1)], 0)
+            .attach_socket(
+                test_agent(1),
+                agent_id(1),
+                [test_queue(1)],
+                SocketLimits::default(),
+            )
             .unwrap();
-        let other = hub.attach_socket(test_agent(2), agent_id(2), [], 0).unwrap();
+        let other = hub
+            .attach_socket(test_agent(2), agent_id(2), [], SocketLimits::default())
+            .unwrap();
         hub.stored(&[commit(1, &[])], &[message(&group, 7)]);
         assert_eq!(pushed(&socket), []);
         hub.stored(&[commit(2, &[(1, Joined)])], &[message(&group, 8)]);
@@ -457,7 +460,9 @@ mod tests {
     fn reseated_socket_watches_what_the_table_shows_and_looks() {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
-        let socket = hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
+        let socket = hub
+            .attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+            .unwrap();
         let membership = |current| {
             let place = |acked| QueueHead { head: 9, acked };
             Membership {
@@ -488,7 +493,9 @@ mod tests {
     #[test]
     fn news_says_from_where_and_up_to_where() {
         let hub = Hub::new(Arc::new(Metrics::default()));
-        let socket = hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
+        let socket = hub
+            .attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+            .unwrap();
         let at = |log| Bounds { messages: 7, log };
         hub.stored(&[commit(2, &[(1, MembershipChange::Joined)])], &[]);
         let news = socket.inbox().take().news[0];
@@ -503,7 +510,12 @@ mod tests {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
         let socket = hub
-            .attach_socket(test_agent(1), agent_id(1), [group.messages], 0)
+            .attach_socket(
+                test_agent(1),
+                agent_id(1),
+                [group.messages],
+                SocketLimits::default(),
+            )
             .unwrap();
         socket.watch([group.messages, group.messages]);
         hub.stored(&[], &[message(&group, 1)]);
@@ -513,7 +525,10 @@ mod tests {
     #[tokio::test]
     async fn agent_is_there_while_one_of_its_sockets_says_so() {
         let hub = Hub::new(Arc::new(Metrics::default()));
-        let attach = || hub.attach_socket(test_agent(1), agent_id(1), [], 0).unwrap();
+        let attach = || {
+            hub.attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+                .unwrap()
+        };
         let moved = HashSet::from([test_agent(1)]);
         let (first, second) = (attach(), attach());
         assert!(!hub.is_shown(test_agent(1)), "being connected is not being shown");

@@ -18,7 +18,7 @@ mod session_tests;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-pub use hub::{Attached, Full, Hub};
+pub use hub::{Attached, Full, Hub, SocketLimits};
 pub use inbox::{Answer, Bounds, Closing, Inbox, Mail, MembershipNews, Push};
 pub use passing::Allowances;
 pub use presence::Presence;

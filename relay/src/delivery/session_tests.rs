@@ -428,6 +428,37 @@ async fn sockets_beyond_the_limit_are_refused_until_one_ends() {
         .unwrap();
 }
 
+/// docs/relay-api.md, Limits: a node that is full refuses, and has room again when a socket ends.
+#[tokio::test]
+async fn sockets_beyond_those_of_a_node_are_refused_until_one_ends() {
+    let relay = TestRelay::start_with(Setup {
+        limits: Limits {
+            node_sockets: 2,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let (alice, bob) = pair(&relay).await;
+    let first = TestSocket::open(&relay, &alice.key).await;
+    let _second = TestSocket::open(&relay, &bob.key).await;
+    let Err(tungstenite::Error::Http(answer)) = TestSocket::try_connect(&relay, &bob.key).await else {
+        panic!("a third socket");
+    };
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "10");
+    assert_eq!(relay.relay.delivery.metrics.sockets_refused.get(), 1);
+    drop(first);
+    let freed = async {
+        while TestSocket::try_connect(&relay, &bob.key).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), freed)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn wrong_key_gets_no_socket() {
     let relay = TestRelay::start().await;

@@ -8,12 +8,18 @@ use crate::{fires, recording::Recording, rules};
 const SCRAPES: usize = 20;
 
 /// A rule, a series, its values while all is well and when it is not.
-const MADE_UP: [(&str, &str, &str, &str); 7] = [
+const MADE_UP: [(&str, &str, &str, &str); 8] = [
     (
         "WaxwireRelaySendsWait",
         "waxwire_relay_sends_waiting",
         "12",
         "900",
+    ),
+    (
+        "WaxwireRelayFull",
+        "waxwire_relay_sockets_refused_total",
+        "0",
+        "7",
     ),
     (
         "WaxwireRelayLogStandsStill",

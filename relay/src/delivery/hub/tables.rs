@@ -7,6 +7,7 @@ use std::{
 
 use waxwire_shared::ids::AgentId;
 
+use super::{Full, SocketLimits};
 use crate::{
     delivery::inbox::{Bounds, Inbox, MembershipNews},
     nodes::{Nodes, Topic},
@@ -28,6 +29,8 @@ pub(super) struct Socket {
 pub(super) struct Tables {
     pub(super) queues: HashMap<QueueNo, Vec<Arc<Inbox>>>,
     pub(super) agents: HashMap<AgentNo, Vec<Socket>>,
+    /// Sockets of all agents.
+    pub(super) sockets: u64,
     pub(super) ids: HashMap<AgentId, AgentNo>,
     /// Agents that may have come or gone.
     pub(super) moved: HashSet<AgentNo>,
@@ -80,6 +83,35 @@ impl Tables {
         }
     }
 
+    pub(super) fn add_socket(
+        &mut self,
+        agent: AgentNo,
+        id: AgentId,
+        inbox: &Arc<Inbox>,
+        limits: SocketLimits,
+    ) -> Result<(), Full> {
+        let actual = self.agents.get(&agent).map_or(0, Vec::len) as u64;
+        if limits.agent != 0 && actual >= limits.agent {
+            let max = limits.agent;
+            return Err(Full::Agent { max, actual });
+        }
+        if limits.node != 0 && self.sockets >= limits.node {
+            return Err(Full::Node);
+        }
+        if actual == 0 {
+            self.note_interest(Topic::Agent(agent));
+        }
+        self.sockets += 1;
+        self.agents.entry(agent).or_default().push(Socket {
+            id,
+            inbox: Arc::clone(inbox),
+            queues: HashSet::new(),
+            shown: false,
+        });
+        self.ids.insert(id, agent);
+        Ok(())
+    }
+
     pub(super) fn remove_socket(&mut self, agent: &AgentNo, id: &AgentId, inbox: &Arc<Inbox>) {
         let Some(sockets) = self.agents.get_mut(agent) else {
             return;
@@ -96,6 +128,7 @@ impl Tables {
         let Some(gone) = gone else {
             return;
         };
+        self.sockets -= 1;
         if gone.shown {
             self.moved.insert(*agent);
         }
