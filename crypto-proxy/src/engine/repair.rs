@@ -202,9 +202,10 @@ impl Engine {
         if meant.is_err() || *message.signer() != peer.identity {
             return Ok(false);
         }
-        let (signed, _, body) = message.into_parts();
+        let (signed, context, body) = message.into_parts();
         match body {
             Body::Content(core) if is_well_formed(&core) => {
+                self.head_of_peer(context.log_head, now)?;
                 self.content(peer.clone(), &core, &signed, now)?;
                 Ok(true)
             }
@@ -232,7 +233,7 @@ impl Engine {
         if !mine || *message.signer() != peer.identity || !self.stood_at(row, &header, &peer.identity)? {
             return Ok(false);
         }
-        let (signed, _, body) = message.into_parts();
+        let (signed, context, body) = message.into_parts();
         let Body::Content(core) = body else {
             return Ok(false);
         };
@@ -250,6 +251,7 @@ impl Engine {
         if departed && !self.is_before_cut_off(row, &core)? {
             return Ok(false);
         }
+        self.head_of_peer(context.log_head, now)?;
         self.store.drop_group_held(row.group_row, &header.mid)?;
         let before = self.not_owed(row, peer, &core, 0)?;
         let arrived = Arrived {

@@ -105,6 +105,7 @@ const TABLES: &[(&str, Part)] = &[
     ("webhook", Part::All),
     ("webhook_event", Part::Nothing),
     ("log_head", Part::All),
+    ("log_unsettled", Part::All),
     ("log_scan", Part::All),
     ("log_own", Part::All),
     ("log_evidence", Part::All),

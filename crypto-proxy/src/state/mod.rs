@@ -88,6 +88,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("trust.sql"),
     include_str!("lost_commits.sql"),
     include_str!("fewer_pages.sql"),
+    include_str!("unsettled_heads.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

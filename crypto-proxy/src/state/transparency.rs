@@ -108,6 +108,51 @@ impl Store {
         Ok(())
     }
 
+    /// Signed heads that wait for a proof, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn unsettled_heads(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT signed FROM log_unsettled ORDER BY place")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A signed head waits for a proof, behind all others.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_unsettled_head(&self, signed: &[u8]) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("INSERT OR IGNORE INTO log_unsettled(signed) VALUES (?1)")?;
+        statement.execute([signed])?;
+        Ok(())
+    }
+
+    /// A signed head waits no more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_unsettled_head(&self, signed: &[u8]) -> Result<(), StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("DELETE FROM log_unsettled WHERE signed = ?1")?;
+        statement.execute([signed])?;
+        Ok(())
+    }
+
+    /// No head waits for a proof any more.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_unsettled_heads(&self) -> Result<(), StateError> {
+        self.db.execute("DELETE FROM log_unsettled", [])?;
+        Ok(())
+    }
+
     /// The highest head, if it is not what went to these readers last, and when that was.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Heads in lookups and in messages: one log for all, or an alarm (docs/protocol.md, 10).
 
-use waxwire_shared::{ids::Hash, message::UnverifiedMessage, sign::Unverified, wire::LogHead};
+use waxwire_shared::{
+    api::frames::Queue, ids::Hash, message::UnverifiedMessage, sign::Unverified, wire::LogHead,
+};
 
 use super::net::{Net, request};
 use crate::{
@@ -209,6 +211,98 @@ fn split_log_is_found_when_agents_talk() {
     assert_eq!(net.nodes[1].inbound(), ["hello", "and on"]);
 }
 
+/// Everybody is acquainted; since then alice and bob are shown different logs, and alice knows of her later one.
+fn parted() -> Net {
+    let mut net = acquainted(0);
+    let mut other = TestLog::of_size(0);
+    other.leaves = net.logs[0].leaves.clone();
+    net.logs.push(other);
+    for (log, n) in net.logs.iter_mut().zip(70..) {
+        log.leaves.push(leaf(n));
+    }
+    learn(&mut net, 0);
+    net
+}
+
+/// The relay does not say whether heads continue each other.
+fn be_silent(net: &mut Net) {
+    net.log_answer = Some(Box::new(|_, call| {
+        let asked = matches!(call, LogCall::Consistency { .. });
+        asked.then_some(Err(LookupError::Unreachable))
+    }));
+}
+
+/// docs/protocol.md, 10: a relay that does not answer until the proxy is gone has gained nothing by it.
+#[test]
+fn head_that_waits_for_its_proof_is_kept() {
+    let mut net = parted();
+    be_silent(&mut net);
+    net.send(0, "bob", "with a head");
+    net.run();
+    net.restart(1, |_| false);
+    net.pass(60_000);
+    assert!(!net.nodes[1].alerted("log_fork"));
+    net.log_answer = None;
+    net.pass(60_000);
+    assert!(net.nodes[1].alerted("log_fork"));
+    // It is decided upon: once the log is acknowledged, nothing of it comes back.
+    let accept = AuditCommand::Accept(net.logs[1].id);
+    let accepted = audit(&mut net, 1, accept).unwrap();
+    assert_eq!((accepted.forked, accepted.head), (false, None));
+    net.restart(1, |_| false);
+    net.pass(60_000);
+    assert_eq!(highest(&net, 1), None);
+}
+
+/// docs/protocol.md, 10: a relay that is there and gives no proof is found out, too.
+#[test]
+fn proof_that_does_not_come_for_two_hours_is_told() {
+    let mut net = parted();
+    be_silent(&mut net);
+    net.send(0, "bob", "with a head");
+    net.run();
+    for _ in 0..118 {
+        net.pass(60_000);
+    }
+    assert!(!net.nodes[1].alerted("log_withheld"));
+    net.pass(60_000);
+    assert!(net.nodes[1].alerted("log_withheld"));
+    assert!(!net.nodes[1].alerted("log_fork"), "nothing is shown by it");
+}
+
+/// docs/protocol.md, 10: whoever cannot reach the relay accuses nobody.
+#[test]
+fn proof_that_cannot_be_asked_for_is_waited_for() {
+    let mut net = parted();
+    be_silent(&mut net);
+    net.send(0, "bob", "with a head");
+    net.run();
+    net.disconnect(1);
+    for _ in 0..300 {
+        net.pass(60_000);
+    }
+    assert!(!net.nodes[1].alerted("log_withheld"));
+}
+
+/// docs/protocol.md, 9 and 10: a relay that loses the message which carries a head hides nothing.
+#[test]
+fn head_in_a_message_that_is_sent_again_is_compared() {
+    let mut net = acquainted(2);
+    learn(&mut net, 0);
+    let newest = net.logs[0].newest();
+    net.send(0, "bob", "with a head");
+    net.stored.pop();
+    net.send(0, "bob", "without");
+    net.run();
+    assert_eq!(carried(&net, 0), [None, Some(newest.clone()), None]);
+    assert_ne!(highest(&net, 1), Some(newest.clone()));
+    for _ in 0..2 {
+        net.pass(2_000);
+    }
+    assert_eq!(net.nodes[1].inbound(), ["hello", "without", "with a head"]);
+    assert_eq!(highest(&net, 1), Some(newest));
+}
+
 /// docs/protocol.md, 10: a head that nobody can show to continue another is a fork after three answers.
 #[test]
 fn rolled_back_log_is_a_fork() {
@@ -350,4 +444,26 @@ fn head_travels_in_a_group() {
     for member in [1, 2] {
         assert_eq!(highest(&net, member), Some(newest.clone()), "{member}");
     }
+}
+
+/// docs/protocol.md, 9 and 10: in a group, too, a head is not lost with the envelope that carried it.
+#[test]
+fn head_in_a_group_message_that_is_sent_again_is_compared() {
+    let (mut net, group) = Net::group_of(3);
+    net.keep_log();
+    look(&mut net, 0, "bob");
+    let newest = net.logs[0].newest();
+    net.disconnect(1);
+    net.say(0, group, "with a head").unwrap();
+    let id = net.only_group();
+    let position = net.groups.groups[&id].messages.len() as u64;
+    net.skip(1, Queue::Group(id), position);
+    net.connect(1);
+    net.say(0, group, "without").unwrap();
+    assert_eq!(highest(&net, 1), None);
+    net.pass(2_000);
+    net.settle();
+    net.pass(2_000);
+    net.settle();
+    assert_eq!(highest(&net, 1), Some(newest));
 }

@@ -675,7 +675,12 @@ impl Net {
             self.leases.push(lease.clone());
         }
         if !self.nodes[index].online {
-            return None;
+            // Nothing else comes of a question about the log than its answer, and each has one.
+            let RelayCall::Transparency(call) = call else {
+                return None;
+            };
+            let answer = Err(LookupError::Unreachable);
+            return Some(Event::Link(LinkEvent::Transparency(call, answer)));
         }
         Some(Event::Link(match call {
             RelayCall::Lease(lease) => LinkEvent::Lease(lease),

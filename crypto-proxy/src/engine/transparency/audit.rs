@@ -122,8 +122,8 @@ impl Engine {
             return Ok(());
         }
         // Its verdict is part of the result.
-        let heads = &self.volatile.log.heads;
-        match (heads.awaits(&target), heads.is_unanswered()) {
+        let is_unanswered = self.volatile.log.heads.is_unanswered();
+        match (self.is_unsettled(&target)?, is_unanswered) {
             (true, true) => return self.end_audit(Some(AuditFailure::Unreachable), now),
             (true, false) => return Ok(()),
             (false, _) => {}

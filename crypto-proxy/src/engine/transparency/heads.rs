@@ -23,32 +23,30 @@ const TRIES: u32 = 3;
 const AGAIN_MS: u64 = 5_000;
 /// Milliseconds until the relay is asked again after it did not answer.
 const UNREACHED_MS: u64 = 60_000;
+/// How often it may not answer while it is connected: for two hours.
+const SILENCES: u32 = 120;
 
 /// How often a message to one reader may be longer because of a head. Short messages have no room for one.
 const LENGTHEN_MS: u64 = 24 * 3_600 * 1_000;
 
-/// A head of the known log and of another size than the highest.
-#[derive(Debug)]
-struct Unsettled {
-    head: Head,
-    tries: u32,
-}
-
-/// Heads on their way to a verdict.
+/// Verdicts on heads, and the way to the next one. The heads that wait for it are in the state.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    unsettled: VecDeque<Unsettled>,
     settled: VecDeque<(u64, Hash)>,
     /// The sizes about which the relay was asked.
     asked: Option<(u64, u64)>,
     /// It did not answer.
     unanswered: bool,
+    /// How often it did not, although it is there.
+    silences: u32,
+    /// How often it gave no proof for the head that has waited longest.
+    failures: u32,
     again_at: Option<UnixMs>,
 }
 
 impl Heads {
-    pub(super) fn deadline(&self) -> Option<UnixMs> {
-        self.again_at.filter(|_| !self.unsettled.is_empty())
+    pub(super) const fn deadline(&self) -> Option<UnixMs> {
+        self.again_at
     }
 
     /// Whether the relay has not answered when it was last asked.
@@ -56,17 +54,8 @@ impl Heads {
         self.unanswered
     }
 
-    /// Whether a head still waits for its proof.
-    pub(super) fn awaits(&self, head: &Head) -> bool {
-        self.unsettled.iter().any(|waiting| same(&waiting.head, head))
-    }
-
-    fn is_known(&self, head: &Head) -> bool {
-        self.settled.contains(&(head.size(), head.root())) || self.awaits(head)
-    }
-
-    fn take_first(&mut self) -> Option<Head> {
-        self.unsettled.pop_front().map(|waiting| waiting.head)
+    fn is_settled(&self, head: &Head) -> bool {
+        self.settled.contains(&(head.size(), head.root()))
     }
 
     fn note_settled(&mut self, head: &Head) {
@@ -161,17 +150,49 @@ impl Engine {
             (Relation::First, _) => self.raise_head(&head),
             (Relation::Fork, Some(known)) => self.fork_found(&known, &head, now),
             (Relation::OtherLog, Some(known)) => self.other_log_shown(&known, &head, now),
-            (Relation::Apart { .. }, _) if !self.volatile.log.heads.is_known(&head) => {
-                let unsettled = &mut self.volatile.log.heads.unsettled;
-                if unsettled.len() < UNSETTLED {
-                    unsettled.push_back(Unsettled { head, tries: 0 });
-                } else {
-                    self.count(Count::LogHead("dropped"));
-                }
+            (Relation::Apart { .. }, _) if !self.volatile.log.heads.is_settled(&head) => {
+                self.await_proof(&head)?;
                 self.settle_heads(now)
             }
             _ => Ok(()),
         }
+    }
+
+    /// A head of the known log and of another size than the highest.
+    fn await_proof(&mut self, head: &Head) -> Result<(), StateError> {
+        let unsettled = self.unsettled()?;
+        if unsettled.iter().any(|waiting| same(waiting, head)) {
+            return Ok(());
+        }
+        if unsettled.len() == UNSETTLED {
+            self.count(Count::LogHead("dropped"));
+            return Ok(());
+        }
+        self.store.put_unsettled_head(head.bytes())
+    }
+
+    /// Heads that wait for a proof, in the order in which they came.
+    fn unsettled(&self) -> Result<Vec<Head>, StateError> {
+        let stored = self.store.unsettled_heads()?.into_iter();
+        Ok(stored
+            .filter_map(|bytes| Head::verify(&bytes, self.log_owner()).ok())
+            .collect())
+    }
+
+    /// Whether a head still waits for its proof.
+    pub(super) fn is_unsettled(&self, head: &Head) -> Result<bool, StateError> {
+        Ok(self.unsettled()?.iter().any(|waiting| same(waiting, head)))
+    }
+
+    /// The head that has waited longest.
+    fn first_unsettled(&self) -> Result<Option<Head>, StateError> {
+        Ok(self.unsettled()?.into_iter().next())
+    }
+
+    /// The head that has waited longest waits no more.
+    fn take_unsettled(&mut self, head: &Head) -> Result<(), StateError> {
+        self.volatile.log.heads.failures = 0;
+        self.store.drop_unsettled_head(head.bytes())
     }
 
     /// Asks the relay about the head that has waited longest.
@@ -181,18 +202,17 @@ impl Engine {
             return Ok(());
         }
         heads.again_at = None;
-        while let Some(first) = self.volatile.log.heads.unsettled.front() {
+        while let Some(first) = self.first_unsettled()? {
             let known = self.head_in(HeadRole::Highest)?;
-            if let Relation::Apart { from, to } = relate(known.as_ref(), &first.head) {
+            if let Relation::Apart { from, to } = relate(known.as_ref(), &first) {
                 let heads = &mut self.volatile.log.heads;
                 (heads.asked, heads.unanswered) = (Some((from, to)), false);
                 self.ask_log_of_relay(LogCall::Consistency { from, to });
                 return Ok(());
             }
             // The highest is another one since it came.
-            if let Some(head) = self.volatile.log.heads.take_first() {
-                self.head_shown(head, now)?;
-            }
+            self.take_unsettled(&first)?;
+            self.head_shown(first, now)?;
         }
         Ok(())
     }
@@ -209,56 +229,63 @@ impl Engine {
         }
         self.volatile.log.heads.asked = None;
         let known = self.head_in(HeadRole::Highest)?;
-        let (Some(known), Some(first)) = (known, self.volatile.log.heads.unsettled.front()) else {
+        let (Some(known), Some(first)) = (known, self.first_unsettled()?) else {
             return Ok(());
         };
         let verdict = match answer {
             Ok(answer) => {
                 let answer = answer.first().map_or(&[][..], Vec::as_slice);
-                check_consistency(&known, &first.head, answer, self.log_owner())
+                check_consistency(&known, &first, answer, self.log_owner())
             }
             // Of what it has signed itself the relay has to know.
             Err(LookupError::NotFound) => Consistency::False,
             Err(LookupError::Refused(problem)) if problem.status == 400 => Consistency::False,
-            Err(_) => {
-                let heads = &mut self.volatile.log.heads;
-                (heads.again_at, heads.unanswered) = (Some(now + UNREACHED_MS), true);
-                return Ok(());
-            }
+            Err(_) => return self.proof_withheld(now),
         };
+        self.volatile.log.heads.silences = 0;
         match verdict {
-            Consistency::Proven => self.head_proven(&known)?,
+            Consistency::Proven => self.head_proven(&known, &first)?,
             Consistency::Fork(pair) => return self.fork_found(&pair.0, &pair.1, now),
-            Consistency::False => return self.head_unproven(&known, now),
+            Consistency::False => return self.head_unproven(&known, &first, now),
         }
         self.settle_heads(now)
     }
 
-    fn head_proven(&mut self, known: &Head) -> Result<(), StateError> {
+    /// No answer is no verdict. But a relay that is there, and gives none, may have something to hide.
+    fn proof_withheld(&mut self, now: UnixMs) -> Result<(), StateError> {
+        let connected = self.volatile.link_up;
         let heads = &mut self.volatile.log.heads;
-        let Some(head) = heads.take_first() else {
+        (heads.again_at, heads.unanswered) = (Some(now + UNREACHED_MS), true);
+        heads.silences += u32::from(connected);
+        if !connected || !heads.silences.is_multiple_of(SILENCES) {
             return Ok(());
-        };
-        heads.note_settled(&head);
+        }
+        let reason = "the relay does not say whether two heads of its log are of one history";
+        self.alert("log_withheld", Severity::Critical, None, reason, now)
+    }
+
+    fn head_proven(&mut self, known: &Head, head: &Head) -> Result<(), StateError> {
+        self.take_unsettled(head)?;
+        self.volatile.log.heads.note_settled(head);
         if head.size() > known.size() {
-            self.raise_head(&head)?;
+            self.raise_head(head)?;
         }
         Ok(())
     }
 
-    fn head_unproven(&mut self, known: &Head, now: UnixMs) -> Result<(), StateError> {
+    fn head_unproven(&mut self, known: &Head, head: &Head, now: UnixMs) -> Result<(), StateError> {
         let heads = &mut self.volatile.log.heads;
-        if let Some(first) = heads.unsettled.front_mut() {
-            first.tries += 1;
-            if first.tries < TRIES {
-                heads.again_at = Some(now + AGAIN_MS);
-                return Ok(());
-            }
+        heads.failures += 1;
+        if heads.failures < TRIES {
+            heads.again_at = Some(now + AGAIN_MS);
+            return Ok(());
         }
-        match heads.take_first() {
-            Some(head) => self.fork_found(known, &head, now),
-            None => Ok(()),
-        }
+        self.fork_found(known, head, now)
+    }
+
+    fn stop_comparing(&mut self) -> Result<(), StateError> {
+        self.volatile.log.heads = Heads::default();
+        self.store.drop_unsettled_heads()
     }
 
     fn raise_head(&self, head: &Head) -> Result<(), StateError> {
@@ -268,7 +295,7 @@ impl Engine {
 
     /// `LOG_FORK`: no log has both heads. Nothing more is compared with either.
     fn fork_found(&mut self, known: &Head, shown: &Head, now: UnixMs) -> Result<(), StateError> {
-        self.volatile.log.heads = Heads::default();
+        self.stop_comparing()?;
         self.store
             .keep_log_evidence(LogEvidenceKind::Fork, known.bytes(), shown.bytes(), now)?;
         self.store.put_log_forked()?;
@@ -279,7 +306,7 @@ impl Engine {
 
     /// Lost, as it says, or one for each of us: the operator decides.
     fn other_log_shown(&mut self, known: &Head, shown: &Head, now: UnixMs) -> Result<(), StateError> {
-        self.volatile.log.heads = Heads::default();
+        self.stop_comparing()?;
         self.store
             .put_log_head(HeadRole::Other, shown.size(), shown.bytes())?;
         self.store

@@ -15,6 +15,7 @@ use super::{
         net::{Fault, Net, Node, request},
     },
     chance::Chance,
+    log::Ledger,
     relay::Tempers,
     rules::Watch,
 };
@@ -54,6 +55,7 @@ pub(super) struct World {
     pub(super) asked: BTreeSet<(usize, u64)>,
     chance: Chance,
     tempers: Tempers,
+    ledger: Option<Ledger>,
     watch: Watch,
     /// What was done, for whoever has to understand a failure.
     story: String,
@@ -95,6 +97,7 @@ impl World {
             asked: BTreeSet::new(),
             chance,
             tempers,
+            ledger: Ledger::of(seed, STEPS),
             story: String::new(),
         }
     }
@@ -103,6 +106,7 @@ impl World {
     pub(super) fn live(&mut self) {
         for step in 0..STEPS {
             self.step(step);
+            self.keep_log(step);
             self.net.run();
             self.look();
         }
@@ -125,7 +129,17 @@ impl World {
         self.wait();
         // Only what comes later shows that the last messages are missing.
         self.say_last();
+        if self.ledger.is_some() {
+            Ledger::rest(&mut self.net);
+        }
         self.wait();
+    }
+
+    fn keep_log(&mut self, step: usize) {
+        let ledger = self.ledger.as_mut();
+        if let Some(done) = ledger.and_then(|ledger| ledger.step(step, &mut self.net)) {
+            self.tell(&done);
+        }
     }
 
     /// As long as repair takes: what is missing is asked for again after half a minute, ten minutes and
@@ -140,6 +154,7 @@ impl World {
         .concat()
         {
             self.net.pass(pause);
+            self.net.log_bundles();
             self.net.settle();
             self.look();
         }
@@ -157,9 +172,14 @@ impl World {
         }
     }
 
-    /// What holds in the end.
-    pub(super) fn judge(&mut self) {
-        self.told(super::rules::judge);
+    /// What holds in the end. Gives how many agents have found that the relay shows two histories.
+    pub(super) fn judge(&mut self) -> usize {
+        let mut found = 0;
+        self.told(|world| {
+            super::rules::judge(world);
+            found = world.ledger.as_ref().map_or(0, |ledger| ledger.judge(&world.net));
+        });
+        found
     }
 
     /// Everything that left a proxy, and everything that an agent saw.
@@ -185,6 +205,9 @@ impl World {
             let mut watch = std::mem::take(&mut world.watch);
             watch.look(world);
             world.watch = watch;
+            if let Some(ledger) = &world.ledger {
+                ledger.look(&world.net);
+            }
         });
     }
 
@@ -279,6 +302,7 @@ impl World {
                 self.tell(&format!("{hours} hours pass"));
                 for _ in 0..hours {
                     self.net.pass(HOUR);
+                    self.net.log_bundles();
                 }
             }
             _ => {
