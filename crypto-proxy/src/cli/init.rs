@@ -25,13 +25,12 @@ use waxwire_shared::{
     ids::{Handle, Nonce32},
 };
 
-use super::{StateArgs, undo::Before};
+use super::{StateArgs, undo::Before, with_keys};
 use crate::{
     clock,
     credential::ApiKey,
     crypto::{recovery::RecoverySecret, secret::StateMasterKey},
     engine::{BundleDraft, sign_bundle},
-    harden,
     keystore::{Argon2Cost, KeyStore, KeyStoreError, Keys, RelayPin, STORE_FILE, Status, UnlockOrigin},
     link::{CallError, Client, Possession, RelayUrl, VerifiedRelay, verify_relay},
     rng::OsRng,
@@ -63,12 +62,7 @@ pub(super) struct InitArgs {
 }
 
 pub(super) fn run(args: &InitArgs) -> anyhow::Result<()> {
-    harden::harden()?;
-    OsRng::check()?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(init(args))
+    with_keys(init(args))
 }
 
 async fn init(args: &InitArgs) -> anyhow::Result<()> {

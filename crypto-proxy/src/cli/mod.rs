@@ -32,8 +32,9 @@ mod webhook;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
-use crate::keystore::UnlockSources;
+use crate::{harden, keystore::UnlockSources, rng::OsRng};
 
 /// Owns an agent's keys, seals and opens its messages, and serves it plaintext REST on localhost.
 #[derive(Debug, Parser)]
@@ -148,4 +149,16 @@ pub fn run() -> anyhow::Result<()> {
         Command::Vectors(args) => vectors::run(&args),
         Command::Pages(command) => pages::run(command, Cli::command()),
     }
+}
+
+/// Runs the work of a command that holds keys and speaks with the relay, in a process that is closed to others first.
+fn with_keys<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    harden::harden()?;
+    OsRng::check()?;
+    one_thread()?.block_on(work)
+}
+
+/// A runtime without threads of its own.
+fn one_thread() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }

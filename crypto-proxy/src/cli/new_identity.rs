@@ -20,12 +20,13 @@ use super::{
     StateArgs,
     init::{column_keys, meet},
     succession::{By, Change, NotDone, unknown},
+    with_keys,
 };
 use crate::{
     clock,
     crypto::secret::IdentitySecret,
     engine::{BundleDraft, sign_bundle},
-    fault, harden,
+    fault,
     keystore::{EncryptionRecord, KeyStore, Keys, Status},
     link::{CallError, Client, RelayUrl},
     rng::OsRng,
@@ -45,12 +46,7 @@ pub(super) struct NewIdentityArgs {
 }
 
 pub(super) fn run(args: &NewIdentityArgs) -> anyhow::Result<()> {
-    harden::harden()?;
-    OsRng::check()?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(change(args))
+    with_keys(change(args))
 }
 
 async fn change(args: &NewIdentityArgs) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::{ClientArgs, LocalApi, Refused, encoded},
+    one_thread,
     print::{self, field, items, pair, plain},
 };
 
@@ -15,9 +16,7 @@ pub(super) fn carry_out(
     args: &ClientArgs,
     act: impl AsyncFnOnce(&mut LocalApi) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = one_thread()?;
     let done = runtime.block_on(async { act(&mut LocalApi::connect(args).await?).await });
     if args.json
         && let Err(error) = &done

@@ -31,10 +31,11 @@ use super::{
     live,
     succession::{By, Change, NotDone, unknown},
     undo::Before,
+    with_keys,
 };
 use crate::{
     crypto::recovery::RecoverySecret,
-    fault, harden,
+    fault,
     keystore::{KeyStore, STORE_FILE, Status},
     link::{Client, RelayUrl, VerifiedRelay},
     rng::OsRng,
@@ -68,12 +69,7 @@ pub(super) struct RecoverArgs {
 }
 
 pub(super) fn run(args: &RecoverArgs) -> anyhow::Result<()> {
-    harden::harden()?;
-    OsRng::check()?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(recover(args))
+    with_keys(recover(args))
 }
 
 async fn recover(args: &RecoverArgs) -> anyhow::Result<()> {

@@ -17,11 +17,11 @@ use waxwire_shared::{fingerprint::Fingerprint, ids::RelayId};
 use super::{
     StateArgs,
     init::{column_keys, make_token, meet},
-    live, secrets,
+    live, secrets, with_keys,
 };
 use crate::{
     backup::Backup,
-    clock, harden,
+    clock,
     keystore::{Argon2Cost, KeyStore, Keys, LOCK_FILE, STORE_FILE, Status, UnlockOrigin},
     link::{Client, RelayUrl, VerifiedRelay},
     rng::OsRng,
@@ -59,12 +59,7 @@ pub(super) struct RestoreArgs {
 }
 
 pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
-    harden::harden()?;
-    OsRng::check()?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(restore(args))
+    with_keys(restore(args))
 }
 
 async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {

@@ -31,7 +31,7 @@ use super::{
     address::AddressFile,
     hook::{HookArgs, Surroundings},
     init::{TOKEN_FILE, column_keys},
-    trust,
+    one_thread, trust,
 };
 use crate::{
     api::{self, ApiConfig, ApiState, ApiToken, Checks, ListenAddr, Listener},
@@ -242,9 +242,7 @@ pub(super) fn run(args: &RunArgs, traces: Option<Traces>) -> anyhow::Result<()> 
         }
     }
     // One thread for the link and the API, so that neither wakes another; the engine and what reads the state have their own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = one_thread()?;
     runtime.block_on(async {
         if let Some(traces) = &traces {
             traces.call_on(Handle::current());

@@ -3,9 +3,8 @@
 use clap::Args;
 use waxwire_shared::{fingerprint::Fingerprint, ids::RelayId};
 
-use super::{StateArgs, init::meet, live};
+use super::{StateArgs, init::meet, live, with_keys};
 use crate::{
-    harden,
     keystore::{KeyStore, Status},
     link::{Client, RelayUrl},
     rng::OsRng,
@@ -18,12 +17,7 @@ pub(super) struct TakeOverArgs {
 }
 
 pub(super) fn run(args: &TakeOverArgs) -> anyhow::Result<()> {
-    harden::harden()?;
-    OsRng::check()?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(take_over(args))
+    with_keys(take_over(args))
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
