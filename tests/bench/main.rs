@@ -24,6 +24,7 @@ mod rekey;
 mod report;
 mod run;
 mod sends;
+mod slim;
 mod socket;
 mod stats;
 mod target;

@@ -8,6 +8,7 @@ use crate::{
     report::Goal,
     run::Bench,
     sends::{self, MOST, latency, outcome},
+    slim,
     target::{Transport, jetstream::Jetstream, matrix::Matrix, pair::Pair, relay::Relay},
 };
 
@@ -17,6 +18,7 @@ const PEERS: &str = "peer's";
 const OVER_JETSTREAM: Goal = Goal::RatioAtLeast(6.0);
 /// P4: 12 times as fast.
 const P50_OF_MATRIX: Goal = Goal::RatioAtMost(1.0 / 12.0);
+const P50_OF_SLIM: Goal = Goal::RatioAtMost(1.5);
 /// P5.
 const OVER_MATRIX: Goal = Goal::RatioAtLeast(100.0);
 
@@ -82,5 +84,33 @@ pub(crate) async fn matrix(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         Figure::new(format!("messages, {MOST} in flight; Matrix"), rate(OURS)?, "/s")
             .beside(rate(PEERS)?)
             .wants("P5", OVER_MATRIX),
+    ])
+}
+
+/// P4 beside AGNTCY SLIM, which stores nothing, at the same rate.
+///
+/// # Errors
+/// See [`jetstream`].
+pub(crate) async fn slim(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let rate = sends::calm(bench);
+    let theirs = slim::latency(&bench.folder()?, rate).await?;
+    let pair: Pair = sends::start(bench).await?;
+    let loads = Loads {
+        open: Some(rate),
+        ..sends::loads(bench, &[])
+    };
+    let results = contest::hold(&loads, &[Contender::new(OURS, &pair, &[])]).await?;
+    let ours = latency(&results, OURS)?;
+    let plaintext = |percentile: &str, ours, theirs| {
+        Figure::new(
+            format!("plaintext to plaintext, 50/s, {percentile}; SLIM"),
+            ours,
+            "us",
+        )
+        .beside(theirs)
+    };
+    Ok(vec![
+        plaintext("p50", ours.p50, theirs.p50).wants("P4", P50_OF_SLIM),
+        plaintext("p99", ours.p99, theirs.p99),
     ])
 }

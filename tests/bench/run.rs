@@ -73,6 +73,8 @@ pub(crate) enum Measurement {
     Jetstream,
     /// P4 and P5 beside Matrix.
     Matrix,
+    /// P4 beside AGNTCY SLIM.
+    Slim,
 }
 
 /// What a measurement is told.
@@ -121,12 +123,13 @@ impl Measurement {
             Self::CatchUp => catch_up::measure(bench).await,
             Self::Jetstream => peers::jetstream(bench).await,
             Self::Matrix => peers::matrix(bench).await,
+            Self::Slim => peers::slim(bench).await,
         }
     }
 
     /// Whether other people's servers are needed, which `scripts/peers` installs.
     const fn has_peer(self) -> bool {
-        matches!(self, Self::Jetstream | Self::Matrix)
+        matches!(self, Self::Jetstream | Self::Matrix | Self::Slim)
     }
 }
 
