@@ -70,7 +70,7 @@ impl RelayUrl {
         }
         let url = Self {
             tls,
-            host: host.to_ascii_lowercase(),
+            host,
             port,
             fingerprint,
         };
@@ -121,13 +121,15 @@ impl RelayUrl {
     }
 }
 
-/// A host without the brackets of an IPv6 address, which stand around a whole address or nowhere.
-fn bare_host(host: &str) -> Option<&str> {
+/// A host in the one way to write it, without the brackets of an IPv6 address, which stand around a whole address or
+/// nowhere.
+fn bare_host(host: &str) -> Option<String> {
     match host.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .filter(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => Some(host).filter(|host| !host.contains(['[', ']', ':'])),
+        Some(rest) => {
+            let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
+            Some(address.to_string())
+        }
+        None => (!host.contains(['[', ']', ':'])).then(|| host.to_ascii_lowercase()),
     }
 }
 
@@ -164,6 +166,8 @@ mod tests {
         }
         let folded = RelayUrl::parse("https://Relay.Example:443/", false).unwrap();
         assert_eq!(folded.to_string(), "https://relay.example");
+        let local = RelayUrl::parse("http://[0:0::01]:80", false).unwrap();
+        assert_eq!(local.to_string(), "http://[::1]");
     }
 
     #[test]
