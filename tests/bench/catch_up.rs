@@ -8,8 +8,8 @@ use crate::{clock, figure::Figure, report::Goal, run::Bench, sends, target::pair
 
 /// P14, messages a second.
 const RATE: Goal = Goal::AtLeast(10_000.0);
-/// Between looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// Between looks, which are work for the proxy, too.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 

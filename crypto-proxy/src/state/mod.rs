@@ -89,6 +89,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("lost_commits.sql"),
     include_str!("fewer_pages.sql"),
     include_str!("unsettled_heads.sql"),
+    include_str!("unread.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

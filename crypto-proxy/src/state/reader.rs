@@ -91,6 +91,28 @@ pub struct Reader {
 
 const VISIBLE_INBOUND: &str = "m.delivery IS NOT NULL AND m.deleted = 0";
 
+/// Which messages are listed, of a handle, with a tag, since a time, after a delivery. What is unread is led to, instead
+/// of walking over all that was ever delivered.
+pub(super) fn inbox_condition(unread: bool) -> String {
+    let unread = if unread {
+        "AND m.message_row IN (SELECT message_row FROM message INDEXED BY message_unread \
+         WHERE read_at IS NULL AND delivery IS NOT NULL)"
+    } else {
+        ""
+    };
+    format!(
+        "{VISIBLE_INBOUND} {unread} AND (?1 IS NULL OR p.handle = ?1) AND (?2 IS NULL OR m.type_tag = ?2) \
+         AND m.visible_at >= ?3 AND m.delivery > ?4"
+    )
+}
+
+/// Counts what is unread. SQLite would rather walk over all that was ever delivered.
+pub(super) fn unread_count() -> String {
+    format!(
+        "SELECT count(*) FROM message m INDEXED BY message_unread WHERE m.read_at IS NULL AND {VISIBLE_INBOUND}"
+    )
+}
+
 impl Reader {
     /// Opens the database of a state folder, which [`super::Store::open`] has migrated.
     ///
@@ -246,11 +268,8 @@ impl Reader {
             Some(Since::Delivery(id)) if id.store == self.tag => (0, to_sql(id.position)),
             _ => (0, 0),
         };
-        let condition = format!(
-            "{VISIBLE_INBOUND} AND (?1 IS NULL OR p.handle = ?1) AND (?2 IS NULL OR m.type_tag = ?2) \
-             AND (?3 = 0 OR m.read_at IS NULL) AND m.visible_at >= ?4 AND m.delivery > ?5"
-        );
-        let filters: [&dyn ToSql; 5] = [&from, &tag, &filter.unread, &time, &delivery];
+        let condition = inbox_condition(filter.unread);
+        let filters: [&dyn ToSql; 4] = [&from, &tag, &time, &delivery];
         let count =
             format!("SELECT count(*) FROM message m LEFT JOIN peer p USING (peer_id) WHERE {condition}");
         let total: i64 = self
@@ -258,12 +277,12 @@ impl Reader {
             .prepare_cached(&count)?
             .query_row(&filters[..], |row| row.get(0))?;
         let page = format!(
-            "{} WHERE {condition} ORDER BY m.delivery DESC LIMIT ?6 OFFSET ?7",
+            "{} WHERE {condition} ORDER BY m.delivery DESC LIMIT ?5 OFFSET ?6",
             views::VIEW
         );
         let (limit, offset) = (to_sql(filter.limit as u64), to_sql(filter.offset as u64));
-        let [a, b, c, d, e] = filters;
-        let messages = self.messages(&page, &[a, b, c, d, e, &limit, &offset])?;
+        let [a, b, c, d] = filters;
+        let messages = self.messages(&page, &[a, b, c, d, &limit, &offset])?;
         Ok(InboxPage {
             messages,
             total: from_sql(total),
@@ -275,8 +294,10 @@ impl Reader {
     /// # Errors
     /// [`StateError`].
     pub fn unread_count(&self) -> Result<u64, StateError> {
-        let sql = format!("SELECT count(*) FROM message m WHERE m.read_at IS NULL AND {VISIBLE_INBOUND}");
-        let count = self.db().prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        let count = self
+            .db()
+            .prepare_cached(&unread_count())?
+            .query_row([], |row| row.get(0))?;
         Ok(from_sql(count))
     }
 
@@ -346,10 +367,10 @@ impl Reader {
         let db = self.db();
         let mut statement = db.prepare_cached(&format!(
             "SELECT c.local, c.kind, p.handle, c.updated_at, c.last_message_at, \
-             (SELECT count(*) FROM message m WHERE m.conversation_id = c.conversation_id \
-              AND m.read_at IS NULL AND {VISIBLE_INBOUND}), c.conversation_id \
+             ({} AND m.conversation_id = c.conversation_id), c.conversation_id \
              , g.group_row, g.members, g.sealed FROM conversation c LEFT JOIN peer p USING (peer_id) \
-             LEFT JOIN grp g USING (conversation_id) WHERE {condition}"
+             LEFT JOIN grp g USING (conversation_id) WHERE {condition}",
+            unread_count()
         ))?;
         let mut rows = statement.query(parameters)?;
         let mut list = Vec::new();

@@ -13,7 +13,7 @@ use waxwire_shared::{
 
 use super::{
     ColumnKeys, Direction, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader, SentId, Since,
-    StateError, Store,
+    StateError, Store, reader,
 };
 use crate::{
     crypto::{
@@ -186,6 +186,32 @@ fn attack_98_files_hold_no_content_in_clear() {
     for entry in fs::read_dir(folder.path()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"canary-0f3a"));
+    }
+}
+
+/// An agent that asks often for what is unread does not have its proxy look at all that was ever delivered.
+#[test]
+fn unread_messages_are_found_by_their_index() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let store = Store::open(folder.path(), keys(1)).unwrap();
+    let condition = reader::inbox_condition(true);
+    let listed = format!("SELECT 1 FROM message m LEFT JOIN peer p USING (peer_id) WHERE {condition}");
+    for statement in [reader::unread_count(), listed] {
+        let mut plan = store
+            .db
+            .prepare(&format!("EXPLAIN QUERY PLAN {statement}"))
+            .unwrap();
+        // What its parameters are makes no difference.
+        let steps = plan.raw_query().mapped(|row| row.get::<_, String>("detail"));
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(
+            steps
+                .iter()
+                .any(|step| step.contains("COVERING INDEX message_unread")),
+            "{steps:?}"
+        );
+        assert!(!steps.iter().any(|step| step.contains("delivery>")), "{steps:?}");
     }
 }
 
