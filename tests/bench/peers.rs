@@ -9,13 +9,16 @@ use crate::{
     run::Bench,
     sends::{self, MOST, latency, outcome},
     slim,
-    target::{Transport, jetstream::Jetstream, matrix::Matrix, pair::Pair, relay::Relay},
+    target::{
+        Target, Transport, jetstream::Jetstream, matrix::Matrix, nostr::Nostr, pair::Pair, relay::Relay,
+    },
 };
 
 const OURS: &str = "ours";
 const PEERS: &str = "peer's";
 /// P1.
 const OVER_JETSTREAM: Goal = Goal::RatioAtLeast(6.0);
+const OVER_NOSTR: Goal = Goal::RatioAtLeast(12.0);
 /// P4: 12 times as fast.
 const P50_OF_MATRIX: Goal = Goal::RatioAtMost(1.0 / 12.0);
 const P50_OF_SLIM: Goal = Goal::RatioAtMost(1.5);
@@ -27,20 +30,32 @@ const OVER_MATRIX: Goal = Goal::RatioAtLeast(100.0);
 /// # Errors
 /// A server does not come up, refuses a message or loses one.
 pub(crate) async fn jetstream(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let jetstream: Jetstream = sends::start(bench).await?;
+    durable_sends::<Jetstream>(bench, OVER_JETSTREAM).await
+}
+
+/// P1 beside nostr-rs-relay, which loses the last messages when the power fails.
+///
+/// # Errors
+/// See [`jetstream`].
+pub(crate) async fn nostr(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    durable_sends::<Nostr>(bench, OVER_NOSTR).await
+}
+
+async fn durable_sends<T: Target>(bench: &Bench, goal: Goal) -> anyhow::Result<Vec<Figure>> {
+    let peer: T = sends::start(bench).await?;
     let relay: Relay = sends::start(bench).await?;
     let loads = sends::loads(bench, &[MOST]);
     let contenders = [
         Contender::new(OURS, &relay, &[MOST]),
         Contender {
             transport: Transport::Socket,
-            ..Contender::new(PEERS, &jetstream, &[MOST])
+            ..Contender::new(PEERS, &peer, &[MOST])
         },
     ];
     let results = contest::hold(&loads, &contenders).await?;
-    let (relay, jetstream) = (outcome(&results, OURS, MOST)?, outcome(&results, PEERS, MOST)?);
-    let sends = Figure::new(format!("durable sends, {MOST}; NATS JetStream"), relay.rate, "/s");
-    Ok(vec![sends.beside(jetstream.rate).wants("P1", OVER_JETSTREAM)])
+    let (ours, theirs) = (outcome(&results, OURS, MOST)?, outcome(&results, PEERS, MOST)?);
+    let sends = Figure::new(format!("durable sends, {MOST}; {}", T::NAME), ours.rate, "/s");
+    Ok(vec![sends.beside(theirs.rate).wants("P1", goal)])
 }
 
 /// P4 and P5 beside Matrix, from plaintext to plaintext, latencies at a rate that it can hold.

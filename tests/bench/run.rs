@@ -75,6 +75,8 @@ pub(crate) enum Measurement {
     Matrix,
     /// P4 beside AGNTCY SLIM.
     Slim,
+    /// P1 beside nostr-rs-relay.
+    Nostr,
 }
 
 /// What a measurement is told.
@@ -124,12 +126,13 @@ impl Measurement {
             Self::Jetstream => peers::jetstream(bench).await,
             Self::Matrix => peers::matrix(bench).await,
             Self::Slim => peers::slim(bench).await,
+            Self::Nostr => peers::nostr(bench).await,
         }
     }
 
     /// Whether other people's servers are needed, which `scripts/peers` installs.
     const fn has_peer(self) -> bool {
-        matches!(self, Self::Jetstream | Self::Matrix | Self::Slim)
+        matches!(self, Self::Jetstream | Self::Matrix | Self::Slim | Self::Nostr)
     }
 }
 

@@ -67,4 +67,12 @@ impl Socket {
     pub(crate) async fn send(&mut self, bytes: impl Into<Bytes>) -> anyhow::Result<()> {
         Ok(self.0.send(Message::Binary(bytes.into())).await?)
     }
+
+    /// The same with text.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub(crate) async fn say(&mut self, text: String) -> anyhow::Result<()> {
+        Ok(self.0.send(Message::Text(text.into())).await?)
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 pub(crate) mod bare;
 pub(crate) mod jetstream;
 pub(crate) mod matrix;
+pub(crate) mod nostr;
 pub(crate) mod pair;
 pub(crate) mod relay;
 pub(crate) mod yardstick;
