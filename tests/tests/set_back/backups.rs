@@ -127,6 +127,10 @@ fn copy_that_was_put_back_silently_is_noticed_by_where_queues_end() {
             Ok(told.then_some(()))
         })
         .await?;
+        // What is new before the other is back would take the place of what it had, unseen until the next message.
+        for agent in &scene.agents {
+            agent.until_ready().await?;
+        }
         for (from, to) in [(&alice, &bob), (&bob, &alice)] {
             let text = unique("after")?;
             from.send_text(to.handle(), &unique("id")?, &text).await?;
