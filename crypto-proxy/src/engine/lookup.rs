@@ -232,6 +232,8 @@ impl Engine {
     /// The relay does not answer. It is asked again for those who need it; what can be sealed to the bundle
     /// that is known does not wait for it.
     fn unanswered(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
+        // The next message that names the key asks again.
+        self.volatile.claims.remove(handle);
         if self.volatile.link_up {
             self.release_postponed(handle, None, now)?;
         }

@@ -150,6 +150,11 @@ impl Engine {
                 ranges: to_ranges(&due.numbers, RANGES),
             };
             self.queue_control(&peer, Kind::ResendRequest, request.encode(), now)?;
+            // An author who is heard in groups alone may have erased the key that is known of it: the next
+            // request goes to its newest.
+            if !self.is_fresh(&peer, now) {
+                self.ask_for_sender(&peer.handle);
+            }
         }
         Ok(())
     }

@@ -355,6 +355,21 @@ fn sealed_column_moved_to_another_row_does_not_open() {
     ));
 }
 
+/// docs/protocol.md, 8.2: a sealed column is bound to its table.
+#[test]
+fn sealed_column_moved_to_another_table_does_not_open() {
+    let keys = keys(1);
+    let sealed = keys.seal(&mut rng(2), "message", 1, NOW, b"a");
+    assert!(keys.open("message", 1, &sealed).is_ok());
+    assert!(matches!(
+        keys.open("held", 1, &sealed),
+        Err(StateError::Damaged {
+            table: "held",
+            row: 1
+        })
+    ));
+}
+
 #[test]
 fn mutes_hold_until_their_time_and_show_in_messages() {
     let folder = tempfile::tempdir().unwrap();

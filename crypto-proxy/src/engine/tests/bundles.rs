@@ -207,6 +207,28 @@ fn bundle_that_the_relay_withholds_is_alerted() {
     }
 }
 
+/// docs/protocol.md, 5.7: a relay that did not answer is asked when the next message names the key.
+#[test]
+fn key_that_could_not_be_looked_up_is_looked_up_again() {
+    let mut net = Net::pair();
+    net.send(ALICE, "bob", "first");
+    net.run();
+    serve(&mut net, |bundle| {
+        (bundle.number, bundle.keys[0].number) = (START + 1, START + 1);
+    });
+    net.nodes[BOB].engine.account.key_number = START + 1;
+    net.now += 2 * MINUTE;
+    net.relay_down = true;
+    net.send(BOB, "alice", "while no lookup is answered");
+    net.run();
+    net.relay_down = false;
+    net.send(BOB, "alice", "afterwards");
+    net.run();
+    assert_eq!(net.nodes[ALICE].inbound().len(), 2);
+    net.send(ALICE, "bob", "second");
+    assert_eq!(key_of_last(&net), START + 1);
+}
+
 fn queued(net: &Net, id: u64) -> bool {
     let answer = net.answer(ALICE, id);
     matches!(answer, Some(Err(Refusal::RelayUnreachable { queued: true })))

@@ -260,6 +260,8 @@ pub(super) struct Net {
     pub(super) groups: GroupRelay,
     /// Calls wait until they are released.
     pub(super) calls_wait: bool,
+    /// Lookups of whoever is offline are answered, too. Otherwise they take longer than the test.
+    pub(super) tells_unreached: bool,
     waiting_calls: VecDeque<(usize, RelayCall)>,
     /// The answer to the next append is lost.
     pub(super) lose_append: bool,
@@ -304,6 +306,7 @@ impl Net {
             next_request: 0,
             groups: GroupRelay::default(),
             calls_wait: false,
+            tells_unreached: false,
             waiting_calls: VecDeque::new(),
             lose_append: false,
             notice: None,
@@ -675,12 +678,7 @@ impl Net {
             self.leases.push(lease.clone());
         }
         if !self.nodes[index].online {
-            // Nothing else comes of a question about the log than its answer, and each has one.
-            let RelayCall::Transparency(call) = call else {
-                return None;
-            };
-            let answer = Err(LookupError::Unreachable);
-            return Some(Event::Link(LinkEvent::Transparency(call, answer)));
+            return self.answer_offline(call).map(Event::Link);
         }
         Some(Event::Link(match call {
             RelayCall::Lease(lease) => LinkEvent::Lease(lease),
@@ -736,6 +734,18 @@ impl Net {
                 LinkEvent::Leaf(group, epoch, self.groups.leaf(&group, epoch, index))
             }
         }))
+    }
+
+    /// The link answers every call once, also that the relay was not reached.
+    fn answer_offline(&self, call: RelayCall) -> Option<LinkEvent> {
+        let unreached = LookupError::Unreachable;
+        match call {
+            RelayCall::Transparency(call) => Some(LinkEvent::Transparency(call, Err(unreached))),
+            RelayCall::Bundle(handle) if self.tells_unreached => {
+                Some(LinkEvent::Bundle(handle, Err(unreached)))
+            }
+            _ => None,
+        }
     }
 
     fn see(&self, handle: Handle) -> Option<Seen> {

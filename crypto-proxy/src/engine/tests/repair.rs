@@ -2,6 +2,7 @@
 
 use rand_core::SeedableRng as _;
 use waxwire_shared::{
+    api::frames::Queue,
     ids::ConversationId,
     suite::Suite,
     wire::{Document as _, Kind, NRange, ResendRequest},
@@ -82,6 +83,29 @@ fn dropped_message_is_asked_for_and_comes_verbatim() {
     assert!(net.nodes[BOB].shown[2].security.gap.is_none());
     // Healed: nothing is asked for again.
     assert_eq!(net.nodes[BOB].engine.store().waiting().unwrap().missing, None);
+}
+
+/// docs/protocol.md, 9: messages in a group do not tell that their author has another key. Whoever misses one asks under
+/// the new key in the end.
+#[test]
+fn author_with_a_new_key_is_asked_under_it() {
+    const CAROL: usize = 2;
+    let (mut net, group) = Net::group_of(3);
+    net.say(BOB, group, "one").unwrap();
+    net.now += 25 * 3_600 * 1_000;
+    lose_keys(&mut net);
+    net.disconnect(CAROL);
+    net.say(BOB, group, "two").unwrap();
+    let id = net.only_group();
+    let position = net.groups.groups[&id].messages.len() as u64;
+    net.skip(CAROL, Queue::Group(id), position);
+    net.connect(CAROL);
+    net.say(BOB, group, "three").unwrap();
+    for _ in 0..3 {
+        net.pass(31_000);
+        net.settle();
+    }
+    assert_eq!(net.heard(CAROL), ["one", "three", "two"]);
 }
 
 /// docs/protocol.md, 9: only to the identity that the message was for.

@@ -19,10 +19,14 @@ mod world;
 use world::World;
 
 /// Seeds that once found a fault, with what it was.
-const PINNED: [(u64, &str); 3] = [
+const PINNED: [(u64, &str); 4] = [
     (112, "a message was sent behind an own leave, beyond its cut-off"),
     (23, "the head in a message that was sent again was not compared"),
     (391, "a head that waited for its proof was lost with the process"),
+    (
+        266,
+        "what was missing in a group was asked for under an erased key of its author",
+    ),
 ];
 
 /// Seeds of every run of the tests.

@@ -42,10 +42,10 @@ struct Seen {
 
 /// What came of an author in a conversation.
 struct Order {
-    /// The epoch with which its numbering began for the reader.
-    begun: Option<u64>,
-    /// The last of all that was said.
-    last: usize,
+    /// The number with which its numbering began for the reader.
+    begun: u64,
+    /// The highest of all that came.
+    last: u64,
     /// Whether numbers were ever missing.
     holes: bool,
 }
@@ -148,20 +148,26 @@ impl Watch {
             };
             let seen = &mut self.agents[index];
             assert!(seen.said.insert(place), "{} sees {said:?} again", node.handle);
-            let epoch = message.security.epoch;
+            // Of what is asked for at one time, nobody says which comes first: that is decided by numbers.
+            // A message that its sender has given up has none any more.
+            let Some(n) = number(&world.net, said) else {
+                continue;
+            };
             let order = seen.order.entry((said.from, group)).or_insert(Order {
-                begun: epoch,
-                last: place,
+                begun: n,
+                last: n,
                 holes: false,
             });
             order.holes |= message.security.gap.is_some();
-            let may_be_late = order.holes || message.security.late || epoch < order.begun;
+            // docs/protocol.md, 5.4: what a group said before is owed by nobody, and shown all the same if it comes.
+            let is_owed = group.is_none() || n >= order.begun;
+            let may_be_late = order.holes || message.security.late || !is_owed;
             assert!(
-                place >= order.last || may_be_late,
+                n >= order.last || may_be_late,
                 "{} sees {said:?} late",
                 node.handle
             );
-            order.last = place.max(order.last);
+            order.last = n.max(order.last);
         }
     }
 
@@ -212,6 +218,13 @@ fn find<'a>(world: &'a World, message: &Message) -> (usize, &'a Said) {
     let place = world.said.iter().position(is_it);
     let place = place.unwrap_or_else(|| panic!("nobody said {message:?}"));
     (place, &world.said[place])
+}
+
+/// The number that a message has in the conversation and session of its sender.
+fn number(net: &Net, said: &Said) -> Option<u64> {
+    let store = net.nodes[said.from].engine.store();
+    let row = store.sent_id(&said.id).unwrap()?.message_row;
+    store.core(row).ok().map(|core| core.n)
 }
 
 fn identity(net: &Net, index: usize) -> IdentityKey {

@@ -89,6 +89,7 @@ impl World {
         }
         let (tempers, tamper) = Tempers::new(agents, chance.branch());
         net.tamper = Some(tamper);
+        net.tells_unreached = true;
         Self {
             watch: Watch::new(agents),
             net,
