@@ -143,13 +143,14 @@ impl World {
         }
     }
 
-    /// As long as repair takes: what is missing is asked for again after half a minute, ten minutes and
-    /// an hour.
+    /// As long as repair takes: what is missing is asked for again after half a minute, ten minutes, an hour
+    /// and a day, and the relay may have spoiled all answers but the last.
     fn wait(&mut self) {
         for pause in [
             vec![31_000; 20],
             vec![10 * MINUTE; 3],
             vec![HOUR; 2],
+            vec![24 * HOUR],
             vec![31_000; 4],
         ]
         .concat()
