@@ -1,7 +1,13 @@
-//! The relay's interface as an agent of it may use it: a whole relay behind its router, so that paths, queries, ranges,
+//! The relay's interface as an agent of it, and whoever has the master key, may use it: a whole relay behind its router, so that paths, queries, ranges,
 //! headers and bodies are read by what reads them, and meet a database.
 
-use std::{cell::OnceCell, fs, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use clap::Parser as _;
@@ -37,6 +43,7 @@ use crate::{
 
 table! {
     "relay_api" => relay_api,
+    "relay_admin" => relay_admin,
 }
 
 /// A blob that is whole, and one that is half there.
@@ -53,7 +60,7 @@ impl Random for Seeded {
     }
 }
 
-/// A relay, and the key of an agent of it.
+/// A relay with one agent, and the key with which it is asked: the agent's, or its own.
 struct World {
     runtime: Runtime,
     router: Router,
@@ -61,6 +68,8 @@ struct World {
     _server: Server,
     _folder: TempDir,
 }
+
+const MASTER_KEY: &str = "a master key of thirty-two bytes, and some more";
 
 const CONFIG: &str = r#"
 registration = "open"
@@ -83,7 +92,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
         let path = folder.path().join("relay.toml");
-        let place = format!("listen = \"unix:{at}/relay\"\ndatabase = \"sqlite://{at}/relay.db\"\n");
+        let master = folder.path().join("master");
+        fs::write(&master, MASTER_KEY).unwrap();
+        fs::set_permissions(&master, Permissions::from_mode(0o600)).unwrap();
+        let place = format!(
+            "listen = \"unix:{at}/relay\"\ndatabase = \"sqlite://{at}/relay.db\"\nmaster_key_file = \"{at}/master\"\n"
+        );
         fs::write(&path, place + CONFIG).unwrap();
         let arguments = ["waxwire-relay", "serve", "--config", path.to_str().unwrap()];
         let Command::Serve(arguments) = Cli::parse_from(arguments).command else {
@@ -118,6 +132,13 @@ impl World {
             world.must(&format!("PATCH /v1/blobs/{blob}?offset=0\n{octets}\n\nall of it"));
         }
         world
+    }
+
+    fn administered() -> Self {
+        Self {
+            key: MASTER_KEY.to_owned(),
+            ..Self::new()
+        }
     }
 
     fn ask(&self, bytes: &[u8], patience: Duration) -> Option<Answer> {
@@ -160,13 +181,21 @@ impl World {
 }
 
 thread_local! {
-    static WORLD: OnceCell<World> = const { OnceCell::new() };
+    static OF_AGENT: OnceCell<World> = const { OnceCell::new() };
+    static OF_ADMINISTRATOR: OnceCell<World> = const { OnceCell::new() };
 }
 
-/// Nothing that an agent asks for is a fault of the relay's, and what is answered is as long as it says.
 fn relay_api(bytes: &[u8]) -> bool {
-    let answer = WORLD.with(|world| world.get_or_init(World::new).ask(bytes, PATIENCE));
-    let Some(answer) = answer else {
+    OF_AGENT.with(|world| is_taken(bytes, world.get_or_init(World::new)))
+}
+
+fn relay_admin(bytes: &[u8]) -> bool {
+    OF_ADMINISTRATOR.with(|world| is_taken(bytes, world.get_or_init(World::administered)))
+}
+
+/// Nothing that somebody asks for is a fault of the relay's, and what is answered is as long as it says.
+fn is_taken(bytes: &[u8], world: &World) -> bool {
+    let Some(answer) = world.ask(bytes, PATIENCE) else {
         return false;
     };
     assert_ne!(answer.status, 500);

@@ -206,6 +206,7 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("relay_proof", vec![relay::sample_proof()]),
         ("relay_succession", vec![relay::sample_succession()]),
         ("relay_api", texts(&relay_requests())),
+        ("relay_admin", texts(ADMIN_REQUESTS)),
         ("local_api", texts(LOCAL_REQUESTS)),
         ("local_socket", texts(FRAMES)),
         ("node_word", node_words()),
@@ -213,6 +214,17 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("state_rows", state_rows()),
     ]
 }
+
+const ADMIN_REQUESTS: &[&str] = &[
+    "GET /v1/admin/agents?after=a&limit=10\n\n",
+    "GET /v1/admin/dead-letters?limit=1000\n\n",
+    "POST /v1/admin/agents/alice/suspend\n\n",
+    "POST /v1/admin/agents/alice/unsuspend\n\n",
+    "POST /v1/admin/dead-letters/alice/redeliver\n\n",
+    "POST /v1/admin/invites\n\n{\"count\":2,\"days\":7}",
+    "POST /v1/admin/agents/bob/revoke\n\n",
+    "GET /v1/admin/agents\nauthorization: Bearer another\n\n",
+];
 
 const LOCAL_REQUESTS: &[&str] = &[
     "GET /v1/conversations?limit=10&offset=0\n\n",
