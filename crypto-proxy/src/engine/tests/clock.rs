@@ -41,18 +41,6 @@ impl Net {
         net.send(ALICE, "bob", "second");
         net
     }
-
-    /// Bob has the first and the third message; the relay has lost the second.
-    fn with_hole() -> Self {
-        let mut net = Self::pair();
-        net.send(ALICE, "bob", "one");
-        net.run();
-        net.send(ALICE, "bob", "two");
-        net.stored.pop();
-        net.send(ALICE, "bob", "three");
-        net.run();
-        net
-    }
 }
 
 #[test]

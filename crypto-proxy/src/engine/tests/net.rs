@@ -446,6 +446,18 @@ impl Net {
         self.feed(index, vec![Event::Link(LinkEvent::Seen(seen))]);
     }
 
+    /// Alice has said "one", "two" and "three", and bob has the first and the third; the relay has lost the second.
+    pub(super) fn with_hole() -> Self {
+        let mut net = Self::pair();
+        net.send(0, "bob", "one");
+        net.run();
+        net.send(0, "bob", "two");
+        net.stored.pop();
+        net.send(0, "bob", "three");
+        net.run();
+        net
+    }
+
     /// Time passes in which no proxy runs, or all clocks are set: nobody has looked at them yet.
     pub(super) fn suspend(&mut self, ms: u64) {
         self.now += ms;

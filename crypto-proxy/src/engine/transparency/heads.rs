@@ -160,7 +160,7 @@ impl Engine {
 
     /// A head of the known log and of another size than the highest.
     fn await_proof(&mut self, head: &Head) -> Result<(), StateError> {
-        let unsettled = self.unsettled()?;
+        let unsettled: Vec<Head> = self.unsettled()?.collect();
         if unsettled.iter().any(|waiting| same(waiting, head)) {
             return Ok(());
         }
@@ -172,21 +172,19 @@ impl Engine {
     }
 
     /// Heads that wait for a proof, in the order in which they came.
-    fn unsettled(&self) -> Result<Vec<Head>, StateError> {
+    fn unsettled(&self) -> Result<impl Iterator<Item = Head>, StateError> {
         let stored = self.store.unsettled_heads()?.into_iter();
-        Ok(stored
-            .filter_map(|bytes| Head::verify(&bytes, self.log_owner()).ok())
-            .collect())
+        Ok(stored.filter_map(|bytes| Head::verify(&bytes, self.log_owner()).ok()))
     }
 
     /// Whether a head still waits for its proof.
     pub(super) fn is_unsettled(&self, head: &Head) -> Result<bool, StateError> {
-        Ok(self.unsettled()?.iter().any(|waiting| same(waiting, head)))
+        Ok(self.unsettled()?.any(|waiting| same(&waiting, head)))
     }
 
     /// The head that has waited longest.
     fn first_unsettled(&self) -> Result<Option<Head>, StateError> {
-        Ok(self.unsettled()?.into_iter().next())
+        Ok(self.unsettled()?.next())
     }
 
     /// The head that has waited longest waits no more.
