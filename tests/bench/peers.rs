@@ -9,6 +9,7 @@ use crate::{
     run::Bench,
     sends::{self, MOST, latency, outcome},
     slim,
+    stats::Percentiles,
     target::{
         Target, Transport, jetstream::Jetstream, matrix::Matrix, nostr::Nostr, pair::Pair, relay::Relay,
     },
@@ -85,17 +86,10 @@ pub(crate) async fn matrix(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let results = contest::hold(&loads, &contenders).await?;
     let (ours, theirs) = (latency(&results, OURS)?, latency(&results, PEERS)?);
     let rate = |key: &str| anyhow::Ok(outcome(&results, key, MOST)?.rate);
-    let plaintext = |percentile: &str, ours, theirs| {
-        Figure::new(
-            format!("plaintext to plaintext, 10/s, {percentile}; Matrix"),
-            ours,
-            "us",
-        )
-        .beside(theirs)
-    };
+    let [p50, p99] = percentiles("10/s", "Matrix", &ours, &theirs);
     Ok(vec![
-        plaintext("p50", ours.p50, theirs.p50).wants("P4", P50_OF_MATRIX),
-        plaintext("p99", ours.p99, theirs.p99),
+        p50.wants("P4", P50_OF_MATRIX),
+        p99,
         Figure::new(format!("messages, {MOST} in flight; Matrix"), rate(OURS)?, "/s")
             .beside(rate(PEERS)?)
             .wants("P5", OVER_MATRIX),
@@ -116,16 +110,14 @@ pub(crate) async fn slim(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     };
     let results = contest::hold(&loads, &[Contender::new(OURS, &pair, &[])]).await?;
     let ours = latency(&results, OURS)?;
-    let plaintext = |percentile: &str, ours, theirs| {
-        Figure::new(
-            format!("plaintext to plaintext, 50/s, {percentile}; SLIM"),
-            ours,
-            "us",
-        )
-        .beside(theirs)
-    };
-    Ok(vec![
-        plaintext("p50", ours.p50, theirs.p50).wants("P4", P50_OF_SLIM),
-        plaintext("p99", ours.p99, theirs.p99),
-    ])
+    let [p50, p99] = percentiles("50/s", "SLIM", &ours, &theirs);
+    Ok(vec![p50.wants("P4", P50_OF_SLIM), p99])
+}
+
+/// Latencies from plaintext to plaintext, each beside the peer's.
+fn percentiles(rate: &str, peer: &str, ours: &Percentiles, theirs: &Percentiles) -> [Figure; 2] {
+    [("p50", ours.p50, theirs.p50), ("p99", ours.p99, theirs.p99)].map(|(percentile, ours, theirs)| {
+        let what = format!("plaintext to plaintext, {rate}, {percentile}; {peer}");
+        Figure::new(what, ours, "us").beside(theirs)
+    })
 }
