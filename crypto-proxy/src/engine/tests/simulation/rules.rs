@@ -12,10 +12,16 @@ use waxwire_shared::{
 };
 
 use super::{
-    super::{groups::NAMES, net::Net},
+    super::{
+        groups::NAMES,
+        net::{Net, Node},
+    },
     world::{Said, To, World},
 };
-use crate::model::{Message, MessageId, Status};
+use crate::{
+    model::{Message, MessageId, Status},
+    state::Direction,
+};
 
 /// Alerts that no relay and no accident can cause where every member is honest.
 const NEVER: [&str; 4] = ["sender_fork", "roster_fork", "leaf_false", "identity_changed"];
@@ -46,8 +52,6 @@ struct Order {
     begun: u64,
     /// The highest of all that came.
     last: u64,
-    /// Whether numbers were ever missing.
-    holes: bool,
 }
 
 /// A group as its commits make it.
@@ -153,15 +157,11 @@ impl Watch {
             let Some(n) = number(&world.net, said) else {
                 continue;
             };
-            let order = seen.order.entry((said.from, group)).or_insert(Order {
-                begun: n,
-                last: n,
-                holes: false,
-            });
-            order.holes |= message.security.gap.is_some();
+            let begins = Order { begun: n, last: n };
+            let order = seen.order.entry((said.from, group)).or_insert(begins);
             // docs/protocol.md, 5.4: what a group said before is owed by nobody, and shown all the same if it comes.
             let is_owed = group.is_none() || n >= order.begun;
-            let may_be_late = order.holes || message.security.late || !is_owed;
+            let may_be_late = message.security.late || !is_owed || fills_hole(node, message, order.last);
             assert!(
                 n >= order.last || may_be_late,
                 "{} sees {said:?} late",
@@ -225,6 +225,22 @@ fn number(net: &Net, said: &Said) -> Option<u64> {
     let store = net.nodes[said.from].engine.store();
     let row = store.sent_id(&said.id).unwrap()?.message_row;
     store.core(row).ok().map(|core| core.n)
+}
+
+/// Whether a message lies in a hole that another one, no later than `last`, was shown with. The agent need not have been
+/// told of that one: its proxy may have died meanwhile.
+fn fills_hole(node: &Node, message: &Message, last: u64) -> bool {
+    let store = node.engine.store();
+    let row = store.message_by_id(&message.id).unwrap().expect("a row");
+    let by_n = |n| {
+        store
+            .message_by_n(row.conversation_id, row.peer_id, Direction::In, &row.session, n)
+            .unwrap()
+    };
+    (row.n + 1..=last)
+        .filter_map(by_n)
+        .filter_map(|later| store.view(later.message_row).unwrap().security.gap)
+        .any(|gap| (gap.after + 1..=gap.after + gap.missing).contains(&row.n))
 }
 
 fn identity(net: &Net, index: usize) -> IdentityKey {
