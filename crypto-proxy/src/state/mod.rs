@@ -90,6 +90,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("fewer_pages.sql"),
     include_str!("unsettled_heads.sql"),
     include_str!("unread.sql"),
+    include_str!("inbox.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

@@ -91,19 +91,30 @@ pub struct Reader {
 
 const VISIBLE_INBOUND: &str = "m.delivery IS NOT NULL AND m.deleted = 0";
 
-/// Which messages are listed, of a handle, with a tag, since a time, after a delivery. What is unread is led to, instead
-/// of walking over all that was ever delivered.
-pub(super) fn inbox_condition(unread: bool) -> String {
-    let unread = if unread {
-        "AND m.message_row IN (SELECT message_row FROM message INDEXED BY message_unread \
-         WHERE read_at IS NULL AND delivery IS NOT NULL)"
+/// Which messages are listed, of a handle, with a tag, since a time, after a delivery. Their index is named, because SQLite
+/// would rather look at each message that was ever delivered.
+fn inbox_rows(unread: bool) -> String {
+    let (index, unread) = if unread {
+        ("message_unread", "AND m.read_at IS NULL")
     } else {
-        ""
+        ("message_inbox", "")
     };
     format!(
-        "{VISIBLE_INBOUND} {unread} AND (?1 IS NULL OR p.handle = ?1) AND (?2 IS NULL OR m.type_tag = ?2) \
-         AND m.visible_at >= ?3 AND m.delivery > ?4"
+        "FROM message m INDEXED BY {index} WHERE {VISIBLE_INBOUND} {unread} \
+         AND (?1 IS NULL OR m.peer_id IN (SELECT peer_id FROM peer WHERE handle = ?1)) \
+         AND (?2 IS NULL OR m.type_tag = ?2) AND m.visible_at >= ?3 AND m.delivery > ?4"
     )
+}
+
+/// Counts what is listed.
+pub(super) fn inbox_count(unread: bool) -> String {
+    format!("SELECT count(*) {}", inbox_rows(unread))
+}
+
+/// Which of it is a page's, newest first: so many, after so many.
+pub(super) fn inbox_page(unread: bool) -> String {
+    let rows = inbox_rows(unread);
+    format!("SELECT m.message_row {rows} ORDER BY m.delivery DESC LIMIT ?5 OFFSET ?6")
 }
 
 /// Counts what is unread. SQLite would rather walk over all that was ever delivered.
@@ -268,17 +279,15 @@ impl Reader {
             Some(Since::Delivery(id)) if id.store == self.tag => (0, to_sql(id.position)),
             _ => (0, 0),
         };
-        let condition = inbox_condition(filter.unread);
         let filters: [&dyn ToSql; 4] = [&from, &tag, &time, &delivery];
-        let count =
-            format!("SELECT count(*) FROM message m LEFT JOIN peer p USING (peer_id) WHERE {condition}");
         let total: i64 = self
             .db()
-            .prepare_cached(&count)?
+            .prepare_cached(&inbox_count(filter.unread))?
             .query_row(&filters[..], |row| row.get(0))?;
         let page = format!(
-            "{} WHERE {condition} ORDER BY m.delivery DESC LIMIT ?5 OFFSET ?6",
-            views::VIEW
+            "{} WHERE m.message_row IN ({}) ORDER BY m.delivery DESC",
+            views::VIEW,
+            inbox_page(filter.unread)
         );
         let (limit, offset) = (to_sql(filter.limit as u64), to_sql(filter.offset as u64));
         let [a, b, c, d] = filters;
