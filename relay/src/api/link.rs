@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Sizes of a socket's buffers. Reading is small because most sockets are idle.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 const WRITE_BUFFER_MAX: usize = 512 * 1024;
 /// Largest message: an envelope that is too large by less is refused by a frame, not by the end of
