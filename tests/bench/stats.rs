@@ -39,6 +39,14 @@ impl Latencies {
             .saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Adds all of another.
+    ///
+    /// # Errors
+    /// Never, as both have the same bounds.
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.0.add(&other.0).context("histogram bounds")
+    }
+
     /// The summary, all 0 if nothing was recorded.
     pub(crate) fn percentiles(&self) -> Percentiles {
         let micros = |nanos: u64| nanos as f64 / 1000.0;

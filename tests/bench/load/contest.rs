@@ -10,7 +10,13 @@ use super::{
     driver::Driver,
     open,
 };
-use crate::{stats::Percentiles, target::Transport};
+use crate::{
+    stats::{Latencies, Percentiles},
+    target::Transport,
+};
+
+/// Turns of each server's open loop.
+const TURNS: u32 = 3;
 
 /// The loads.
 #[derive(Debug, Clone, Serialize)]
@@ -32,9 +38,9 @@ pub(crate) struct Rate {
     pub(crate) rate: u32,
     /// Senders that take turns.
     pub(crate) senders: usize,
-    /// Not measured.
+    /// Not measured, in each turn.
     pub(crate) warm_up: Duration,
-    /// Measured.
+    /// Measured, in all turns together.
     pub(crate) measure: Duration,
 }
 
@@ -101,10 +107,8 @@ pub(crate) async fn hold(loads: &Loads, contenders: &[Contender<'_>]) -> anyhow:
         all.insert(contender.key, figures);
     }
     if let Some(rate) = loads.open {
-        for contender in contenders.iter().filter(|contender| contender.latency) {
-            let latency = contender.driver.open(plan(rate, contender.transport)).await;
-            let latency = latency.with_context(|| format!("{} at a fixed rate", contender.key))?;
-            all.entry(contender.key).or_default().latency = Some(latency);
+        for (key, latency) in open_loops(rate, contenders).await? {
+            all.entry(key).or_default().latency = Some(latency);
         }
     }
     for senders in loads.levels.iter().copied() {
@@ -118,14 +122,35 @@ pub(crate) async fn hold(loads: &Loads, contenders: &[Contender<'_>]) -> anyhow:
     Ok(all)
 }
 
-const fn plan(rate: Rate, transport: Transport) -> open::Plan {
+/// One turn.
+fn plan(rate: Rate, transport: Transport) -> open::Plan {
     open::Plan {
         rate: rate.rate,
         senders: rate.senders,
         transport,
         warm_up: rate.warm_up,
-        measure: rate.measure,
+        measure: rate.measure / TURNS,
     }
+}
+
+/// All servers at a fixed rate, turn after turn.
+async fn open_loops(
+    rate: Rate,
+    contenders: &[Contender<'_>],
+) -> anyhow::Result<BTreeMap<&'static str, Percentiles>> {
+    let mut latencies = BTreeMap::new();
+    for _ in 0..TURNS {
+        for contender in contenders.iter().filter(|contender| contender.latency) {
+            let turn = contender.driver.open(plan(rate, contender.transport)).await;
+            let turn = turn.with_context(|| format!("{} at a fixed rate", contender.key))?;
+            latencies
+                .entry(contender.key)
+                .or_insert(Latencies::new()?)
+                .add(&turn)?;
+        }
+    }
+    let summary = |(key, all): (_, Latencies)| (key, all.percentiles());
+    Ok(latencies.into_iter().map(summary).collect())
 }
 
 /// One level of senders: all servers connected, slice after slice in turn.

@@ -5,7 +5,7 @@ use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use super::{closed, open};
 use crate::{
     process::Server,
-    stats::Percentiles,
+    stats::Latencies,
     target::{Target, Transport},
 };
 
@@ -23,7 +23,7 @@ pub(crate) trait Driver {
     ) -> LocalBoxFuture<'_, anyhow::Result<Box<dyn Session + '_>>>;
 
     /// See [`open::run`].
-    fn open(&self, plan: open::Plan) -> LocalBoxFuture<'_, anyhow::Result<Percentiles>>;
+    fn open(&self, plan: open::Plan) -> LocalBoxFuture<'_, anyhow::Result<Latencies>>;
 }
 
 /// A closed loop whose target's type is forgotten.
@@ -55,7 +55,7 @@ impl<T: Target> Driver for T {
         .boxed_local()
     }
 
-    fn open(&self, plan: open::Plan) -> LocalBoxFuture<'_, anyhow::Result<Percentiles>> {
+    fn open(&self, plan: open::Plan) -> LocalBoxFuture<'_, anyhow::Result<Latencies>> {
         open::run(self, plan).boxed_local()
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 use super::{DRAIN, drain, receive};
 use crate::{
     clock,
-    stats::{Latencies, Percentiles},
+    stats::Latencies,
     target::{Sender, Target, Transport},
 };
 
@@ -55,7 +55,7 @@ impl Plan {
 ///
 /// # Errors
 /// A send was refused, a connection broke, or a message did not arrive.
-pub(crate) async fn run<T: Target>(target: &T, plan: Plan) -> anyhow::Result<Percentiles> {
+pub(crate) async fn run<T: Target>(target: &T, plan: Plan) -> anyhow::Result<Latencies> {
     let (lanes, senders) = connect(target, plan).await?;
     let start = clock::now() + LEAD;
     let warm = plan.messages(plan.warm_up);
@@ -82,8 +82,8 @@ pub(crate) async fn run<T: Target>(target: &T, plan: Plan) -> anyhow::Result<Per
     pace.join()
         .map_err(|_| anyhow::anyhow!("the pacing thread panicked"))?;
     drain(receivers, u64::from(count), &received, DRAIN).await?;
-    let summary = latencies.borrow().percentiles();
-    Ok(summary)
+    let all = latencies.replace(Latencies::new()?);
+    Ok(all)
 }
 
 type Lanes = Vec<mpsc::UnboundedSender<u64>>;
