@@ -119,12 +119,22 @@ impl History {
 
     /// The relay has said to hold an envelope.
     pub fn promised(&self, envelope: Hash) {
-        self.records().record.promised.insert(envelope);
+        let record = &mut self.records().record;
+        if record.kept.is_none() {
+            record.promised.insert(envelope);
+        }
     }
 
-    /// What the relay holds in the end.
-    pub fn kept(&self, rows: Vec<Kept>) {
-        self.records().record.kept = Some(rows);
+    /// What the relay holds in the end. Envelopes that it takes while that is read need not be among them.
+    ///
+    /// # Errors
+    /// Those of the reading.
+    pub async fn kept(&self, rows: impl Future<Output = anyhow::Result<Vec<Kept>>>) -> anyhow::Result<()> {
+        let promised = self.records().record.promised.clone();
+        let rows = rows.await?;
+        let record = &mut self.records().record;
+        (record.promised, record.kept) = (promised, Some(rows));
+        Ok(())
     }
 
     /// How many messages were accepted.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use waxwire_shared::hash::sha256;
 
 use super::{
+    History,
     check::{Fault, violations},
     record::{Attempt, Delivered, Kept, Lane, Outcome, Record, Row, Settled},
 };
@@ -346,4 +347,24 @@ proptest! {
             }
         }
     }
+}
+
+/// The relay goes on while its rows are read.
+#[tokio::test]
+async fn promise_after_the_rows_were_asked_for_is_not_looked_for() {
+    let history = History::default();
+    let [early, meanwhile, later] = ["early", "meanwhile", "later"].map(|name| sha256(name.as_bytes()));
+    history.promised(early);
+    let rows = async {
+        history.promised(meanwhile);
+        anyhow::Ok(Vec::new())
+    };
+    history.kept(rows).await.unwrap();
+    history.promised(later);
+    let found = history.violations();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].fault == Fault::NoRow && found[0].what.contains(&format!("{early:?}")),
+        "{found:?}"
+    );
 }

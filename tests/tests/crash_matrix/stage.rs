@@ -138,7 +138,7 @@ impl Stage {
         let members: Vec<&Agent> = self.agents.iter().collect();
         settled(&members, &self.group).await?;
         same_history(&members, &self.group).await?;
-        self.history.kept(self.circle.relay.store().kept().await?);
+        self.history.kept(self.circle.relay.store().kept()).await?;
         let violations = self.history.violations();
         ensure!(
             violations.is_empty(),
