@@ -213,10 +213,7 @@ fn inbox_and_unread_messages_are_found_by_their_indexes() {
             steps[0].contains("COVERING INDEX message_inbox (delivery>?)"),
             "{steps:?}"
         );
-        assert!(
-            !steps.iter().any(|step| step.contains("ORDER BY")),
-            "{steps:?}"
-        );
+        assert!(!steps.iter().any(|step| step.contains("ORDER BY")), "{steps:?}");
     }
 }
 
