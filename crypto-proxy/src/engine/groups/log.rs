@@ -45,6 +45,7 @@ impl Engine {
     pub(super) fn ask_log_again(&mut self, group: &GroupId) -> Result<(), StateError> {
         if let Some(row) = self.store.group(group)?
             && matches!(row.standing, Standing::Entering | Standing::Member)
+            && row.stop != Some(Stop::Forked)
         {
             self.ask_log(&row);
         }
@@ -114,9 +115,9 @@ impl Engine {
             return self.alert("envelope_malformed", Severity::Warning, None, reason, now);
         };
         match self.take_commit(group, position, bytes, now)? {
-            Taken::Later => self.ask_log_again(group)?,
+            // What the log has where an invalid commit was shown is not known yet.
+            Taken::Later | Taken::Refused => self.ask_log_again(group)?,
             Taken::Kept => self.log_has_grown(group, cursor.position)?,
-            Taken::Refused => {}
         }
         self.advance(group, now)
     }

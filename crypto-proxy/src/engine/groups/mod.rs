@@ -38,6 +38,7 @@ use std::{
 };
 
 use waxwire_shared::{
+    api::frames::Queue,
     fingerprint::Address,
     ids::{GroupId, Handle},
     roster::{Roster, RosterHistory},
@@ -222,7 +223,10 @@ impl Engine {
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            let wanted = compare || pending || row.renew || !task.goals.is_empty();
+            // Something invalid was shown in place of a commit, which is not pushed again.
+            let behind = self.store.cursor(&Queue::Log(row.group_id))? > row.length;
+            let wanted =
+                compare || pending || behind || row.renew || !self.task(&row.group_id).goals.is_empty();
             if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }

@@ -84,7 +84,7 @@ impl Net {
         store.channel_group(&slug(text)).unwrap().map(|row| row.group_id)
     }
 
-    fn is_member(&self, index: usize, group: &GroupId) -> bool {
+    pub(super) fn is_member(&self, index: usize, group: &GroupId) -> bool {
         let row = self.nodes[index].engine.store().group(group).unwrap();
         row.is_some_and(|row| row.standing == Standing::Member)
     }

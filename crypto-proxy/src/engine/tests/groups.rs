@@ -1,7 +1,7 @@
 //! Groups between engines: what flows 3 to 9 promise, and what a lying relay or member gets.
 
 use waxwire_shared::{
-    api::frames::Queue,
+    api::frames::{Cursor, Queue},
     hash::sha256,
     ids::GroupId,
     suite::Suite,
@@ -554,6 +554,36 @@ fn invalid_commit_is_told_and_does_not_move_the_log() {
     assert!(net.nodes[BOB].alerted("invalid_commit"));
     net.say(BOB, group, "as before").unwrap();
     assert_eq!(net.heard(ALICE), ["as before"]);
+}
+
+/// docs/protocol.md, 6.2: an invalid commit hides what stands in its place only for as long as the relay lies; also if the
+/// link ends before the relay has answered what is there.
+#[test]
+fn what_stands_where_an_invalid_commit_was_shown_is_asked_for() {
+    for link_ends in [false, true] {
+        let (mut net, group) = Net::group_of(3);
+        let id = net.only_group();
+        let position = net.groups.groups[&id].log.len() as u64 + 1;
+        net.disconnect(CAROL);
+        net.ask(ALICE, GroupCommand::Remove(group, "carol".parse().unwrap()))
+            .unwrap();
+        net.connect(CAROL);
+        net.calls_wait = link_ends;
+        let queue = Queue::Log(id);
+        let shown = Event::Link(LinkEvent::Delivered {
+            cursor: Cursor { queue, position },
+            object: b"no commit".to_vec(),
+        });
+        net.feed(CAROL, vec![shown]);
+        assert!(net.nodes[CAROL].alerted("invalid_commit"));
+        if link_ends {
+            assert!(net.is_member(CAROL, &id));
+            net.disconnect(CAROL);
+            net.calls_wait = false;
+            net.connect(CAROL);
+        }
+        assert_eq!(net.assert_converged(&id), [ALICE, BOB]);
+    }
 }
 
 /// docs/protocol.md, 8.6: an answer that a pushed commit has overtaken tells of no loss; one that knows less than was known

@@ -19,13 +19,17 @@ mod world;
 use world::World;
 
 /// Seeds that once found a fault, with what it was.
-const PINNED: [(u64, &str); 4] = [
+const PINNED: [(u64, &str); 5] = [
     (112, "a message was sent behind an own leave, beyond its cut-off"),
     (23, "the head in a message that was sent again was not compared"),
     (391, "a head that waited for its proof was lost with the process"),
     (
         266,
         "what was missing in a group was asked for under an erased key of its author",
+    ),
+    (
+        3047,
+        "what stood where an invalid commit was shown was never asked for",
     ),
 ];
 
