@@ -299,23 +299,30 @@ fn owes(world: &World, place: usize, group: &GroupId, to: usize) -> bool {
     let (Some(author), Some(reader)) = (joined(said.from), joined(to)) else {
         return false;
     };
-    let commit = |bytes: &[u8]| Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer).unwrap();
-    let opens = |bytes: &&Vec<u8>| {
-        let rekey = commit(bytes).body().rekey.clone();
-        rekey.is_some_and(|rekey| rekey.epoch == epoch)
+    let begins = |epoch| {
+        let position = |bytes: &Vec<u8>| {
+            let commit = Verified::<Commit>::from_bytes(bytes, |commit| &commit.signer).unwrap();
+            let rekey = commit.body().rekey.as_ref();
+            rekey
+                .is_some_and(|rekey| rekey.epoch == epoch)
+                .then_some(commit.body().position)
+        };
+        held.log.iter().find_map(position).expect("the epoch's commit")
     };
-    let opened = held.log.iter().find(opens).expect("the epoch's commit");
-    let numbered = net.nodes[to]
-        .shown
-        .iter()
-        .filter(|message| !message.own)
-        .any(|message| {
-            let other = world
-                .said
-                .iter()
-                .position(|said| said.id == message.client_msg_id);
-            let same = |other: usize| world.said[other].from == said.from && world.said[other].to == said.to;
-            other.is_some_and(|other| same(other) && (other < place || message.security.epoch == Some(epoch)))
-        });
-    commit(opened).body().position >= author.max(reader) && numbered
+    // What came first of the author since the reader is in the group: numbering begins with it, or with what was stepped over
+    // in its epoch.
+    let same = |other: &Said| other.from == said.from && other.to == said.to;
+    let heard = net.nodes[to].shown.iter().filter(|message| !message.own);
+    let mut heard = heard.filter_map(|message| {
+        let epoch = message.security.epoch?;
+        let place = world
+            .said
+            .iter()
+            .position(|said| said.id == message.client_msg_id)?;
+        (same(&world.said[place]) && begins(epoch) >= reader).then_some((place, epoch))
+    });
+    let numbered = heard
+        .next()
+        .is_some_and(|(first, of)| first <= place || of == epoch);
+    begins(epoch) >= author.max(reader) && numbered
 }
