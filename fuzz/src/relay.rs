@@ -3,6 +3,7 @@
 use std::{fs, str::FromStr as _};
 
 use clap::Parser as _;
+use waxwire_outbound::logs::LogFilter;
 use waxwire_proxy::crypto::secret::{EncryptionSecret, IdentitySecret};
 use waxwire_relay::{
     accounts::proof,
@@ -11,7 +12,6 @@ use waxwire_relay::{
     config::{Config, Listen, RedisUrl},
     hooks::HookAllow,
     identity::RelayIdentity,
-    logging::LogFilter,
     nodes::Word,
     snowflake::WorkerId,
     store::DatabaseUrl,

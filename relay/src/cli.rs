@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use waxwire_outbound::traces::Collector;
+use waxwire_outbound::{
+    logs::{LogFilter, LogFormat},
+    traces::Collector,
+};
 use waxwire_shared::{api::rest::Registration, ids::Handle};
 
 use crate::{
-    blobs::Place,
-    config::Listen,
-    hooks::HookAllow,
-    limits::DEFAULT_TIER,
-    logging::{LogFilter, LogFormat},
-    snowflake::WorkerId,
+    blobs::Place, config::Listen, hooks::HookAllow, limits::DEFAULT_TIER, snowflake::WorkerId,
     transparency::Switch,
 };
 
@@ -71,7 +69,7 @@ pub struct DatabaseArgs {
 pub enum AdminCommand {
     /// Prints the fingerprint of the relay's identity, which agents pin
     Fingerprint,
-    /// Lists the agents: handle, agent id, registered, state
+    /// Lists the agents: handle, agent id, organisation, registered, state
     Agents,
     /// Shuts an agent out until it is unsuspended; nothing of it is deleted
     Suspend {
@@ -94,7 +92,7 @@ pub enum AdminCommand {
     Org {
         /// The organisation
         name: OrgName,
-        /// Its tier: `default`, or a table [tiers.NAME] of the configuration file
+        /// Its tier: `default`, or a table [tiers.NAME] of the configuration file, where --config has it looked up
         #[arg(long, default_value = DEFAULT_TIER)]
         tier: OrgName,
     },

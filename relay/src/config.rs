@@ -16,8 +16,11 @@ use std::{
 };
 
 use serde::Deserialize;
-use waxwire_outbound::traces::{Collector, CollectorError};
-use waxwire_shared::api::rest::Registration;
+use waxwire_outbound::{
+    logs::{LogFilter, LogFilterError, LogFormat},
+    traces::{Collector, CollectorError},
+};
+use waxwire_shared::{api::rest::Registration, limits::GROUP_MEMBERS};
 use zeroize::Zeroizing;
 
 use self::limits::{TierTable, tiers};
@@ -31,7 +34,6 @@ use crate::{
     cli::ServeArgs,
     hooks::HookAllow,
     limits::{DEFAULT_TIER, Tiers},
-    logging::{LogFilter, LogFormat},
     snowflake::WorkerId,
     store::{DatabaseUrl, DatabaseUrlError},
     transparency::{HeadIntervalError, TransparencyTable},
@@ -114,7 +116,7 @@ pub enum ConfigError {
     HalfTls,
     /// The log filter in the file.
     #[error(transparent)]
-    Log(#[from] crate::logging::LogFilterError),
+    Log(#[from] LogFilterError),
     /// The master key is too short.
     #[error("the master key needs at least {MASTER_KEY_MIN} characters")]
     MasterKey,
@@ -138,6 +140,20 @@ pub enum ConfigError {
     /// The default tier has its limits elsewhere.
     #[error("the limits of the tier {DEFAULT_TIER} are those of [limits]")]
     DefaultTier,
+    /// A tier that no organisation can have.
+    #[error("{0:?} is no name of a tier: it has 1 to 64 letters, digits, '-', '_' and '.'")]
+    TierName(String),
+    /// Larger groups than there can be.
+    #[error("group_members is at most {GROUP_MEMBERS}")]
+    GroupMembers,
+    /// No such tier.
+    #[error("{} has no [tiers.{tier}]", path.display())]
+    UnknownTier {
+        /// The configuration file.
+        path: PathBuf,
+        /// The tier.
+        tier: String,
+    },
     /// The collector of traces in the file.
     #[error(transparent)]
     Traces(#[from] CollectorError),
@@ -370,6 +386,20 @@ impl BlobsArgs {
 pub fn database_of(flag: Option<String>, config: Option<&Path>) -> Result<DatabaseUrl, ConfigError> {
     let file = config.map(read_file).transpose()?.unwrap_or_default();
     database(flag.or(file.database))
+}
+
+/// Requires that a configuration file has a tier.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn require_tier(path: &Path, tier: &str) -> Result<(), ConfigError> {
+    if tier == DEFAULT_TIER || read_file(path)?.tiers.contains_key(tier) {
+        return Ok(());
+    }
+    Err(ConfigError::UnknownTier {
+        path: path.to_path_buf(),
+        tier: tier.to_owned(),
+    })
 }
 
 /// The folder of attachments that goes with a database.

@@ -9,14 +9,16 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use waxwire_outbound::traces::Traces;
+use waxwire_outbound::{
+    logs::{self, LogFilter, LogFormat},
+    traces::Traces,
+};
 use waxwire_relay::{
     admin,
-    cli::{Cli, Command, ServeArgs},
+    cli::{AdminCommand, Cli, Command, ServeArgs},
     clock::Clock,
-    config::{Config, database_of},
+    config::{Config, database_of, require_tier},
     delivery::Timing,
-    logging::{self, LogFilter, LogFormat},
     rng::SystemRandom,
     server::{Server, Surroundings},
 };
@@ -55,14 +57,18 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve(*args).await,
         Command::Migrate(args) => {
-            logging::start(&LogFilter::default(), LogFormat::Text, None);
+            logs::start(&LogFilter::default(), LogFormat::Text, None);
             let url = database_of(args.database, args.config.as_deref())?;
             admin::migrate(&url).await?;
             print_line("the database is up to date")
         }
         Command::Admin { database, command } => {
-            logging::start(&LogFilter::default(), LogFormat::Text, None);
-            let url = database_of(database.database, database.config.as_deref())?;
+            logs::start(&LogFilter::default(), LogFormat::Text, None);
+            let config = database.config.as_deref();
+            if let (AdminCommand::Org { tier, .. }, Some(config)) = (&command, config) {
+                require_tier(config, &tier.0)?;
+            }
+            let url = database_of(database.database, config)?;
             let text = admin::run(&url, command, Clock::System, &SystemRandom).await?;
             print_line(&text)
         }
@@ -86,7 +92,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .as_ref()
         .map(|collector| Traces::start(collector, env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")));
     let traces = traces.transpose()?;
-    logging::start(&config.log, config.log_format, traces.as_ref());
+    logs::start(&config.log, config.log_format, traces.as_ref());
     if let Some(traces) = &traces {
         traces.call_on(Handle::current());
     }

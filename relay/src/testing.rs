@@ -25,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use waxwire_outbound::logs::{LogFilter, LogFormat};
 use waxwire_shared::{
     api::{
         problem::{Problem, ProblemType},
@@ -52,7 +53,6 @@ use crate::{
     delivery::Timing,
     hooks::HookAllow,
     limits::{SendLimits, TierLimits, Tiers},
-    logging::{LogFilter, LogFormat},
     relay::Relay,
     rng::{Random, RandomError},
     server::{Server, Surroundings},

@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use waxwire_shared::limits::GROUP_MEMBERS;
+
 use super::ConfigError;
-use crate::limits::{DEFAULT_TIER, SendLimits, TierLimits, Tiers};
+use crate::{
+    cli::OrgName,
+    limits::{DEFAULT_TIER, SendLimits, TierLimits, Tiers},
+};
 
 /// Limits that an operator may change; 0 is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -143,12 +148,17 @@ pub(super) fn tiers(limits: &Limits, tables: BTreeMap<String, TierTable>) -> Res
     if tables.contains_key(DEFAULT_TIER) {
         return Err(ConfigError::DefaultTier);
     }
+    if let Some(name) = tables.keys().find(|name| name.parse::<OrgName>().is_err()) {
+        return Err(ConfigError::TierName(name.clone()));
+    }
     let default = limits.tier();
-    Ok(Tiers {
-        default,
-        named: tables
-            .into_iter()
-            .map(|(name, table)| (name, table.over(default)))
-            .collect(),
-    })
+    let named: BTreeMap<_, _> = tables
+        .into_iter()
+        .map(|(name, table)| (name, table.over(default)))
+        .collect();
+    let too_large = |tier: &TierLimits| tier.group_members > GROUP_MEMBERS as u64;
+    if named.values().chain([&default]).any(too_large) {
+        return Err(ConfigError::GroupMembers);
+    }
+    Ok(Tiers { default, named })
 }

@@ -44,6 +44,27 @@ fn flag_wins_over_file_and_file_over_default() {
 }
 
 #[test]
+fn tiers_have_names_of_tiers_and_limits_that_can_be_kept() {
+    let folder = TempDir::new().unwrap();
+    for (file, complaint) in [
+        ("[tiers.'']\nbacklog = 1\n", "no name of a tier"),
+        ("[tiers.'a b']\nbacklog = 1\n", "no name of a tier"),
+        ("[tiers.default]\nbacklog = 1\n", "[limits]"),
+        ("[limits]\ngroup_members = 10_001\n", "at most 10000"),
+        ("[tiers.gold]\ngroup_members = 10_001\n", "at most 10000"),
+    ] {
+        let refused = resolve(&folder, file, &[]).unwrap_err().to_string();
+        assert!(refused.contains(complaint), "{file}: {refused}");
+    }
+    resolve(&folder, "[tiers.gold]\ngroup_members = 10_000\n", &[]).unwrap();
+    let path = folder.path().join("relay.toml");
+    require_tier(&path, "gold").unwrap();
+    require_tier(&path, DEFAULT_TIER).unwrap();
+    let refused = require_tier(&path, "silver").unwrap_err().to_string();
+    assert!(refused.ends_with("has no [tiers.silver]"), "{refused}");
+}
+
+#[test]
 fn bucket_takes_what_is_complete_and_the_folder_the_rest() {
     let folder = TempDir::new().unwrap();
     let file = "blobs = 's3://blobs/relay'\ns3_endpoint = 'https://a'\ns3_virtual_host = true\n";

@@ -15,6 +15,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, pem::PemObject as _},
     },
 };
+use waxwire_outbound::logs::{LogFilter, LogFormat};
 use waxwire_shared::api::rest::Registration;
 
 use super::*;
@@ -22,7 +23,6 @@ use crate::{
     blobs::BlobsConfig,
     config::{Limits, Listen, TlsFiles},
     limits::Tiers,
-    logging::{LogFilter, LogFormat},
     rng::SystemRandom,
     store::DatabaseUrl,
 };
