@@ -218,7 +218,7 @@ fn say(
 }
 
 async fn list(store: &Store) -> Result<String, AdminError> {
-    let mut text = String::from("handle\tagent id\tregistered (Unix ms)\tstate");
+    let mut text = String::from("handle\tagent id\torganisation\tregistered (Unix ms)\tstate");
     let mut after = String::new();
     loop {
         let agents = store.agents(&after, PAGE).await?;
@@ -230,9 +230,10 @@ async fn list(store: &Store) -> Result<String, AdminError> {
             // Writing to a String does not fail.
             let _ = write!(
                 text,
-                "\n{}\t{}\t{}\t{}",
+                "\n{}\t{}\t{}\t{}\t{}",
                 agent.handle,
                 agent.id,
+                agent.org,
                 agent.registered_at,
                 state(agent)
             );

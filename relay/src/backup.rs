@@ -18,7 +18,10 @@ pub const BLOBS: &str = "relay.db-blobs";
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The folder is there, or cannot be made.
+    /// Something is there already.
+    #[error("{} is there already: name a folder that is not", .0.display())]
+    Exists(PathBuf),
+    /// The folder cannot be made.
     #[error("the folder {path} cannot be made")]
     Folder {
         /// Which.
@@ -53,7 +56,7 @@ pub fn make(database: &Path, blobs: &Path, to: &Path) -> Result<Made, BackupErro
         source,
     };
     if fs::exists(to).map_err(failed)? {
-        return Err(failed(ErrorKind::AlreadyExists.into()));
+        return Err(BackupError::Exists(to.to_path_buf()));
     }
     let mut name = to.as_os_str().to_owned();
     name.push(".part");

@@ -16,6 +16,12 @@ pub enum TargetError {
     /// Not `http://` or `https://` with a host.
     #[error("not a URL of the form http[s]://host[:port]/path")]
     Malformed,
+    /// Not `HOST` or `HOST:PORT`.
+    #[error("not HOST or HOST:PORT")]
+    Rule,
+    /// Not `ADDRESS/BITS`.
+    #[error("not a network such as 10.1.0.0/16")]
+    Network,
     /// Longer than 2,048 bytes.
     #[error("longer than 2048 bytes")]
     TooLong,
@@ -203,11 +209,13 @@ impl FromStr for HostRule {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let (host, port) = split(text)?;
-        Ok(Self {
-            host: Host::parse(host)?,
-            port,
-        })
+        let malformed = |error| match error {
+            TargetError::Malformed => TargetError::Rule,
+            other => other,
+        };
+        let (host, port) = split(text).map_err(malformed)?;
+        let host = Host::parse(host).map_err(malformed)?;
+        Ok(Self { host, port })
     }
 }
 
@@ -281,9 +289,9 @@ mod tests {
         assert!(!rule("internal").unwrap().matches(&target));
         for (text, error) in [
             ("012.1.1.1", TargetError::Disguised),
-            ("a b", TargetError::Malformed),
-            ("host:port", TargetError::Malformed),
-            ("", TargetError::Malformed),
+            ("a b", TargetError::Rule),
+            ("host:port", TargetError::Rule),
+            ("", TargetError::Rule),
         ] {
             assert_eq!(rule(text), Err(error), "{text}");
         }

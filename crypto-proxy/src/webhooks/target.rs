@@ -130,9 +130,9 @@ mod tests {
             ("[::ffff:10.0.0.1]", TargetError::Never),
             ("0.0.0.0", TargetError::Never),
             ("012.1.1.1", TargetError::Disguised),
-            ("a b", TargetError::Malformed),
-            ("host:port", TargetError::Malformed),
-            ("", TargetError::Malformed),
+            ("a b", TargetError::Rule),
+            ("host:port", TargetError::Rule),
+            ("", TargetError::Rule),
         ] {
             assert_eq!(text.parse::<AllowedHost>(), Err(error), "{text}");
         }

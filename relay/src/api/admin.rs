@@ -90,6 +90,7 @@ struct AgentEntry {
     registered_at: u64,
     suspended: bool,
     has_api_key: bool,
+    org: String,
 }
 
 impl From<AgentRecord> for AgentEntry {
@@ -100,6 +101,7 @@ impl From<AgentRecord> for AgentEntry {
             registered_at: record.registered_at,
             suspended: record.suspended_at.is_some(),
             has_api_key: record.has_api_key,
+            org: record.org,
         }
     }
 }

@@ -29,10 +29,10 @@ impl FromStr for HookAllow {
         let Some((address, bits)) = text.split_once('/') else {
             return text.parse().map(Self::Host);
         };
-        let address: IpAddr = address.parse().map_err(|_| TargetError::Malformed)?;
-        let bits: u8 = bits.parse().map_err(|_| TargetError::Malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| TargetError::Network)?;
+        let bits: u8 = bits.parse().map_err(|_| TargetError::Network)?;
         if bits > width(address) {
-            return Err(TargetError::Malformed);
+            return Err(TargetError::Network);
         }
         Ok(Self::Network(address, bits))
     }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn networks_are_read_strictly() {
         for text in ["10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/x", "/8", "a/8"] {
-            assert_eq!(text.parse::<HookAllow>(), Err(TargetError::Malformed), "{text}");
+            assert_eq!(text.parse::<HookAllow>(), Err(TargetError::Network), "{text}");
         }
     }
 }

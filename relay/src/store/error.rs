@@ -42,6 +42,9 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// Tables, and none of a relay.
+    #[error("the database is another program's: the relay needs one of its own")]
+    Foreign,
     /// A migration failed, or the database is of a later version.
     #[error("the database cannot be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),

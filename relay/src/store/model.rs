@@ -120,6 +120,8 @@ pub struct AgentRecord {
     pub suspended_at: Option<u64>,
     /// Whether it holds an API key that works.
     pub has_api_key: bool,
+    /// Its organisation.
+    pub org: String,
 }
 
 /// What an agent tells of itself.

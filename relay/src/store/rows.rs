@@ -58,11 +58,11 @@ pub(super) fn account(row: AccountRow, tiers: &Tiers) -> Result<Account, ReadErr
     })
 }
 
-/// Id, handle, identity, when it was registered and suspended, whether it has a key.
-pub(super) type AgentRow = (Vec<u8>, String, Vec<u8>, i64, Option<i64>, bool);
+/// Id, handle, identity, when it was registered and suspended, whether it has a key, its organisation.
+pub(super) type AgentRow = (Vec<u8>, String, Vec<u8>, i64, Option<i64>, bool, String);
 
 pub(super) fn agent(row: AgentRow) -> Result<AgentRecord, ReadError> {
-    let (id, name, identity, registered_at, suspended_at, has_api_key) = row;
+    let (id, name, identity, registered_at, suspended_at, has_api_key, org) = row;
     Ok(AgentRecord {
         id: agent_id(&id)?,
         handle: handle(&name)?,
@@ -70,6 +70,7 @@ pub(super) fn agent(row: AgentRow) -> Result<AgentRecord, ReadError> {
         registered_at: registered_at.cast_unsigned(),
         suspended_at: suspended_at.map(i64::cast_unsigned),
         has_api_key,
+        org,
     })
 }
 

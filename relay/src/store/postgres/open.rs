@@ -13,6 +13,13 @@ use crate::store::{DatabaseUrlError, OpenError, PostgresUrl};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// Whether there are tables that no extension brought, and never were migrations.
+const IS_FOREIGN: &str = "SELECT to_regclass('_sqlx_migrations') IS NULL AND EXISTS (
+    SELECT 1 FROM pg_class WHERE relkind IN ('r', 'p')
+        AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+        AND NOT EXISTS (SELECT 1 FROM pg_depend
+            WHERE classid = 'pg_class'::REGCLASS AND objid = pg_class.oid AND deptype = 'e'))";
+
 /// The first version that has all that the statements use.
 const LEAST_VERSION: i64 = 150_000;
 /// How long a connection may take to come about.
@@ -74,6 +81,10 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError>
         .await?;
     if version < LEAST_VERSION {
         return Err(OpenError::TooOld);
+    }
+    let (foreign,): (bool,) = sqlx::query_as(IS_FOREIGN).fetch_one(&mut connection).await?;
+    if foreign {
+        return Err(OpenError::Foreign);
     }
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;

@@ -448,6 +448,20 @@ async fn database_that_is_not_there_is_told_without_its_password() {
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn database_of_another_program_is_left_alone() {
+    let database = Database::empty();
+    database.run(&["CREATE TABLE invoice (number BIGINT)"]);
+    let refused = Store::open(&database.url(), context(true)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign), "{refused:?}");
+    database.run(&["DROP TABLE invoice"]);
+    Store::open(&database.url(), context(true))
+        .await
+        .unwrap()
+        .close()
+        .await;
+}
+
 #[tokio::test]
 async fn writes_after_close_are_refused() {
     let database = Database::new();

@@ -19,6 +19,10 @@ use crate::store::OpenError;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Whether there are tables, and never were migrations.
+const IS_FOREIGN: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)
+    AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+
 /// How long a connection waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 /// Connections that read at the same time.
@@ -67,6 +71,10 @@ pub(super) async fn migrate(path: &Path) -> Result<(), OpenError> {
         .busy_timeout(BUSY)
         .disable_statement_logging();
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    let (foreign,): (bool,) = sqlx::query_as(IS_FOREIGN).fetch_one(&mut connection).await?;
+    if foreign {
+        return Err(OpenError::Foreign);
+    }
     MIGRATIONS.run(&mut connection).await?;
     connection.close().await?;
     Ok(())

@@ -341,11 +341,11 @@ pub(super) const ACCOUNT_BY_KEY: &str =
     "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL, tier
     FROM agent JOIN org USING (org_id) WHERE api_key_hash = ?1";
 pub(super) const AGENT: &str =
-    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
-    FROM agent WHERE agent_no = ?1 AND handle IS NOT NULL";
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL, org.name
+    FROM agent JOIN org USING (org_id) WHERE agent_no = ?1 AND handle IS NOT NULL";
 pub(super) const AGENTS: &str =
-    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL
-    FROM agent WHERE handle > ?1 ORDER BY handle LIMIT ?2";
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL, org.name
+    FROM agent JOIN org USING (org_id) WHERE handle > ?1 ORDER BY handle LIMIT ?2";
 pub(super) const PING: &str = "SELECT 1";
 
 pub(super) const SENT_AFTER: &str = "SELECT sender_no, mid, envelope_id FROM sent

@@ -197,6 +197,22 @@ async fn groups_of_an_earlier_version_are_no_channels() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn database_of_another_program_is_left_alone() {
+    let backend = Sqlite::new();
+    let other = rusqlite::Connection::open(backend.path()).unwrap();
+    other
+        .execute_batch("CREATE TABLE invoice (number INTEGER)")
+        .unwrap();
+    let url = DatabaseUrl::Sqlite(backend.path());
+    let refused = Store::open(&url, context(true)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign), "{refused:?}");
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+}
+
 /// What walks over a whole table: for an operator, at the start, once in a while over one that is kept small; what was asked
 /// for; and the end of a table, where SQLite says so of a single step.
 const WALKS: [&str; 9] = [
