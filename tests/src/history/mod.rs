@@ -10,7 +10,7 @@ pub mod record;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +29,8 @@ use crate::agent::Message;
 #[derive(Debug, Default)]
 struct Records {
     record: Record,
+    /// Envelopes that the relay has said to hold by now.
+    promised: BTreeSet<Hash>,
     /// Agent and message of every row.
     seen: HashSet<(String, String)>,
 }
@@ -119,10 +121,7 @@ impl History {
 
     /// The relay has said to hold an envelope.
     pub fn promised(&self, envelope: Hash) {
-        let record = &mut self.records().record;
-        if record.kept.is_none() {
-            record.promised.insert(envelope);
-        }
+        self.records().promised.insert(envelope);
     }
 
     /// What the relay holds in the end. Envelopes that it takes while that is read need not be among them.
@@ -130,7 +129,7 @@ impl History {
     /// # Errors
     /// Those of the reading.
     pub async fn kept(&self, rows: impl Future<Output = anyhow::Result<Vec<Kept>>>) -> anyhow::Result<()> {
-        let promised = self.records().record.promised.clone();
+        let promised = self.records().promised.clone();
         let rows = rows.await?;
         let record = &mut self.records().record;
         (record.promised, record.kept) = (promised, Some(rows));

@@ -139,7 +139,7 @@ pub struct Record {
     pub delivered: Vec<Delivered>,
     /// What was settled.
     pub settled: Vec<Settled>,
-    /// Envelopes that the relay has said to hold.
+    /// Envelopes that the relay had said to hold before somebody looked.
     pub promised: BTreeSet<Hash>,
     /// Those that it holds in the end, once somebody has looked.
     pub kept: Option<Vec<Kept>>,

@@ -220,13 +220,12 @@ impl Engine {
         let compare = std::mem::take(&mut self.volatile.compare_logs);
         for row in self.store.live_groups()? {
             let pending = self.store.pending_commit(row.group_row)?.is_some();
+            // Something invalid was shown in place of a commit, which is not pushed again.
+            let behind = self.store.cursor(&Queue::Log(row.group_id))? > row.length;
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            // Something invalid was shown in place of a commit, which is not pushed again.
-            let behind = self.store.cursor(&Queue::Log(row.group_id))? > row.length;
-            let wanted =
-                compare || pending || behind || row.renew || !self.task(&row.group_id).goals.is_empty();
+            let wanted = compare || pending || behind || row.renew || !task.goals.is_empty();
             if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }

@@ -19,7 +19,7 @@ mod world;
 use world::World;
 
 /// Seeds that once found a fault, with what it was.
-const PINNED: [(u64, &str); 5] = [
+const PINNED: [(u64, &str); 7] = [
     (112, "a message was sent behind an own leave, beyond its cut-off"),
     (23, "the head in a message that was sent again was not compared"),
     (391, "a head that waited for its proof was lost with the process"),
@@ -30,6 +30,14 @@ const PINNED: [(u64, &str); 5] = [
     (
         3047,
         "what stood where an invalid commit was shown was never asked for",
+    ),
+    (
+        2345,
+        "a hole of which a dead process had told was taken for silence",
+    ),
+    (
+        9277,
+        "what came late from before a numbering was taken for its begin",
     ),
 ];
 
