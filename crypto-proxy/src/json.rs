@@ -347,6 +347,14 @@ impl Scanner<'_> {
     }
 }
 
+/// What the object of a message's content says to people: its last `text`, if it has one and it is text.
+#[must_use]
+pub fn text_of(content: &str) -> Option<String> {
+    let Members(members) = Members::of(content)?;
+    let (_, text) = members.into_iter().rev().find(|(key, _)| key == "text")?;
+    serde_json::from_str(text).ok()
+}
+
 /// The members of an object, in order and with their repetitions; values as text.
 #[derive(Debug)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a str)>);
@@ -395,6 +403,18 @@ mod tests {
 
     fn short(text: &str) -> Result<String, JsonError> {
         compact(text.as_bytes())
+    }
+
+    #[test]
+    fn content_says_its_last_text_to_people() {
+        for (content, text) in [
+            (r#"{"text":"a\nb","data":{"n":1e400}}"#, Some("a\nb")),
+            (r#"{"text":"one","text":"two"}"#, Some("two")),
+            (r#"{"data":{"text":"inner"}}"#, None),
+            (r#"{"text":null}"#, None),
+        ] {
+            assert_eq!(text_of(content).as_deref(), text, "{content}");
+        }
     }
 
     #[test]

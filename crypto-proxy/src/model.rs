@@ -495,6 +495,9 @@ pub struct Sent {
     pub message: Message,
     /// Whether it was sent before.
     pub repeated: bool,
+    /// Whether the relay holds another one that was sent under this id and is not known here any more: of
+    /// before the agent began anew, or given up while its fate was unknown. Its recipients have that one.
+    pub earlier: bool,
     /// How many messages wait for the recipient, by the relay's word, if that is much.
     pub backlog: Option<(Handle, u64)>,
     /// Members of the group who are far behind, by the relay's word.

@@ -94,7 +94,7 @@ fn what_is_sent_comes_from_standard_input_too() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut input = child.stdin.take().context("no input")?;
-        input.write_all(text.as_bytes())?;
+        writeln!(input, "{text}")?;
         drop(input);
         let status = tokio::task::spawn_blocking(move || child.wait()).await??;
         ensure!(status.success(), "send failed");
@@ -104,6 +104,63 @@ fn what_is_sent_comes_from_standard_input_too() {
             Ok((rows[0]["content"]["text"] == text.as_str()).then_some(()))
         })
         .await
+    });
+}
+
+/// Numbers keep their digits and keys their order through both commands, also what fits no float; a message that
+/// holds some must not stop the list of a recipient who has it cleared by the same command.
+#[test]
+fn content_passes_the_commands_as_it_is() {
+    scenario(async |world| {
+        let pair = world.pair().await?;
+        let (alice, bob) = (&pair.alice, &pair.bob);
+        let marker = unique("in figures")?;
+        let content =
+            format!(r#"{{"text":"{marker}","data":{{"z":1e400,"a":1.10,"n":12345678901234567890123}}}}"#);
+        let metadata = r#"{"y":1,"x":2.50}"#;
+        let words = ["send", "bob", "--content", &content, "--metadata", metadata];
+        let sent = says(world, alice, &[&words[..], &["--json"]].concat()).await?;
+        ensure!(sent.contains(&content) && sent.contains(metadata), "{sent}");
+        let listed = eventually("bob has it", LIMIT, async || {
+            let listed = says(world, bob, &["inbox", "--json"]).await?;
+            Ok(listed.contains(&marker).then_some(listed))
+        })
+        .await?;
+        ensure!(listed.contains(&content) && listed.contains(metadata), "{listed}");
+        let shown = says(world, bob, &["inbox", "--clear"]).await?;
+        ensure!(shown.contains(&marker) && shown.ends_with("1 of 1\n"), "{shown}");
+        let refused = command(world, alice, &["send", "bob", "--content", "[1]"])
+            .await?
+            .refusal()?;
+        ensure!(refused.contains("not a JSON object"), "{refused}");
+        Ok(())
+    });
+}
+
+/// What a command says after a send that failed: how to ask for the outcome, unless it is known.
+#[test]
+fn send_that_fails_says_what_to_do() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let nobody = command(world, &pair.alice, &["send", "nobody", "hello"])
+            .await?
+            .refusal()?;
+        ensure!(
+            nobody.contains("AGENT_NOT_FOUND") && !nobody.contains("--client-msg-id"),
+            "{nobody}"
+        );
+        says(world, &pair.alice, &["send", "bob", &unique("first")?]).await?;
+        pair.relay.kill()?;
+        let queued = command(world, &pair.alice, &["send", "bob", &unique("later")?])
+            .await?
+            .refusal()?;
+        ensure!(
+            queued.contains("queued")
+                && queued.contains("--client-msg-id cli-")
+                && queued.lines().count() == 1,
+            "{queued}"
+        );
+        Ok(())
     });
 }
 

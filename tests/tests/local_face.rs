@@ -108,6 +108,30 @@ fn every_route_needs_the_exact_token() {
     });
 }
 
+/// A token that was seen or lost is replaced by taking its file away.
+#[test]
+fn token_whose_file_is_gone_is_replaced_at_the_next_start() {
+    scenario(async |world| {
+        let mut pair = world.pair().await?;
+        let old = pair.alice.token()?;
+        ensure!(pair.alice.terminate().await?.success());
+        fs::remove_file(pair.alice.token_file())?;
+        pair.alice.start().await?;
+        let alice = pair.alice.agent()?;
+        ensure!(alice.token() != old, "the old token was made again");
+        let mode = fs::metadata(pair.alice.token_file())?.permissions().mode();
+        ensure!(mode & 0o777 == 0o600, "mode {mode:o}");
+        alice.get("/v1/agents/me").await?.expect(200)?;
+        let seen = Ask::new("GET", "/v1/agents/me").bearer(&old);
+        alice
+            .http()
+            .ask(seen)
+            .await?
+            .refused(401, "UNAUTHORIZED")
+            .map(drop)
+    });
+}
+
 #[test]
 fn attack_88_foreign_hosts_and_origins_are_forbidden_on_every_route() {
     scenario(async |world| {

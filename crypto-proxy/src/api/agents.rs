@@ -14,12 +14,14 @@ use waxwire_shared::{
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
-    request::{AgentPath, Fields, JsonBody},
+    request::{AgentPath, Fields, HandlePath, JsonBody},
     shape, timestamp,
 };
 use crate::{
     engine::{Command, ContactCommand, Reply},
-    model::{InboxMode, InvitePolicy, Me, OwnProfile, OwnProfileChange, Peer, Profile, TrustDecision},
+    model::{
+        InboxMode, InvitePolicy, Me, OwnProfile, OwnProfileChange, Peer, Profile, Refusal, TrustDecision,
+    },
 };
 
 /// This agent's own record.
@@ -157,10 +159,10 @@ struct UpdateSettingsBody {
 )]
 pub(super) async fn update(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
     body: JsonBody,
 ) -> Result<Json<AgentBody>, ApiError> {
-    if address.handle != state.me().handle {
+    if handle != state.me().handle {
         return Err(ApiError::forbidden("an agent can change itself only"));
     }
     let fields = body.fields()?;
@@ -257,6 +259,7 @@ pub(super) async fn profile(
 ) -> Result<Json<ProfileBody>, ApiError> {
     let me = state.me();
     let (handle, seen, profile) = if me.handle == address.handle {
+        require_own(&address, me.fingerprint)?;
         let own = state.read(|backend| backend.own_profile()).await?;
         (address.handle, me.created_at, own.profile)
     } else {
@@ -345,6 +348,17 @@ pub(super) async fn identity(
 ) -> Result<Json<IdentityBody>, ApiError> {
     let peer = look_up(&state, address).await?;
     Ok(Json(IdentityBody::new(peer, &state.me().relay)))
+}
+
+/// A fingerprint that is given has to be the own one.
+fn require_own(address: &Address, own: Fingerprint) -> Result<(), Refusal> {
+    match address.fingerprint {
+        Some(other) if other != own => Err(Refusal::FingerprintMismatch {
+            handle: address.handle.clone(),
+            actual: own,
+        }),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn look_up(state: &ApiState, address: Address) -> Result<Peer, ApiError> {

@@ -122,7 +122,7 @@ async fn update_refuses_other_agents_and_what_breaks_a_rule() {
     }
     patch(json!({ "settings": { "listed": "yes" } }))
         .await
-        .assert_invalid(&["listed"]);
+        .assert_invalid(&["settings", "listed"]);
     assert!(api.backend.commands.lock().unwrap().is_empty());
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
-    request::{AgentPath, JsonBody, Query, address, page_offset, page_size},
+    request::{AgentPath, HandlePath, JsonBody, Query, address, page_offset, page_size},
     timestamp,
 };
 use crate::{
@@ -173,11 +173,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn check(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<CheckBody>, ApiError> {
-    let contact = state
-        .read(move |backend| backend.contact(&address.handle))
-        .await?;
+    let contact = state.read(move |backend| backend.contact(&handle)).await?;
     Ok(Json(CheckBody {
         is_contact: contact.is_some(),
         added_at: contact
@@ -214,7 +212,7 @@ pub(super) struct NotesBody {
 )]
 pub(super) async fn note(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
     body: JsonBody,
 ) -> Result<Json<OkBody>, ApiError> {
     let fields = body.fields()?;
@@ -226,9 +224,7 @@ pub(super) async fn note(
     if length > NOTES {
         return Err(ApiError::limit(&["notes"], "notes", NOTES, Some(length)));
     }
-    state
-        .ask_contacts(ContactCommand::Note(address.handle, notes))
-        .await?;
+    state.ask_contacts(ContactCommand::Note(handle, notes)).await?;
     Ok(Json(OkBody { ok: true }))
 }
 
@@ -245,9 +241,9 @@ pub(super) async fn note(
 )]
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<OkBody>, ApiError> {
-    state.ask_contacts(ContactCommand::Remove(address.handle)).await?;
+    state.ask_contacts(ContactCommand::Remove(handle)).await?;
     Ok(Json(OkBody { ok: true }))
 }
 
@@ -284,9 +280,9 @@ pub(super) async fn block(
 )]
 pub(super) async fn unblock(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<DeclaredBody>, ApiError> {
-    declare(&state, ContactCommand::Unblock(address.handle)).await
+    declare(&state, ContactCommand::Unblock(handle)).await
 }
 
 /// Body of `POST /v1/contacts/{handle}/report`.

@@ -13,7 +13,7 @@ use super::{
     ApiState,
     error::ApiError,
     messages::is_message_type,
-    request::{Query, address, flag, page_offset, page_size},
+    request::{Query, flag, handle, page_offset, page_size},
     shape::MessageBody,
     timestamp,
     written::{AfterFlush, body_then},
@@ -110,7 +110,7 @@ fn settle(state: ApiState, deliveries: Vec<DeliveryId>) {
 fn filter(query: InboxQuery) -> Result<InboxFilter, ApiError> {
     let from = query
         .from
-        .map(|text| address(&["query", "from"], &text))
+        .map(|text| handle(&["query", "from"], &text))
         .transpose()?;
     if query.r#type.as_deref().is_some_and(|name| !is_message_type(name)) {
         return Err(ApiError::invalid(
@@ -121,7 +121,7 @@ fn filter(query: InboxQuery) -> Result<InboxFilter, ApiError> {
     Ok(InboxFilter {
         limit: page_size(query.limit, DEFAULT, CAP)?,
         offset: page_offset(query.offset),
-        from: from.map(|address| address.handle),
+        from,
         message_type: query.r#type,
         unread: query.unread,
         since: query.since.map(|text| since(&text)).transpose()?,

@@ -31,7 +31,7 @@ pub(super) struct InvitationBody {
     group_description: Option<String>,
     /// Not known before joining.
     group_avatar_url: Option<String>,
-    /// Members at the time; 0 as long as the group's log was not read.
+    /// 0: not known before joining, and SDKs want a number.
     group_member_count: u64,
     inviter_handle: String,
     /// When it came.
@@ -46,7 +46,7 @@ impl From<&Invitation> for InvitationBody {
             group_name: invitation.name.clone(),
             group_description: None,
             group_avatar_url: None,
-            group_member_count: invitation.members,
+            group_member_count: 0,
             inviter_handle: invitation.inviter.to_string(),
             created_at: timestamp::display(invitation.received_at),
         }

@@ -18,7 +18,6 @@ async fn invites_are_a_bare_list() {
         group: group_id(1),
         group_id: GroupId::from_bytes([1; 32]),
         name: "Freight".to_owned(),
-        members: 3,
         inviter: "bob".parse().unwrap(),
         received_at: NOW,
     };
@@ -29,7 +28,7 @@ async fn invites_are_a_bare_list() {
         "group_name": "Freight",
         "group_description": null,
         "group_avatar_url": null,
-        "group_member_count": 3,
+        "group_member_count": 0,
         "inviter_handle": "bob",
         "created_at": "2026-11-22T17:39:08.007Z",
     }]);

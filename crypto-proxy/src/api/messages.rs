@@ -87,8 +87,7 @@ pub(super) async fn deliver(state: &ApiState, request: SendRequest) -> Result<Re
             } else {
                 StatusCode::CREATED
             };
-            let body = MessageBody::new(&sent.message).skipping(&sent.skipped);
-            let mut answer = (status, Json(body)).into_response();
+            let mut answer = (status, Json(MessageBody::sent(&sent))).into_response();
             if let Some(warning) = backlog_warning(&sent) {
                 answer.headers_mut().insert(BACKLOG_WARNING, warning);
             }
@@ -114,10 +113,7 @@ pub(super) fn parse_send(fields: &Fields<'_>, to: Destination) -> Result<SendReq
         None => None,
     };
     let reply_to = match fields.string("reply_to")? {
-        Some(id) => Some(
-            id.parse()
-                .map_err(|_| ApiError::invalid(&["reply_to"], "not a message id"))?,
-        ),
+        Some(id) => Some(id.parse().map_err(|_| ApiError::message_not_found())?),
         None => None,
     };
     let not_a_time = || ApiError::invalid(&["expires_at"], "not an RFC 3339 time");

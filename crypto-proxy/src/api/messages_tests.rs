@@ -69,11 +69,27 @@ async fn send_again_answers_200() {
         Ok(Reply::Sent(Box::new(Sent {
             message: message(1),
             repeated: true,
+            earlier: false,
             backlog: None,
             skipped: Vec::new(),
         })))
     });
-    assert_eq!(api.post("/v1/messages", body(json!({}))).await.status, 200);
+    let answer = api.post("/v1/messages", body(json!({}))).await;
+    assert_eq!((answer.status, answer.json().get("sent_earlier")), (200, None));
+    api.backend.answers(|_| {
+        Ok(Reply::Sent(Box::new(Sent {
+            message: message(1),
+            repeated: true,
+            earlier: true,
+            backlog: None,
+            skipped: Vec::new(),
+        })))
+    });
+    let answer = api.post("/v1/messages", body(json!({}))).await;
+    assert_eq!(
+        (answer.status, &answer.json()["sent_earlier"]),
+        (200, &json!(true))
+    );
 }
 
 #[tokio::test]
@@ -153,7 +169,6 @@ async fn send_refuses_wrong_fields_by_name() {
         ),
         (json!({ "metadata": "a" }), vec!["metadata"]),
         (json!({ "metadata": [] }), vec!["metadata"]),
-        (json!({ "reply_to": "1" }), vec!["reply_to"]),
         (json!({ "reply_to": {} }), vec!["reply_to"]),
         (json!({ "expires_at": "tomorrow" }), vec!["expires_at"]),
         (json!({ "expires_at": 1_795_369_148 }), vec!["expires_at"]),
@@ -167,6 +182,11 @@ async fn send_refuses_wrong_fields_by_name() {
     assert_eq!(
         api.post("/v1/messages", no_such).await.code(),
         "CONVERSATION_NOT_FOUND"
+    );
+    let no_such = body(json!({ "reply_to": "1" }));
+    assert_eq!(
+        api.post("/v1/messages", no_such).await.code(),
+        "MESSAGE_NOT_FOUND"
     );
     let no_such = body(json!({ "content": { "attachment_id": "att_1" } }));
     assert_eq!(

@@ -8,7 +8,7 @@ use super::{
     ApiState,
     contacts::OkBody,
     error::{ApiError, ErrorBody},
-    request::{AgentPath, ConversationPath, Fields, JsonBody, Query, address},
+    request::{ConversationPath, Fields, HandlePath, JsonBody, Query, handle},
     timestamp,
 };
 use crate::{
@@ -108,9 +108,8 @@ pub(super) async fn mute(
 fn target(fields: &Fields<'_>) -> Result<MuteTarget, ApiError> {
     match fields.required("target_kind")?.as_str() {
         "agent" => {
-            let path = &["target_handle"];
-            let address = address(path, &fields.required("target_handle")?)?;
-            Ok(MuteTarget::Agent(address.handle))
+            let name = fields.required("target_handle")?;
+            handle(&["target_handle"], &name).map(MuteTarget::Agent)
         }
         "conversation" => fields
             .required("target_id")?
@@ -177,9 +176,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn show_agent(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<MuteBody>, ApiError> {
-    show(&state, MuteTarget::Agent(address.handle)).await
+    show(&state, MuteTarget::Agent(handle)).await
 }
 
 /// Mute an agent no longer.
@@ -195,9 +194,9 @@ pub(super) async fn show_agent(
 )]
 pub(super) async fn unmute_agent(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<OkBody>, ApiError> {
-    unmute(&state, MuteTarget::Agent(address.handle)).await
+    unmute(&state, MuteTarget::Agent(handle)).await
 }
 
 /// The mute of a conversation.

@@ -28,6 +28,7 @@ pub(super) fn obliging(command: &Command) -> Result<Reply, Refusal> {
             Reply::Sent(Box::new(Sent {
                 message,
                 repeated: false,
+                earlier: false,
                 backlog: None,
                 skipped: Vec::new(),
             }))

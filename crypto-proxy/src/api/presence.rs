@@ -8,7 +8,7 @@ use waxwire_shared::{ids::Handle, limits};
 use super::{
     ApiState,
     error::{ApiError, ErrorBody},
-    request::{AgentPath, Fields, JsonBody, address},
+    request::{Fields, HandlePath, JsonBody, handle},
     timestamp,
 };
 use crate::{
@@ -67,9 +67,9 @@ async fn ask(state: &ApiState, command: Command) -> Result<Vec<PresenceBody>, Ap
 )]
 pub(super) async fn get(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<PresenceBody>, ApiError> {
-    let presences = ask(&state, Command::Presences(vec![address.handle])).await?;
+    let presences = ask(&state, Command::Presences(vec![handle])).await?;
     let presence = presences.into_iter().next();
     presence.map(Json).ok_or_else(ApiError::agent_not_found)
 }
@@ -173,8 +173,7 @@ fn handles(fields: &Fields<'_>) -> Result<Vec<Handle>, ApiError> {
             Some(names.len()),
         ));
     }
-    let known = names.iter().filter_map(|name| address(path, name).ok());
-    Ok(known.map(|address| address.handle).collect())
+    Ok(names.iter().filter_map(|name| handle(path, name).ok()).collect())
 }
 
 #[cfg(test)]

@@ -102,31 +102,41 @@ impl JsonBody {
 
 /// The fields of an object, each of which may stand there once.
 #[derive(Debug)]
-pub(crate) struct Fields<'a>(Members<'a>);
+pub(crate) struct Fields<'a> {
+    members: Members<'a>,
+    /// The field whose value the object is.
+    parent: Option<String>,
+}
 
 impl<'a> Fields<'a> {
     fn of(compact: &'a str, path: &[&str]) -> Result<Self, ApiError> {
         let members = Members::of(compact).ok_or_else(|| ApiError::invalid(path, "not a JSON object"))?;
-        Ok(Self(members))
+        Ok(Self {
+            members,
+            parent: path.last().map(|name| (*name).to_owned()),
+        })
+    }
+
+    fn invalid(&self, name: &str, message: &'static str) -> ApiError {
+        match &self.parent {
+            Some(parent) => ApiError::invalid(&[parent, name], message),
+            None => ApiError::invalid(&[name], message),
+        }
     }
 
     /// The members of a message's content, with their repetitions: what is in there is the agents'
     /// own affair.
     pub(crate) fn of_content(compact: &'a str) -> Result<Vec<(Cow<'a, str>, &'a str)>, ApiError> {
-        Ok(Self::of(compact, &["content"])?.0.0)
+        Ok(Self::of(compact, &["content"])?.members.0)
     }
 
     /// The text of a field; `None` if it is absent or null.
     pub(crate) fn raw(&self, name: &str) -> Result<Option<&'a str>, ApiError> {
-        let mut values = self
-            .0
-            .0
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| *value);
+        let members = self.members.0.iter();
+        let mut values = members.filter(|(key, _)| key == name).map(|(_, value)| *value);
         let first = values.next();
         if values.next().is_some() {
-            return Err(ApiError::invalid(&[name], "given more than once"));
+            return Err(self.invalid(name, "given more than once"));
         }
         Ok(first.filter(|value| *value != "null"))
     }
@@ -136,13 +146,13 @@ impl<'a> Fields<'a> {
         let Some(raw) = self.raw(name)? else {
             return Ok(None);
         };
-        let text = serde_json::from_str(raw).map_err(|_| ApiError::invalid(&[name], "not a string"))?;
+        let text = serde_json::from_str(raw).map_err(|_| self.invalid(name, "not a string"))?;
         Ok(Some(text))
     }
 
     /// Whether a field is there, null or not.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.0.iter().any(|(key, _)| key == name)
+        self.members.0.iter().any(|(key, _)| key == name)
     }
 
     /// The fields of an object; `None` if it is absent or null.
@@ -156,16 +166,18 @@ impl<'a> Fields<'a> {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
-            Some(_) => Err(ApiError::invalid(&[name], "true or false")),
+            Some(_) => Err(self.invalid(name, "true or false")),
         }
     }
 
     /// A string that has to be there.
     pub(crate) fn required(&self, name: &str) -> Result<String, ApiError> {
-        self.string(name)?
-            .ok_or_else(|| ApiError::invalid(&[name], "required"))
+        self.string(name)?.ok_or_else(|| self.invalid(name, "required"))
     }
 }
+
+/// What a query should have said.
+const FLAG: &str = "true or false expected";
 
 /// The query of a request.
 #[derive(Debug)]
@@ -180,7 +192,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             let text = rejection.body_text();
             let mut pieces = text.splitn(3, ": ").skip(1);
             match (pieces.next(), pieces.next()) {
-                (Some(field), Some(reason)) => ApiError::invalid(&["query", field], reason.to_owned()),
+                (Some(field), Some(FLAG)) => ApiError::invalid(&["query", field], FLAG),
+                (Some(field), Some(_)) => ApiError::invalid(&["query", field], "a whole number expected"),
                 (Some(reason), None) => ApiError::invalid(&["query"], reason.to_owned()),
                 _ => ApiError::invalid(&["query"], "not a query"),
             }
@@ -194,7 +207,7 @@ pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
     match String::deserialize(deserializer)?.as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(serde::de::Error::custom("true or false expected")),
+        _ => Err(serde::de::Error::custom(FLAG)),
     }
 }
 
@@ -217,6 +230,17 @@ pub(crate) fn page_offset(offset: Option<u64>) -> usize {
 pub(crate) fn address(path: &[&str], text: &str) -> Result<Address, ApiError> {
     text.parse()
         .map_err(|error: waxwire_shared::ids::IdError| ApiError::invalid(path, error.to_string()))
+}
+
+/// A handle where no fingerprint is compared: one that is given is refused, not passed over.
+pub(crate) fn handle(path: &[&str], text: &str) -> Result<Handle, ApiError> {
+    match address(path, text)? {
+        Address {
+            handle,
+            fingerprint: None,
+        } => Ok(handle),
+        _ => Err(ApiError::invalid(path, "a handle without a fingerprint")),
+    }
 }
 
 /// The one parameter of a path.
@@ -271,6 +295,22 @@ impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
     }
 }
 
+/// The same where no fingerprint is compared.
+#[derive(Debug)]
+pub(crate) struct HandlePath(pub(crate) Handle);
+
+impl<S: Send + Sync> FromRequestParts<S> for HandlePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = parameter(parts, state).await?;
+        if let Err(waxwire_shared::ids::IdError::Handle) = Address::from_str(&text) {
+            return Err(ApiError::agent_not_found());
+        }
+        handle(&["handle"], &text).map(Self)
+    }
+}
+
 /// The group that a path names. A direct conversation is none.
 #[derive(Debug)]
 pub(crate) struct GroupPath(pub(crate) LocalConversation);
@@ -319,14 +359,11 @@ impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Path((id, name)) = path.map_err(|_| ApiError::invalid(&["path"], "not two parameters"))?;
         let group = group(&id)?;
-        match Address::from_str(&name) {
-            Ok(Address {
-                handle,
-                fingerprint: None,
-            }) => Ok(Self { group, handle }),
-            Err(waxwire_shared::ids::IdError::Handle) => Err(Refusal::NotMember.into()),
-            _ => Err(ApiError::invalid(&["handle"], "a handle without a fingerprint")),
+        if let Err(waxwire_shared::ids::IdError::Handle) = Address::from_str(&name) {
+            return Err(Refusal::NotMember.into());
         }
+        let handle = handle(&["handle"], &name)?;
+        Ok(Self { group, handle })
     }
 }
 

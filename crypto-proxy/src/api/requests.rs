@@ -8,7 +8,7 @@ use super::{
     ApiState,
     error::{ApiError, ErrorBody},
     messages::DoneBody,
-    request::AgentPath,
+    request::HandlePath,
     timestamp,
 };
 use crate::{engine::Command, model::ContactRequest};
@@ -70,9 +70,9 @@ pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<RequestsB
 )]
 pub(super) async fn accept(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<DoneBody>, ApiError> {
-    state.ask(Command::AcceptRequest(address.handle)).await?;
+    state.ask(Command::AcceptRequest(handle)).await?;
     Ok(Json(DoneBody {
         message: "accepted",
         ok: true,
@@ -86,15 +86,15 @@ pub(super) async fn accept(
     tag = "requests",
     params(("handle" = String, Path, description = "Handle, with or without @")),
     responses(
-        (status = 200, description = "Rejected", body = DoneBody),
-        (status = 404, description = "AGENT_NOT_FOUND: nobody of that name waits", body = ErrorBody),
+        (status = 200, description = "Rejected, or nothing waited", body = DoneBody),
+        (status = 404, description = "AGENT_NOT_FOUND: a name that no agent can have", body = ErrorBody),
     ),
 )]
 pub(super) async fn reject(
     State(state): State<ApiState>,
-    AgentPath(address): AgentPath,
+    HandlePath(handle): HandlePath,
 ) -> Result<Json<DoneBody>, ApiError> {
-    state.ask(Command::RejectRequest(address.handle)).await?;
+    state.ask(Command::RejectRequest(handle)).await?;
     Ok(Json(DoneBody {
         message: "rejected",
         ok: true,

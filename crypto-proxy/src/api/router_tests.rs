@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     api::{
         Checks,
-        testing::{Api, HOST, TOKEN, message},
+        testing::{Api, HOST, TOKEN, fingerprint, message},
     },
     model::Refusal,
     state::Stuck,
@@ -39,6 +39,37 @@ async fn what_is_not_there_is_404() {
 }
 
 /// Accounts are made by the command line: what their calls are on the platform answers in the same form.
+/// Where only the handle counts, a fingerprint that nobody compares must not look compared.
+#[tokio::test]
+async fn fingerprint_is_compared_or_refused() {
+    let api = Api::new();
+    let name = format!("bob%23{}", fingerprint(2));
+    for (method, path) in [
+        ("GET", format!("/v1/contacts/{name}")),
+        ("PATCH", format!("/v1/contacts/{name}")),
+        ("DELETE", format!("/v1/contacts/{name}")),
+        ("DELETE", format!("/v1/contacts/{name}/block")),
+        ("GET", format!("/v1/presence/{name}")),
+        ("GET", format!("/v1/mutes/agent/{name}")),
+        ("DELETE", format!("/v1/mutes/agent/{name}")),
+        ("POST", format!("/v1/requests/{name}/accept")),
+        ("DELETE", format!("/v1/requests/{name}")),
+        ("PATCH", format!("/v1/agents/{name}")),
+        ("GET", format!("/v1/inbox?from={name}")),
+    ] {
+        let answer = match method {
+            "PATCH" => api.json(method, &path, "{}").await,
+            _ => api.bare(method, &path).await,
+        };
+        assert_eq!(answer.status, 400, "{method} {path}: {answer:?}");
+    }
+    let mute = json!({ "target_kind": "agent", "target_handle": format!("bob#{}", fingerprint(2)) });
+    let answer = api.post("/v1/mutes", mute.to_string()).await;
+    answer.assert_invalid(&["target_handle"]);
+    let own = api.get(&format!("/v1/agents/alice%23{}", fingerprint(2))).await;
+    assert_eq!(own.code(), "FINGERPRINT_MISMATCH");
+}
+
 #[tokio::test]
 async fn account_calls_are_not_served() {
     let api = Api::new();

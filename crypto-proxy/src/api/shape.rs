@@ -8,9 +8,8 @@ use waxwire_shared::ids::Handle;
 
 use super::timestamp;
 use crate::{
-    clock,
-    json::{self, Members},
-    model::{ConversationKind, LocalConversation, Message, Recipient, Security, Status, Trust},
+    clock, json,
+    model::{ConversationKind, LocalConversation, Message, Recipient, Security, Sent, Status, Trust},
     state::SYSTEM,
 };
 
@@ -59,6 +58,10 @@ pub(crate) struct MessageBody {
     /// nothing. Absent otherwise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped_recipients: Vec<String>,
+    /// In the answer to a send: what the recipients have is another message, sent earlier under this `client_msg_id`, of
+    /// which this proxy has no record. Absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sent_earlier: bool,
     /// When the author sent it, by the author's clock.
     created_at: String,
     /// When it was settled at the recipient.
@@ -192,6 +195,7 @@ impl MessageBody {
             status: status(message.status),
             recipients: message.recipients.iter().map(recipient).collect(),
             skipped_recipients: Vec::new(),
+            sent_earlier: false,
             created_at: timestamp::display(message.created_at),
             delivered_at: message.delivered_at.map(timestamp::display),
             read_at: message.read_at.map(timestamp::display),
@@ -204,11 +208,12 @@ impl MessageBody {
         }
     }
 
-    /// The answer to a send to a group of which some members are far behind.
-    pub(crate) fn skipping(self, skipped: &[Handle]) -> Self {
+    /// The answer to a send.
+    pub(crate) fn sent(sent: &Sent) -> Self {
         Self {
-            skipped_recipients: skipped.iter().map(Handle::to_string).collect(),
-            ..self
+            skipped_recipients: sent.skipped.iter().map(Handle::to_string).collect(),
+            sent_earlier: sent.earlier,
+            ..Self::new(&sent.message)
         }
     }
 
@@ -262,12 +267,7 @@ fn mentions_in(content: &RawValue) -> Vec<String> {
     if !content.get().contains('@') {
         return Vec::new();
     }
-    let members = Members::of(content.get())
-        .map(|Members(members)| members)
-        .unwrap_or_default();
-    let text = members.iter().rev().find(|(key, _)| key == "text");
-    text.and_then(|(_, text)| serde_json::from_str::<String>(text).ok())
-        .map_or_else(Vec::new, |text| mentions(&text))
+    json::text_of(content.get()).map_or_else(Vec::new, |text| mentions(&text))
 }
 
 /// Handles that stand in a text as words of their own with an `@` before them, each once.

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rand_core::Rng as _;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -63,6 +64,7 @@ impl ClientArgs {
 pub(super) struct Refused {
     code: String,
     message: String,
+    pub(super) status: StatusCode,
     /// The whole answer.
     pub(super) body: Value,
 }
@@ -140,43 +142,46 @@ impl LocalApi {
     }
 
     pub(super) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
-        self.call(Method::GET, path, None).await
+        parse(&self.call(Method::GET, path, None).await?)
     }
 
     pub(super) async fn post(&mut self, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, body.map(Value::to_string)).await
-    }
-
-    /// Text that is JSON as it was given.
-    pub(super) async fn post_text(&mut self, path: &str, body: String) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, Some(body)).await
+        parse(&self.call(Method::POST, path, body.map(Value::to_string)).await?)
     }
 
     pub(super) async fn put(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.call(Method::PUT, path, Some(body.to_string())).await
+        parse(&self.call(Method::PUT, path, Some(body.to_string())).await?)
     }
 
     pub(super) async fn delete(&mut self, path: &str) -> anyhow::Result<Value> {
-        self.call(Method::DELETE, path, None).await
+        parse(&self.call(Method::DELETE, path, None).await?)
     }
 
     /// Readiness answers 503 with a body that is no refusal.
     pub(super) async fn readiness(&mut self) -> anyhow::Result<Value> {
         let answer = self.send(Method::GET, "/readyz", None).await?;
-        read(answer).await
+        parse(&read(answer).await?)
     }
 
-    async fn call(&mut self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Value> {
+    /// JSON text there and back as it is. What agents write holds numbers that fit no [`Value`].
+    pub(super) async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<String> {
         let answer = self.send(method, path, body).await?;
         let status = answer.status();
-        let body = read(answer).await?;
+        let text = read(answer).await?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(text);
         }
+        let body: Value = parse(&text)?;
         match (body["code"].as_str(), body["message"].as_str()) {
             (Some(code), Some(message)) => Err(Refused {
                 code: code.to_owned(),
                 message: message.to_owned(),
+                status,
                 body,
             }
             .into()),
@@ -206,17 +211,20 @@ impl LocalApi {
     }
 }
 
-async fn read(answer: Response<Incoming>) -> anyhow::Result<Value> {
+async fn read(answer: Response<Incoming>) -> anyhow::Result<String> {
     let body = Limited::new(answer.into_body(), ANSWER)
         .collect()
         .await
         .map_err(|error| anyhow::anyhow!(error))
         .context("the proxy's answer breaks off")?
         .to_bytes();
-    if body.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(&body).context("the proxy's answer is no JSON")
+    String::from_utf8(body.into()).context("the proxy's answer is no text")
+}
+
+/// What a command needs of an answer; nothing is null.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    let text = if text.is_empty() { "null" } else { text };
+    serde_json::from_str(text).context("the proxy's answer is not what was expected")
 }
 
 /// One segment of a path or one value of a query.

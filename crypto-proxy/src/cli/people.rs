@@ -3,13 +3,16 @@
 
 use anyhow::ensure;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    client::{ClientArgs, LocalApi, Refused, encoded},
+    client::{ClientArgs, LocalApi, Refused, encoded, parse},
     one_thread,
-    print::{self, field, items, pair, plain},
+    print::{self, Message, field, items, pair, plain},
 };
+use crate::json;
 
 /// Carries out one of them. With `--json` a refusal is printed as the API gave it, too.
 pub(super) fn carry_out(
@@ -98,6 +101,12 @@ pub(super) struct InboxArgs {
     clear: bool,
 }
 
+#[derive(Debug, Deserialize)]
+struct InboxPage {
+    messages: Vec<Message>,
+    total: u64,
+}
+
 pub(super) fn inbox(args: &InboxArgs) -> anyhow::Result<()> {
     let mut query = vec![
         ("limit", args.limit.to_string()),
@@ -120,14 +129,15 @@ pub(super) fn inbox(args: &InboxArgs) -> anyhow::Result<()> {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     carry_out(&args.client, async |api| {
-        let page = api.get(&format!("/v1/inbox?{}", query.join("&"))).await?;
+        let path = format!("/v1/inbox?{}", query.join("&"));
+        let answer = api.call(Method::GET, &path, None).await?;
         if args.client.json {
-            print::json(&page);
+            print::line(&answer);
             return Ok(());
         }
-        let messages = items(&page["messages"]);
-        messages.iter().for_each(print::message);
-        print::line(&format!("{} of {}", messages.len(), field(&page, "total")));
+        let page: InboxPage = parse(&answer)?;
+        page.messages.iter().for_each(print::message);
+        print::line(&format!("{} of {}", page.messages.len(), page.total));
         Ok(())
     })
 }
@@ -139,7 +149,7 @@ pub(super) struct SendArgs {
     /// A handle, with #fingerprint where it is known, or the id of a conversation or group.
     #[arg(value_name = "TO")]
     to: String,
-    /// What to say; read from standard input if it is a single hyphen or not there.
+    /// What to say; read from standard input, without a last end of line, if it is a single hyphen or not there.
     #[arg(value_name = "TEXT", default_value = "-", hide_default_value = true)]
     text: String,
     /// Type of the message.
@@ -147,10 +157,10 @@ pub(super) struct SendArgs {
     message_type: String,
     /// Content in place of TEXT: a JSON object.
     #[arg(long, value_name = "JSON", value_parser = object)]
-    content: Option<Map<String, Value>>,
+    content: Option<Box<RawValue>>,
     /// A JSON object beside the content.
     #[arg(long, value_name = "JSON", value_parser = object)]
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<Box<RawValue>>,
     /// The message that this one answers.
     #[arg(long, value_name = "ID")]
     reply_to: Option<String>,
@@ -159,40 +169,88 @@ pub(super) struct SendArgs {
     client_msg_id: Option<String>,
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, serde_json::Error> {
-    serde_json::from_str(text)
+/// An object that goes out as it was written.
+fn object(text: &str) -> anyhow::Result<Box<RawValue>> {
+    let object = RawValue::from_string(json::compact(text.as_bytes())?)?;
+    ensure!(object.get().starts_with('{'), "not a JSON object");
+    Ok(object)
 }
 
 pub(super) fn send(args: &SendArgs) -> anyhow::Result<()> {
     let id = args.client_msg_id.clone().unwrap_or_else(random_id);
-    let body = send_body(args, &id)?;
+    let body = serde_json::to_string(&send_body(args, &id)?)?;
     carry_out(&args.client, async |api| {
-        let sent = api.post("/v1/messages", Some(&body)).await;
-        let sent = sent.inspect_err(|_| {
-            tracing::info!(client_msg_id = id, "repeat the command with this --client-msg-id");
+        let answer = api.call(Method::POST, "/v1/messages", Some(body)).await;
+        let answer = answer.map_err(|error| match what_next(&error, &id) {
+            Some(advice) => error.context(advice),
+            None => error,
         })?;
         if args.client.json {
-            print::json(&sent);
+            print::line(&answer);
         } else {
-            print::line(&format!("{} {}", field(&sent, "status"), field(&sent, "id")));
+            let sent: SentMessage = parse(&answer)?;
+            print::line(&format!("{} {}", plain(&sent.status), plain(&sent.id)));
         }
         Ok(())
     })
 }
 
-fn send_body(args: &SendArgs, id: &str) -> anyhow::Result<Value> {
+#[derive(Debug, Deserialize)]
+struct SentMessage {
+    id: String,
+    status: String,
+}
+
+/// What helps after a send that failed: nothing if it was refused for good.
+fn what_next(error: &anyhow::Error, id: &str) -> Option<String> {
+    let repeat = format!("the same command with --client-msg-id {id}");
+    match error.downcast_ref::<Refused>() {
+        Some(refused) if refused.body["details"]["queued"] == true => Some(format!(
+            "queued, and sent when the relay is back; {repeat} tells what became of it"
+        )),
+        Some(refused) if !refused.status.is_server_error() => None,
+        _ => Some(format!("it may have been sent; {repeat} never sends it twice")),
+    }
+}
+
+/// Body of `POST /v1/messages`.
+#[derive(Debug, Serialize)]
+struct SendBody<'a> {
+    to: Option<&'a str>,
+    conversation_id: Option<&'a str>,
+    client_msg_id: &'a str,
+    r#type: &'a str,
+    content: Box<RawValue>,
+    metadata: Option<&'a RawValue>,
+    reply_to: Option<&'a str>,
+}
+
+fn send_body<'a>(args: &'a SendArgs, id: &'a str) -> anyhow::Result<SendBody<'a>> {
     let content = match &args.content {
-        Some(content) => Value::Object(content.clone()),
-        None if args.text == "-" => json!({ "text": std::io::read_to_string(std::io::stdin())? }),
-        None => json!({ "text": args.text }),
+        Some(content) => content.clone(),
+        None if args.text == "-" => {
+            let text = std::io::read_to_string(std::io::stdin())?;
+            // What echo and editors end a line with.
+            text_content(text.strip_suffix('\n').unwrap_or(&text))?
+        }
+        None => text_content(&args.text)?,
     };
+    let to = args.to.as_str();
     // No handle has an underscore.
-    let conversation = args.to.starts_with("grp_") || args.to.starts_with("conv_");
-    let to = if conversation { "conversation_id" } else { "to" };
-    Ok(json!({
-        to: args.to, "client_msg_id": id, "type": args.message_type, "content": content,
-        "metadata": args.metadata, "reply_to": args.reply_to,
-    }))
+    let conversation = to.starts_with("grp_") || to.starts_with("conv_");
+    Ok(SendBody {
+        to: (!conversation).then_some(to),
+        conversation_id: conversation.then_some(to),
+        client_msg_id: id,
+        r#type: &args.message_type,
+        content,
+        metadata: args.metadata.as_deref(),
+        reply_to: args.reply_to.as_deref(),
+    })
+}
+
+fn text_content(text: &str) -> serde_json::Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(&json!({ "text": text }))
 }
 
 fn random_id() -> String {

@@ -3,7 +3,10 @@
 //! What peers have written reaches a terminal here, so nothing of it may steer the terminal or pretend
 //! to be another line.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::json;
 
 /// Text of others as one line: what does not show, or changes how the rest shows, is spelled out.
 pub(super) fn plain(text: &str) -> String {
@@ -54,22 +57,32 @@ pub(super) fn json(answer: &Value) {
     line(&answer.to_string());
 }
 
+/// A row of the inbox, as far as a line shows it. What a peer wrote stays text: it may hold numbers that
+/// fit no type.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message {
+    id: String,
+    sender: String,
+    created_at: String,
+    read_at: Option<String>,
+    delivery_id: Option<String>,
+    content: Box<RawValue>,
+}
+
 /// A message in one line: when, who, which number, what.
-pub(super) fn message(message: &Value) {
-    let content = &message["content"];
-    let what = content["text"]
-        .as_str()
-        .map_or_else(|| plain(&content.to_string()), plain);
-    let unread = if message["read_at"].is_null() && message["delivery_id"].is_string() {
+pub(super) fn message(message: &Message) {
+    let content = message.content.get();
+    let what = json::text_of(content).map_or_else(|| plain(content), |text| plain(&text));
+    let unread = if message.read_at.is_none() && message.delivery_id.is_some() {
         "*"
     } else {
         " "
     };
     line(&format!(
         "{unread} {}  {:<16} {}  {what}",
-        field(message, "created_at"),
-        field(message, "sender"),
-        field(message, "id"),
+        plain(&message.created_at),
+        plain(&message.sender),
+        plain(&message.id),
     ));
 }
 

@@ -30,7 +30,7 @@ use super::{
     StateArgs,
     address::AddressFile,
     hook::{HookArgs, Surroundings},
-    init::{TOKEN_FILE, column_keys},
+    init::{TOKEN_FILE, column_keys, make_token},
     one_thread, trust,
 };
 use crate::{
@@ -447,8 +447,13 @@ fn client(keys: &Keys) -> anyhow::Result<Client> {
     Ok(Client::new(url)?.authorized(api_key, RelayId::of(&keys.relay.identity), OsRng))
 }
 
+/// The token of the local API; another one if its file was taken away, which is how to be rid of one.
 fn token(folder: &Path) -> anyhow::Result<ApiToken> {
     let path = folder.join(TOKEN_FILE);
+    if !path.exists() {
+        make_token(folder)?;
+        tracing::info!("the local API has a new token");
+    }
     let line = zeroize::Zeroizing::new(
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
     );

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand, ValueEnum};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    client::{ClientArgs, LocalApi, encoded},
+    client::{ClientArgs, LocalApi, encoded, parse},
     people::carry_out,
     print::{self, field, pair},
     qr,
@@ -134,7 +135,7 @@ pub(super) fn run(args: &TrustArgs) -> anyhow::Result<()> {
         }
         TrustCommand::Import { file, verified } => {
             let path = format!("/v1/pins?verified={verified}");
-            let taken = api.post_text(&path, read(file)?).await?;
+            let taken: Value = parse(&api.call(Method::POST, &path, Some(read(file)?)).await?)?;
             if args.client.json {
                 print::json(&taken);
             } else {

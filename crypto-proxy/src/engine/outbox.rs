@@ -33,11 +33,12 @@ enum Verdict {
     Later,
 }
 
-/// Limits that a message came near to.
+/// What is told besides with the answer to a send.
 #[derive(Debug, Default)]
-pub(super) struct Near {
+pub(super) struct Aside {
     backlog: Option<(Handle, u64)>,
     skipped: Vec<Handle>,
+    earlier: bool,
 }
 
 impl Engine {
@@ -104,8 +105,8 @@ impl Engine {
         self.count(Count::Send(outcome_name(&outcome)));
         match outcome {
             SendOutcome::Stored { hash, notice, .. } if hash == row.hash => {
-                let near = self.near(&row, notice.as_deref())?;
-                self.stored(&row, near, now)
+                let aside = self.aside(&row, notice.as_deref())?;
+                self.stored(&row, aside, now)
             }
             SendOutcome::Stored { hash, .. } => self.stored_otherwise(&row, &hash, now),
             SendOutcome::Unknown => Ok(()),
@@ -159,9 +160,9 @@ impl Engine {
     }
 
     /// What the relay says besides of a message that it has stored: to be told with the answer, or at once.
-    fn near(&mut self, row: &OutboxRow, notice: Option<&SendNotice>) -> Result<Near, StateError> {
+    fn aside(&mut self, row: &OutboxRow, notice: Option<&SendNotice>) -> Result<Aside, StateError> {
         let Some(notice) = notice else {
-            return Ok(Near::default());
+            return Ok(Aside::default());
         };
         if let Some(allowance) = notice.allowance {
             self.effects.push(Effect::Notify(Notice::RateLimit(allowance)));
@@ -171,9 +172,10 @@ impl Engine {
             _ => Vec::new(),
         };
         let recipient = self.recipient(row)?.filter(|_| notice.backlog > 0);
-        Ok(Near {
+        Ok(Aside {
             backlog: recipient.map(|handle| (handle, notice.backlog)),
             skipped,
+            earlier: false,
         })
     }
 
@@ -185,7 +187,7 @@ impl Engine {
         Ok(named.map(|(_, handle)| handle).collect())
     }
 
-    pub(super) fn stored(&mut self, row: &OutboxRow, near: Near, now: UnixMs) -> Result<(), StateError> {
+    pub(super) fn stored(&mut self, row: &OutboxRow, aside: Aside, now: UnixMs) -> Result<(), StateError> {
         self.store.remove_outbox(row)?;
         self.volatile.outbox_moved.extend(row.group_row);
         let Some(message_row) = row.message_row else {
@@ -202,14 +204,14 @@ impl Engine {
             let core = self.store.core(message_row)?;
             self.store.announced(message.conversation_id, &core.void)?;
         }
-        self.show_stored(row.token, &message, near, now)
+        self.show_stored(row.token, &message, aside, now)
     }
 
     fn show_stored(
         &mut self,
         token: SendToken,
         message: &MessageRow,
-        near: Near,
+        aside: Aside,
         now: UnixMs,
     ) -> Result<(), StateError> {
         let message_row = message.message_row;
@@ -226,9 +228,10 @@ impl Engine {
         {
             let sent = Sent {
                 message: message.clone(),
-                repeated,
-                backlog: near.backlog.clone(),
-                skipped: near.skipped.clone(),
+                repeated: repeated || aside.earlier,
+                earlier: aside.earlier,
+                backlog: aside.backlog.clone(),
+                skipped: aside.skipped.clone(),
             };
             self.reply(request, Ok(Reply::Sent(Box::new(sent))));
         }
@@ -253,7 +256,11 @@ impl Engine {
         if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
             self.store.remove_outbox(row)?;
             self.store.withdraw(message.conversation_id, message.n)?;
-            return self.show_stored(row.token, &message, Near::default(), now);
+            let aside = Aside {
+                earlier: true,
+                ..Aside::default()
+            };
+            return self.show_stored(row.token, &message, aside, now);
         }
         let handle = self.recipient(row)?;
         let reason = "the relay says that it stored other bytes than were sent";

@@ -9,7 +9,7 @@ use waxwire_shared::{
     wire::{ControlBody, Document, Kind, NRange, Receipt, ReceiptState},
 };
 
-use super::{Effect, Engine, InboxMode, Notice, ReadNotice, outbox::Near};
+use super::{Effect, Engine, InboxMode, Notice, ReadNotice, outbox::Aside};
 use crate::{
     model::{ConversationKind, LocalConversation, Severity, Status, UnixMs},
     state::{
@@ -428,7 +428,7 @@ impl Engine {
             return Ok(());
         };
         match self.store.outbox(token)? {
-            Some(row) => self.stored(&row, Near::default(), now),
+            Some(row) => self.stored(&row, Aside::default(), now),
             None => Ok(()),
         }
     }

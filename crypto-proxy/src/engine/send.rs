@@ -152,6 +152,7 @@ impl Engine {
                     Ok(Reply::Sent(Box::new(Sent {
                         message,
                         repeated: true,
+                        earlier: false,
                         backlog: None,
                         skipped: Vec::new(),
                     }))),

@@ -8,7 +8,7 @@ use super::{Slot, UnlockKind, cost::CostError, unlock::UnlockError};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreError {
     /// There is no key store.
-    #[error("there is no key store at {}", path.display())]
+    #[error("there is no key store at {}: init makes an agent, restore and recover bring one back", path.display())]
     Missing {
         /// Where it should be.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum KeyStoreError {
     #[error("cost in the header of the key store is out of bounds")]
     Cost(#[from] CostError),
     /// The store is unlocked in another way than by what was given.
-    #[error("key store is unlocked by a {expected}, a {given} was given")]
+    #[error("key store is unlocked by a {expected}, named by {}, and not by a {given}", expected.flag())]
     UnlockKind {
         /// What the header says.
         expected: UnlockKind,

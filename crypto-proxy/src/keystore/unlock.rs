@@ -178,6 +178,16 @@ impl Unlock {
     }
 }
 
+impl UnlockKind {
+    /// How its file is named on the command line.
+    pub(super) const fn flag(self) -> &'static str {
+        match self {
+            Self::Passphrase => "--passphrase-file",
+            Self::KeyFile => "--key-file",
+        }
+    }
+}
+
 impl fmt::Display for UnlockKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -127,8 +127,6 @@ pub struct Invitation {
     pub group_id: GroupId,
     /// Name, as the inviter says.
     pub name: String,
-    /// Members at the time, as far as known; 0 before the log was read.
-    pub members: u64,
     /// Who invites.
     pub inviter: Handle,
     /// When it came.

@@ -17,7 +17,7 @@ pub enum StateError {
         row: i64,
     },
     /// There is no database where one should be.
-    #[error("no state database at {}", .0.display())]
+    #[error("there is no state database at {}: restore a backup, or recover the handle by its recovery key", .0.display())]
     Missing(PathBuf),
     /// There is a database where a new one should be made.
     #[error("a state database exists at {}", .0.display())]

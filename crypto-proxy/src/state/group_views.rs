@@ -177,7 +177,6 @@ fn invitations(db: &Connection, keys: &ColumnKeys) -> Result<Vec<Invitation>, St
             group: LocalConversation::group(&group),
             group_id: group,
             name: found.name,
-            members: 0,
             inviter: handle.parse().map_err(|_| StateError::Damaged {
                 table: "peer",
                 row: found.peer_id,

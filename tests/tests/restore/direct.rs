@@ -69,7 +69,11 @@ fn old_backup_loses_nothing_it_held_and_heals_the_rest() {
         let again = restored.try_text("bob", "kept-id", "before the backup").await?;
         ensure!(again.status == 200 && again.expect(200)?["id"] == json!(first.id));
         let again = restored.try_text("bob", "lost-id", "after the backup").await?;
-        ensure!(again.status < 300, "{}", again.text());
+        ensure!(
+            again.status == 200 && again.expect(200)?["sent_earlier"] == json!(true),
+            "{}",
+            again.text()
+        );
         bob.send_text("alice", "last", "do you miss anything?").await?;
         eventually("what was lost in between comes back", SOON, async || {
             let found = texts().await?;

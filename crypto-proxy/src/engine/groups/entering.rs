@@ -322,7 +322,6 @@ impl Engine {
                 group: LocalConversation::group(&new.group),
                 group_id: new.group,
                 name: new.name,
-                members: 0,
                 inviter: peer.handle.clone(),
                 received_at: now,
             };

@@ -176,6 +176,7 @@ fn what_was_on_its_way_is_given_up_and_meets_the_first_outcome_when_it_is_repeat
         panic!("{:?}", net.answer(0, repeated));
     };
     assert_eq!(sent.message.status, Status::Stored);
+    assert!(sent.repeated && sent.earlier, "bob has the first one");
     assert_eq!(net.stored.len(), stored, "the relay holds it already");
 }
 

@@ -111,7 +111,7 @@ fn given_up_send_that_was_stored_is_found_again() {
     let again = net.send(0, "bob", "m1");
     net.send(0, "bob", "m2");
     net.run();
-    assert_eq!(sent_status(&net, 0, again), (Status::Stored, false));
+    assert_eq!(sent_status(&net, 0, again), (Status::Stored, true));
     assert_eq!(net.nodes[1].inbound(), ["m1", "m2"]);
     assert!(
         net.nodes[1]

@@ -36,7 +36,7 @@ fn open_says_how_the_store_is_unlocked() {
     );
     assert_eq!(
         refusal.to_string(),
-        "key store is unlocked by a passphrase, a key file was given"
+        "key store is unlocked by a passphrase, named by --passphrase-file, and not by a key file"
     );
 
     let place = Place::with_key_file();
