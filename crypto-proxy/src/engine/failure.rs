@@ -37,6 +37,7 @@ impl Engine {
         );
         self.counters.fail_batch();
         self.store.rollback();
+        self.beginning_lost(now.unix);
         self.rest(now.unix);
         if !error.is_of_the_database() {
             if self.careful > 0 {

@@ -4,11 +4,11 @@
 //! shows. Only what the agent's own identity has signed counts: a relay can keep an instance from the
 //! mail, as it can anyway, and cannot make it stop.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::VecDeque};
 
 use waxwire_shared::{
     api::rest::BundleAnswer,
-    ids::SessionId,
+    ids::{Hash, SessionId},
     sign::Verified,
     wire::{Bundle, Lease, Receipt, VERSION},
 };
@@ -24,6 +24,9 @@ const AGAIN_MS: u64 = 1_000;
 /// A peer's receipt begins no new incarnation sooner after the last: each one costs every group a rekey,
 /// and a peer can sign what it likes.
 const BETWEEN_RECEIPTS_MS: u64 = 3_600 * 1_000;
+
+/// Refused commits that are remembered.
+const REFUSED_COMMITS: usize = 256;
 
 /// Why this instance sends and takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,10 @@ pub(super) struct Instance {
     conflict: Option<Conflict>,
     /// What is being begun, and when it was last tried: until it is durable nothing is sent.
     beginning: Option<(Anew, UnixMs)>,
+    /// What was numbered before, and what is from this batch on, while the batch is not written.
+    begun: Option<(Anew, Anew)>,
+    /// Own commits that the relay said to refuse, the last ones. It may have them all the same.
+    refused_commits: VecDeque<Hash>,
     /// The relay has been asked for the own bundle since the start.
     looked: bool,
     /// The bundle that peers see is not of a key that is held here.
@@ -267,6 +274,32 @@ impl Engine {
         }
     }
 
+    /// The relay refuses an own commit.
+    pub(super) fn note_refused_commit(&mut self, commit: Hash) {
+        if self.instance.refused_commits.len() == REFUSED_COMMITS {
+            self.instance.refused_commits.pop_front();
+        }
+        self.instance.refused_commits.push_back(commit);
+    }
+
+    /// Whether an own commit that is in a log after all is known from when it was refused.
+    pub(super) fn knows_refused_commit(&self, commit: &Hash) -> bool {
+        self.instance.refused_commits.contains(commit)
+    }
+
+    /// A batch is written.
+    pub(super) const fn beginning_written(&mut self) {
+        self.instance.begun = None;
+    }
+
+    /// A batch is not written: what it began is begun again.
+    pub(super) fn beginning_lost(&mut self, now: UnixMs) {
+        if let Some((before, anew)) = self.instance.begun.take() {
+            (self.account.incarnation, self.account.session) = (before.incarnation, before.session);
+            self.instance.beginning = Some((anew, now));
+        }
+    }
+
     /// The new incarnation is durable: numbering begins anew, under a lease of its own.
     pub(super) fn begun_anew(&mut self, anew: Anew, now: UnixMs) -> Result<(), StateError> {
         if self
@@ -277,6 +310,11 @@ impl Engine {
         {
             return Ok(());
         }
+        let before = Anew {
+            incarnation: self.account.incarnation,
+            session: self.account.session,
+        };
+        self.instance.begun = Some((before, anew));
         (self.account.incarnation, self.account.session) = (anew.incarnation, anew.session);
         self.store.begin_restored(&anew.session)?;
         for waiter in std::mem::take(&mut self.volatile.waiters).into_values().flatten() {

@@ -157,6 +157,7 @@ impl Engine {
             },
             Err(LookupError::Unreachable) => return self.unanswered(handle, now),
         };
+        self.looked_up(handle, &verdict, now);
         self.release_postponed(handle, verdict.as_ref().err(), now)?;
         let waiting = self.volatile.lookups.remove(handle).unwrap_or_default().waiting;
         for asking in waiting {

@@ -51,6 +51,7 @@ mod repair;
 mod rotate_now;
 mod send;
 mod set_back;
+mod strangers;
 mod succession;
 mod suspension;
 mod timers;
@@ -142,6 +143,7 @@ struct Volatile {
     retry_at: Option<UnixMs>,
     waiters: HashMap<SendToken, Vec<Waiter>>,
     lookups: HashMap<Handle, Lookup>,
+    strangers: strangers::Strangers,
     /// When the relay was last found to be set back, and whether logs of groups are to be compared since.
     set_back_at: Option<UnixMs>,
     compare_logs: bool,
@@ -307,6 +309,7 @@ impl Engine {
                 delivered,
             }));
         }
+        self.beginning_written();
         if ticks {
             self.resting = (0, 0);
         }

@@ -9,7 +9,7 @@ use waxwire_shared::{
     ids::{AgentId, Handle, Hash},
 };
 
-use super::{Count, Effect, Engine, Notice, RelayCall, Reply, SendOutcome, Waiter};
+use super::{Count, Effect, Engine, Notice, Reply, SendOutcome, Waiter};
 use crate::{
     fault,
     model::{Refusal, SendToken, Sent, Severity, Status, UnixMs},
@@ -20,6 +20,8 @@ use crate::{
 const WINDOW: usize = 256;
 /// Milliseconds until an envelope is offered again that the relay could not store.
 const RETRY_MS: u64 = 1_000;
+/// Milliseconds until what nobody repeats is offered again after the relay has said that it is too much.
+const LIMITED_MS: u64 = 5_000;
 /// Seconds that a refusal without a time of its own asks the agent to wait.
 const RETRY_AFTER_S: u64 = 5;
 /// A relay clock that is further off than this is told to the agent, in milliseconds.
@@ -54,9 +56,7 @@ impl Engine {
         self.presence_up(now);
         self.ask_for_postponed()?;
         self.declare_all()?;
-        for handle in self.store.unknown_senders()? {
-            self.effects.push(Effect::Call(RelayCall::Bundle(handle)));
-        }
+        self.strangers_up(now)?;
         if relay_time.abs_diff(now) > SKEW_MS {
             let reason = "the relay's clock and this machine's differ by more than five minutes";
             self.alert("clock_skew", Severity::Warning, None, reason, now)?;
@@ -71,6 +71,7 @@ impl Engine {
         self.volatile.in_flight.clear();
         self.volatile.retry_at = None;
         self.volatile.presences.link_down();
+        self.volatile.receipts.link_down();
         self.volatile.read_to_end.clear();
     }
 
@@ -123,18 +124,35 @@ impl Engine {
                 Ok(())
             }
             SendOutcome::Refused(problem) => match verdict(&problem, &self.recipient(&row)?) {
+                Verdict::Final(Refusal::RateLimited { .. }) if !self.is_repeated_by_others(&row)? => {
+                    self.offer_again(token, now + LIMITED_MS);
+                    Ok(())
+                }
                 Verdict::Final(refusal) => {
                     let reason = problem.problem_type().map_or("other", ProblemType::name);
                     self.count(Count::SendRefused(reason));
                     self.refused(&row, refusal, now)
                 }
                 Verdict::Later => {
-                    // Go back to it: whatever follows keeps its place behind it.
-                    self.volatile.sent_up_to = self.volatile.sent_up_to.min(token - 1);
-                    self.volatile.retry_at = Some(now + RETRY_MS);
+                    self.offer_again(token, now + RETRY_MS);
                     Ok(())
                 }
             },
+        }
+    }
+
+    /// Goes back to an envelope: whatever follows keeps its place behind it.
+    fn offer_again(&mut self, token: SendToken, at: UnixMs) {
+        self.volatile.sent_up_to = self.volatile.sent_up_to.min(token - 1);
+        self.volatile.retry_at = Some(at);
+    }
+
+    /// Whether somebody comes back to what is refused for now: the agent to a message that it sends, the proxy to a
+    /// receipt, which is made anew. Nobody does to other control messages, and to messages that are repaired.
+    fn is_repeated_by_others(&self, row: &OutboxRow) -> Result<bool, StateError> {
+        match row.message_row {
+            Some(message_row) => Ok(!self.store.message_by_row(message_row)?.visible),
+            None => Ok(row.receipt_of.is_some()),
         }
     }
 
@@ -253,7 +271,7 @@ impl Engine {
             return self.store.remove_outbox(row);
         }
         // What was sent in a past that this state does not know is not known here either.
-        if self.store.abandoned_of(message_row)? == Some(*hash) || self.store.has_begun_anew()? {
+        if self.store.was_abandoned(message_row, hash)? || self.store.has_begun_anew()? {
             self.store.remove_outbox(row)?;
             self.store.withdraw(message.conversation_id, message.n)?;
             let aside = Aside {

@@ -3,6 +3,8 @@
 //! A receipt is owed from when the agent settles or reads something. It goes with the next message to the
 //! author if one comes soon, else by itself.
 
+use std::collections::HashSet;
+
 use waxwire_shared::{
     ids::{ConversationId, Handle},
     limits,
@@ -26,17 +28,26 @@ const IN_GROUPS: u64 = 8;
 /// Milliseconds until a receipt is made again that the relay refused for now.
 const AGAIN_MS: u64 = 60_000;
 
+/// Milliseconds that the relay has to show a newer key of an author.
+const ASKED_MS: u64 = 5_000;
+
 /// When receipts that are owed are made. May be lost: what is owed is in the state.
 #[derive(Debug, Default)]
 pub(super) struct ReceiptTimes {
     direct: Option<UnixMs>,
     groups: Option<UnixMs>,
+    /// Authors whose newer keys were asked for since the link came up.
+    asked: HashSet<i64>,
 }
 
 impl ReceiptTimes {
     /// The next time.
     pub(super) fn next(&self) -> Option<UnixMs> {
         self.direct.into_iter().chain(self.groups).min()
+    }
+
+    pub(super) fn link_down(&mut self) {
+        self.asked.clear();
     }
 
     const fn of(&mut self, kind: ConversationKind) -> &mut Option<UnixMs> {
@@ -98,6 +109,10 @@ impl Engine {
         }
         for session in owed {
             let peer = self.store.peer_by_id(session.peer_id)?;
+            if self.asks_for_newer_key(&peer, now) {
+                *self.volatile.receipts.of(kind) = Some(now + ASKED_MS);
+                continue;
+            }
             self.store.put_owed(session.session_row, &[])?;
             let Some(conversation) = self.receipts_conversation(&peer, &session)? else {
                 continue;
@@ -111,6 +126,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// docs/protocol.md, 4.3: nothing is sealed to a bundle that was looked up long ago, whose key may be erased, before
+    /// the relay was asked for a newer one.
+    fn asks_for_newer_key(&mut self, peer: &PeerRow, now: UnixMs) -> bool {
+        let asks = !self.is_fresh(peer, now) && self.volatile.receipts.asked.insert(peer.peer_id);
+        if asks {
+            self.ask_for_sender(&peer.handle);
+        }
+        asks
     }
 
     /// What the recipient of a new message is owed: it goes with the message.

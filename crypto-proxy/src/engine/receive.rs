@@ -151,8 +151,17 @@ impl Engine {
         match self.store.peer(&handle)? {
             Some(peer) if peer.identity == identity => self.receive(peer, opened, now),
             Some(peer) => self.hold_mismatch(&peer, bytes, now),
+            None if handle == self.account.handle => self.refuse_own_handle(&handle, now),
             None => self.hold_unknown(&handle, bytes, now),
         }
+    }
+
+    /// Nobody has to be asked who has the own handle.
+    fn refuse_own_handle(&mut self, handle: &Handle, now: UnixMs) -> Result<(), StateError> {
+        self.count(Count::Receive("refused"));
+        self.count(Count::ReceiveRefused("unknown_key"));
+        let reason = "a message under this agent's own handle is signed by another identity; it was refused";
+        self.alert("unknown_key", Severity::Critical, Some(handle), reason, now)
     }
 
     fn receive(&mut self, peer: PeerRow, opened: Opened, now: UnixMs) -> Result<(), StateError> {
@@ -183,12 +192,12 @@ impl Engine {
             .hold_envelope(handle, HeldReason::UnknownKey, bytes, now)?
         {
             self.count(Count::Receive("held"));
-            self.ask_for_sender(handle);
+            self.ask_for_stranger(handle, now);
             return Ok(());
         }
         self.count(Count::Receive("dropped"));
         let reason = "too many messages of agents that cannot be looked up; one was dropped";
-        self.alert("held_overflow", Severity::Warning, Some(handle), reason, now)
+        self.alert("held_overflow", Severity::Warning, None, reason, now)
     }
 
     /// Signed by another identity than the one known for the handle: held as it came until a lookup

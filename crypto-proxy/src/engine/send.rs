@@ -4,7 +4,7 @@ use waxwire_shared::{
     api::frames::Queue,
     fingerprint::{Address, Fingerprint},
     hash::sha256,
-    ids::{AgentId, ConversationId, Hash, Mid},
+    ids::{AgentId, ConversationId, Mid},
     suite::Suite,
     wire::{
         Bundle, BundleKey, Context, ControlBody, Core, DirectHeader, Document, Envelope, Kind, Lane,
@@ -23,7 +23,7 @@ use crate::{
     },
     fault,
     model::{Destination, MessageId, Refusal, SendRequest, SendToken, Sent, Status, UnixMs},
-    state::{ConversationRow, Direction, HeadReader, Hold, NewMessage, PeerRow, Pin, SentId, StateError},
+    state::{ConversationRow, Direction, HeadReader, Hold, NewMessage, PeerRow, Pin, StateError},
 };
 
 /// Most ranges of withdrawn numbers that one message announces.
@@ -49,7 +49,7 @@ impl Engine {
         let id = *id;
         let earlier = self.store.sent_id(&request.idempotency_key())?;
         if let Some(earlier) = earlier
-            && self.answer_earlier(id, &earlier, now)?
+            && self.answer_earlier(id, earlier, now)?
         {
             return Ok(());
         }
@@ -83,8 +83,7 @@ impl Engine {
         let peer = self.store.peer(&address.handle)?;
         match self.known_bundle(peer, &address, now) {
             Ok(Some((peer, bundle))) if self.is_usable(&sending, &peer, now) => {
-                let abandoned = earlier.and_then(|earlier| earlier.abandoned);
-                match self.queue(request, peer, &bundle, abandoned, now)? {
+                match self.queue(request, peer, &bundle, now)? {
                     Ok(token) => {
                         let waiter = Waiter {
                             request: id,
@@ -118,13 +117,10 @@ impl Engine {
     pub(super) fn answer_earlier(
         &mut self,
         id: RequestId,
-        earlier: &SentId,
+        earlier: i64,
         now: UnixMs,
     ) -> Result<bool, StateError> {
-        if earlier.message_row == 0 {
-            return Ok(false);
-        }
-        let message = self.store.message_by_row(earlier.message_row)?;
+        let message = self.store.message_by_row(earlier)?;
         match (message.status, self.store.outbox_of(message.message_row)?) {
             (Status::Failed, _) => return Ok(false),
             (Status::Queued, Some(token)) if self.volatile.suspended => {
@@ -241,7 +237,6 @@ impl Engine {
         request: &SendRequest,
         mut peer: PeerRow,
         bundle: &Bundle,
-        abandoned: Option<Hash>,
         now: UnixMs,
     ) -> Result<Result<SendToken, Refusal>, StateError> {
         let key = match recipient_key(&peer, bundle) {
@@ -286,13 +281,7 @@ impl Engine {
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store
             .put_out_number(conversation.conversation_id, core.n, &sha256(&core_bytes))?;
-        self.store.put_sent_id(
-            &request.idempotency_key(),
-            &SentId {
-                message_row,
-                abandoned,
-            },
-        )?;
+        self.store.put_sent_id(&request.idempotency_key(), message_row)?;
         let deadline = now + self.settings.send_deadline;
         let hash = sha256(&sealed.envelope);
         let token = self

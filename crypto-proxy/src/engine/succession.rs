@@ -217,7 +217,7 @@ impl Engine {
         let ask = !again.is_empty() && !self.is_fresh(peer, now);
         for Again { request, waiters } in again {
             let queued = match bundle {
-                Some(bundle) => self.queue(&request, peer.clone(), bundle, None, now)?,
+                Some(bundle) => self.queue(&request, peer.clone(), bundle, now)?,
                 None => Err(Refusal::RecipientKeyExpired {
                     handle: peer.handle.clone(),
                 }),

@@ -40,6 +40,9 @@ impl Engine {
             volatile.declaring.deadline(),
             self.instance.next_try(),
             volatile.log.deadline(),
+            volatile
+                .strangers
+                .deadline(self.clock.map_or(0, |clock| clock.unix)),
         ]
         .into_iter()
         .flatten()
@@ -58,6 +61,7 @@ impl Engine {
         }
         self.begin_again_if_due(now);
         self.expire_lookups(now)?;
+        self.ask_for_strangers(now);
         self.expire_waiters(now);
         self.expire_rotations(now)?;
         while let Some((deadline, token)) = self.store.next_outbox_deadline()?

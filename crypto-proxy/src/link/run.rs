@@ -236,7 +236,8 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
             LinkFault::Stopping => None,
             LinkFault::Expelled => Some(self.failed(OpenError::NoWelcome(fault)).await),
             LinkFault::Reset if lived >= RESET => Some(Duration::ZERO),
-            LinkFault::Reset => Some(self.backoff.after_success(&mut self.rng)),
+            // Whatever it was that the engine could not do, it cannot do yet.
+            LinkFault::Reset => Some(self.backoff.after_failure(&mut self.rng)),
             _ if worked => Some(self.backoff.after_success(&mut self.rng)),
             _ => Some(self.backoff.after_failure(&mut self.rng)),
         }

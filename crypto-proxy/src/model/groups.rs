@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 
 use waxwire_shared::{
     fingerprint::Address,
+    identity::IdentityKey,
     ids::{GroupId, Handle, Hash},
     wire::{InviteRef, Role},
 };
@@ -16,10 +17,16 @@ use super::{Confirmation, LocalConversation, LocalIdError, Trust, UnixMs, parse_
 pub struct InviteId(pub [u8; 16]);
 
 impl InviteId {
-    /// The id of an invite that commits name so: the same at inviter and invitee.
+    /// The id of an invite that commits name so, as its inviter tells of it: the same at inviter and invitee. What
+    /// somebody else tells of the same invite has another.
     #[must_use]
-    pub fn of(invite: &InviteRef) -> Self {
-        let name = [invite.commit.as_bytes().as_slice(), &invite.index.to_be_bytes()].concat();
+    pub fn of(invite: &InviteRef, inviter: &IdentityKey) -> Self {
+        let name = [
+            invite.commit.as_bytes().as_slice(),
+            &invite.index.to_be_bytes(),
+            &inviter.to_prefixed(),
+        ]
+        .concat();
         Self(short(waxwire_shared::hash::sha256(&name).as_bytes()))
     }
 }

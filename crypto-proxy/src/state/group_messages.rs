@@ -98,14 +98,15 @@ impl Store {
         Ok((made == 1).then_some(row))
     }
 
-    /// A granted message has come from its author itself: it takes its place in the author's numbering.
+    /// A granted message has come from its author itself: it takes its place in the author's numbering, unless another
+    /// one stands there.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn adopt_granted(&self, id: &MessageId, author: i64, epoch: Option<u64>) -> Result<(), StateError> {
         self.db
             .prepare_cached(
-                "UPDATE message SET peer_id = ?2, granted_by = NULL, epoch = ?3, \
+                "UPDATE OR IGNORE message SET peer_id = ?2, granted_by = NULL, epoch = ?3, \
                  era = (SELECT era FROM conversation c WHERE c.conversation_id = message.conversation_id) \
                  WHERE message_id = ?1 AND granted_by IS NOT NULL",
             )?

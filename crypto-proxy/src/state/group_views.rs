@@ -15,8 +15,7 @@ use super::{
     invitations::{INVITATION, WAITS, invitation_row},
 };
 use crate::model::{
-    DebtKind, Group, GroupEnd, GroupLookup, GroupMember, GroupSecurity, Invitation, InviteId,
-    LocalConversation, Trust,
+    DebtKind, Group, GroupEnd, GroupLookup, GroupMember, GroupSecurity, Invitation, LocalConversation, Trust,
 };
 
 const GROUP: &str = "SELECT g.group_row, g.group_id, g.standing, g.created_by, g.created_at, g.role, \
@@ -173,7 +172,7 @@ fn invitations(db: &Connection, keys: &ColumnKeys) -> Result<Vec<Invitation>, St
         let handle: String = inviter.query_row([found.peer_id], |row| row.get(0))?;
         let group: GroupId = found.group;
         list.push(Invitation {
-            id: InviteId::of(&found.invite),
+            id: found.id,
             group: LocalConversation::group(&group),
             group_id: group,
             name: found.name,

@@ -14,6 +14,8 @@ use crate::model::{InviteId, UnixMs};
 /// An invite that waits for the agent's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvitationRow {
+    /// Its local id.
+    pub id: InviteId,
     /// The group.
     pub group: GroupId,
     /// How commits name the invite.
@@ -64,7 +66,7 @@ impl Store {
         )?;
         let made = statement.execute(params![
             next,
-            InviteId::of(&new.invite).0,
+            new.id.0,
             new.group.as_bytes(),
             new.invite.commit.as_bytes(),
             new.invite.index,
@@ -158,7 +160,7 @@ impl Store {
 pub(super) const WAITS: &str = "group_id NOT IN (SELECT group_id FROM grp WHERE standing = 2)";
 
 pub(super) const INVITATION: &str = "SELECT invite_row, group_id, commit_hash, commit_index, roster_head, \
-                                     peer_id, received_at, sealed FROM invitation";
+                                     peer_id, received_at, sealed, invite_id FROM invitation";
 
 pub(super) fn invitation_row(row: &Row<'_>, keys: &ColumnKeys) -> Result<InvitationRow, StateError> {
     let invite_row: i64 = row.get(0)?;
@@ -169,6 +171,7 @@ pub(super) fn invitation_row(row: &Row<'_>, keys: &ColumnKeys) -> Result<Invitat
         row: invite_row,
     })?;
     Ok(InvitationRow {
+        id: InviteId(row.get(8)?),
         group: GroupId::from_bytes(row.get(1)?),
         invite: InviteRef {
             commit: Hash::from_bytes(row.get(2)?),

@@ -68,7 +68,7 @@ pub use inbound::{SessionRow, SessionUpdate};
 pub use invitations::InvitationRow;
 pub use live::{Beginning, Stretch, VisibleRow};
 pub use messages::{Direction, GapOf, Hold, MessageRow, NewMessage, SYSTEM};
-pub use outbox::{OutboxRow, SentId, to_ranges};
+pub use outbox::{OutboxRow, to_ranges};
 pub use peers::{PeerRow, Pin, Shown};
 pub use queues::{HeldEnvelope, HeldReason};
 pub use reader::{HistoryRange, InboxFilter, InboxPage, Reader, Since, Stuck};

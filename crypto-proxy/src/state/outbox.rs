@@ -28,14 +28,9 @@ pub struct OutboxRow {
     pub receipt_of: Option<i64>,
 }
 
-/// What is known of a `client_msg_id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SentId {
-    /// The message under it; 0 when an earlier one was given up.
-    pub message_row: i64,
-    /// Hash of an envelope under the same `mid` that was given up while its fate was unknown.
-    pub abandoned: Option<Hash>,
-}
+/// Envelopes of one `client_msg_id` that were given up and are remembered: the first, which a relay that went away
+/// has most likely, and the last.
+const ABANDONED: usize = 32;
 
 const SELECT: &str = "SELECT token, message_row, envelope, hash, group_row, deadline, receipt_of FROM outbox";
 
@@ -192,36 +187,30 @@ impl Store {
         self.drop_deadline(row.token, row.deadline)
     }
 
-    /// What is known of a `client_msg_id`.
+    /// The message that a `client_msg_id` stands for; none if it was given up.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn sent_id(&self, client_msg_id: &str) -> Result<Option<SentId>, StateError> {
+    pub fn sent_id(&self, client_msg_id: &str) -> Result<Option<i64>, StateError> {
         let tag = self.keys.tag("client_msg_id", client_msg_id.as_bytes());
         let mut statement = self
             .db
-            .prepare_cached("SELECT message_row, abandoned FROM sent_id WHERE tag = ?1")?;
+            .prepare_cached("SELECT message_row FROM sent_id WHERE tag = ?1 AND message_row != 0")?;
         let mut rows = statement.query([tag])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let abandoned: Option<[u8; 32]> = row.get(1)?;
-        Ok(Some(SentId {
-            message_row: row.get(0)?,
-            abandoned: abandoned.map(Hash::from_bytes),
-        }))
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 
     /// Records what a `client_msg_id` stands for.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn put_sent_id(&self, client_msg_id: &str, sent: &SentId) -> Result<(), StateError> {
+    pub fn put_sent_id(&self, client_msg_id: &str, message_row: i64) -> Result<(), StateError> {
         let tag = self.keys.tag("client_msg_id", client_msg_id.as_bytes());
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO sent_id(tag, message_row, abandoned) VALUES (?1, ?2, ?3) \
-             ON CONFLICT(tag) DO UPDATE SET message_row = ?2, abandoned = ?3",
+            "INSERT INTO sent_id(tag, message_row) VALUES (?1, ?2) \
+             ON CONFLICT(tag) DO UPDATE SET message_row = ?2",
         )?;
-        let abandoned = sent.abandoned.as_ref().map(Hash::as_bytes);
-        statement.execute(params![tag, sent.message_row, abandoned])?;
+        statement.execute(params![tag, message_row])?;
         Ok(())
     }
 
@@ -232,25 +221,39 @@ impl Store {
     /// [`StateError`].
     pub fn forget_sent(&self, message_row: i64, abandoned: Option<&Hash>) -> Result<(), StateError> {
         let tag = self.sent_tag(message_row)?;
+        let mut hashes = self.abandoned(&tag, message_row)?;
+        if let Some(hash) = abandoned {
+            if hashes.len() == ABANDONED * Hash::LENGTH {
+                hashes.drain(Hash::LENGTH..2 * Hash::LENGTH);
+            }
+            hashes.extend_from_slice(hash.as_bytes());
+        }
         let mut statement = self.db.prepare_cached(
             "UPDATE sent_id SET message_row = 0, abandoned = ?3 WHERE tag = ?1 AND message_row = ?2",
         )?;
-        statement.execute(params![tag, message_row, abandoned.map(Hash::as_bytes)])?;
+        statement.execute(params![tag, message_row, hashes])?;
         Ok(())
     }
 
-    /// The hash of an envelope that was given up earlier under the `client_msg_id` of a message.
+    /// Whether an envelope was given up earlier under the `client_msg_id` of a message.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn abandoned_of(&self, message_row: i64) -> Result<Option<Hash>, StateError> {
-        let tag = self.sent_tag(message_row)?;
+    pub fn was_abandoned(&self, message_row: i64, envelope: &Hash) -> Result<bool, StateError> {
+        let hashes = self.abandoned(&self.sent_tag(message_row)?, message_row)?;
+        Ok(hashes
+            .chunks_exact(Hash::LENGTH)
+            .any(|hash| hash == envelope.as_bytes()))
+    }
+
+    /// Hashes, one behind the other.
+    fn abandoned(&self, tag: &[u8; 16], message_row: i64) -> Result<Vec<u8>, StateError> {
         let mut statement = self
             .db
             .prepare_cached("SELECT abandoned FROM sent_id WHERE tag = ?1 AND message_row = ?2")?;
         let mut rows = statement.query(params![tag, message_row])?;
-        let hash: Option<[u8; 32]> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
-        Ok(hash.map(Hash::from_bytes))
+        let hashes: Option<Vec<u8>> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
+        Ok(hashes.unwrap_or_default())
     }
 
     /// The tag of the id that an own message was sent under.

@@ -116,6 +116,17 @@ impl Store {
         Ok(true)
     }
 
+    /// Drops what has waited since before a point in time for a sender whom nobody knows.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn drop_held_before(&self, at: UnixMs) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("DELETE FROM held WHERE reason = 1 AND held_at < ?1")?
+            .execute([to_sql(at)])?;
+        Ok(())
+    }
+
     /// Takes everything out that waits for a sender, oldest first.
     ///
     /// # Errors
@@ -152,7 +163,7 @@ impl Store {
     pub fn unknown_senders(&self) -> Result<Vec<Handle>, StateError> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT DISTINCT handle FROM held WHERE reason = 1 LIMIT 256")?;
+            .prepare_cached("SELECT DISTINCT handle FROM held WHERE reason = 1")?;
         let mut rows = statement.query([])?;
         let mut handles = Vec::new();
         while let Some(row) = rows.next()? {

@@ -142,7 +142,7 @@ CREATE INDEX message_held ON message(hold, visible_at) WHERE hold != 0;
 CREATE TABLE sent_id(
   tag         BLOB    PRIMARY KEY,
   message_row INTEGER NOT NULL,
-  -- Hash of an envelope under the same mid that was given up while its fate was unknown.
+  -- Hashes of envelopes under the same mid that were given up while their fate was unknown, 32 bytes each.
   abandoned   BLOB
 ) WITHOUT ROWID;
 

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use waxwire_shared::{
+    hash::sha256,
     identity::IdentityKey,
     ids::{ConversationId, Handle, Hash, SessionId},
     suite::Suite,
@@ -12,8 +13,8 @@ use waxwire_shared::{
 };
 
 use super::{
-    ColumnKeys, Direction, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader, SentId, Since,
-    StateError, Store, reader,
+    ColumnKeys, Direction, GrantedMessage, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader,
+    Since, StateError, Store, reader,
 };
 use crate::{
     crypto::{
@@ -176,13 +177,9 @@ fn attack_98_files_hold_no_content_in_clear() {
     let mut store = Store::open(folder.path(), keys(1)).unwrap();
     receive(&mut store, &["canary-0f3a"]);
     store.begin().unwrap();
-    let sent = SentId {
-        message_row: 1,
-        abandoned: None,
-    };
-    store.put_sent_id("canary-0f3a", &sent).unwrap();
+    store.put_sent_id("canary-0f3a", 1).unwrap();
     store.commit().unwrap();
-    assert_eq!(store.sent_id("canary-0f3a").unwrap(), Some(sent));
+    assert_eq!(store.sent_id("canary-0f3a").unwrap(), Some(1));
     for entry in fs::read_dir(folder.path()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"canary-0f3a"));
@@ -569,29 +566,60 @@ fn a_used_id_is_found_by_its_message() {
         };
         let message_row = store.insert_message(&mut rng(9), &new, NOW).unwrap();
         let id = idempotency_key("client-a", reader);
-        let abandoned = Some(Hash::from_bytes([4; 32]));
-        store
-            .put_sent_id(
-                &id,
-                &SentId {
-                    message_row,
-                    abandoned,
-                },
-            )
-            .unwrap();
-        assert_eq!(store.abandoned_of(message_row).unwrap(), abandoned);
-        let given_up = Some(Hash::from_bytes([5; 32]));
-        store.forget_sent(message_row, given_up.as_ref()).unwrap();
-        let free = SentId {
-            message_row: 0,
-            abandoned: given_up,
-        };
-        assert_eq!(store.sent_id(&id).unwrap(), Some(free));
-        assert_eq!(
-            store.abandoned_of(message_row).unwrap(),
-            None,
-            "it is another's now"
-        );
+        let given_up = |number: u8| Hash::from_bytes([number; 32]);
+        for number in 1..=40 {
+            store.put_sent_id(&id, message_row).unwrap();
+            store.forget_sent(message_row, Some(&given_up(number))).unwrap();
+            assert_eq!(store.sent_id(&id).unwrap(), None);
+            let known = store.was_abandoned(message_row, &given_up(number)).unwrap();
+            assert!(!known, "it is another's now");
+        }
+        store.put_sent_id(&id, message_row).unwrap();
+        assert_eq!(store.sent_id(&id).unwrap(), Some(message_row));
+        for (number, known) in [
+            (1, true),
+            (2, false),
+            (9, false),
+            (10, true),
+            (40, true),
+            (41, false),
+        ] {
+            let found = store.was_abandoned(message_row, &given_up(number)).unwrap();
+            assert_eq!(found, known, "{number}");
+        }
         store.commit().unwrap();
     }
+}
+
+/// A member may sign two messages with one number, and have one of them granted: the other stays where it is.
+#[test]
+fn granted_message_does_not_take_the_place_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let me = IdentityKey::ed25519([8; 32]);
+    let protocol_id = ConversationId::direct(&me, identity().public());
+    store.begin().unwrap();
+    let peer_id = store.put_peer(&peer("alice")).unwrap();
+    let conversation = store.direct_conversation(&protocol_id, peer_id, NOW).unwrap();
+    let conversation_id = conversation.conversation_id;
+    let signed = |core: &Core| sign_message(&identity(), Kind::Direct, &context(), &core.encode());
+    let (first, second) = (core(protocol_id, 1, "first"), core(protocol_id, 1, "second"));
+    let (signed_first, signed_second) = (signed(&first), signed(&second));
+    let new = incoming(conversation_id, peer_id, &first, &signed_first);
+    store.insert_message(&mut rng(9), &new, NOW).unwrap();
+    let granted = GrantedMessage {
+        conversation_id,
+        granted_by: peer_id,
+        core: &second,
+        signed: &signed_second,
+    };
+    store.insert_granted(&mut rng(9), &granted, NOW).unwrap().unwrap();
+    let id = Core::message_id(&signed_second.core).into();
+    store.adopt_granted(&id, peer_id, Some(1)).unwrap();
+    let known = store
+        .message_by_n(conversation_id, Some(peer_id), Direction::In, &first.session, 1)
+        .unwrap();
+    assert_eq!(known.unwrap().core_hash, sha256(&signed_first.core));
+    store.commit().unwrap();
 }

@@ -188,6 +188,9 @@ impl Engine {
             }
             AppendOutcome::Unknown => self.task(group).again_at = Some(now + ASK_AGAIN_MS),
             AppendOutcome::Refused(problem) => {
+                if let Some(pending) = self.store.pending_commit(row.group_row)? {
+                    self.note_refused_commit(pending.hash);
+                }
                 self.store.drop_pending_commit(row.group_row)?;
                 let refusal = match problem.problem_type() {
                     Some(ProblemType::Forbidden) if problem.limit.is_some() => Refusal::GroupFull,
@@ -282,6 +285,12 @@ impl Engine {
         member: &Member,
         now: UnixMs,
     ) -> Result<Option<LeafKey>, StateError> {
+        if member.handle == self.account.handle {
+            // A former identity of this agent, or somebody who has taken its name: nobody can be asked for a key.
+            return Ok(Some(LeafKey {
+                key: Err(EmptyReason::Unreachable),
+            }));
+        }
         let peer = self.store.peer(&member.handle)?;
         let fresh = peer.as_ref().is_some_and(|peer| self.is_fresh(peer, now));
         if !fresh && self.failed_lookup(group, &member.handle).is_none() {

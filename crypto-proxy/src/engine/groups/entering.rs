@@ -205,7 +205,7 @@ impl Engine {
             } else {
                 let mut invites = view.roster.invites();
                 let open = invites.find(|invite| invite.handle == *handle);
-                open.map(|invite| AddOutcome::Invited(InviteId::of(&invite.reference)))
+                open.map(|invite| AddOutcome::Invited(InviteId::of(&invite.reference, &invite.inviter)))
             };
             match outcome {
                 Some(outcome) => added.push(Added {
@@ -309,6 +309,7 @@ impl Engine {
             return Ok(());
         }
         let new = InvitationRow {
+            id: InviteId::of(&notice.invite, &peer.identity),
             group: notice.group,
             invite: notice.invite,
             roster_head: notice.roster_head,
@@ -318,7 +319,7 @@ impl Engine {
         };
         if self.store.put_invitation(&mut *self.rng, &new, notice.position)? {
             let invitation = Invitation {
-                id: InviteId::of(&new.invite),
+                id: new.id,
                 group: LocalConversation::group(&new.group),
                 group_id: new.group,
                 name: new.name,
@@ -380,14 +381,31 @@ impl Engine {
         let Some(view) = self.group_view(row)? else {
             return self.dead_invite(row, id);
         };
+        let inviter = self.store.peer_by_id(invitation.peer_id)?;
+        let named = |invite: &OpenInvite| invite.reference == invitation.invite;
+        if view
+            .roster
+            .invites()
+            .any(|invite| named(invite) && invite.inviter != inviter.identity)
+        {
+            let reason = "somebody else than the inviter told of an invite";
+            self.alert(
+                "invite_forged",
+                Severity::Warning,
+                Some(&inviter.handle),
+                reason,
+                now,
+            )?;
+            return self.dead_invite(row, id);
+        }
         if view.history.position_of(&invitation.roster_head).is_none() {
             let reason = "the relay withholds commits that an inviter has named";
             self.group_alert(row, "roster_withheld", Severity::Critical, reason, now)?;
-            let handle = self.store.peer_by_id(invitation.peer_id)?.handle;
+            let handle = inviter.handle;
             return Ok(Refusal::RelayLied { handle }.into());
         }
         let me = self.account.identity.public();
-        let mine = |invite: &OpenInvite| invite.reference == invitation.invite && invite.identity == *me;
+        let mine = |invite: &OpenInvite| named(invite) && invite.identity == *me;
         if !view.roster.invites().any(mine) {
             return self.dead_invite(row, id);
         }

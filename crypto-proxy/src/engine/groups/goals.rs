@@ -3,7 +3,7 @@
 use waxwire_shared::{
     fingerprint::Address,
     ids::{GroupId, Handle},
-    wire::{Change, CutOff, Role},
+    wire::{Change, CutOff, Member, Role},
 };
 
 use super::{Engine, Goal, GroupView, Lookup, Wanted, commits::Committed};
@@ -251,7 +251,10 @@ impl Engine {
                 let after = self.share_from(row, view, share)?;
                 self.store.owe_grant(row.group_row, &peer.identity, after)?;
             }
-            return Ok(added(AddOutcome::Invited(InviteId::of(&invite.reference))));
+            return Ok(added(AddOutcome::Invited(InviteId::of(
+                &invite.reference,
+                &invite.inviter,
+            ))));
         }
         // Whoever has the keys of its former identity is out by the same commit, and the key replaced.
         let removal = self.removal_of_former(row, view, &peer)?;
@@ -320,12 +323,7 @@ impl Engine {
         if *handle == self.account.handle {
             return Ok(Refusal::Invalid("an agent leaves a group, it does not remove itself").into());
         }
-        let member = view
-            .roster
-            .members()
-            .iter()
-            .find(|member| member.handle == *handle);
-        let (change, rekey) = if let Some(member) = member {
+        let (change, rekey) = if let Some(member) = self.member_called(view, handle)? {
             let cut_off = self.cut_off_of(row, handle)?;
             let change = Change::Remove {
                 identity: member.identity.clone(),
@@ -354,6 +352,23 @@ impl Engine {
         }))
     }
 
+    /// The member with a handle. If several claim it, the one who is known by it; whoever only claims it comes last.
+    fn member_called<'a>(
+        &self,
+        view: &'a GroupView,
+        handle: &Handle,
+    ) -> Result<Option<&'a Member>, StateError> {
+        let known = self.store.peer(handle)?.map(|peer| peer.identity);
+        let called = || {
+            view.roster
+                .members()
+                .iter()
+                .filter(|member| member.handle == *handle)
+        };
+        let known = called().find(|member| known.as_ref() == Some(&member.identity));
+        Ok(known.or_else(|| called().next()).map(AsRef::as_ref))
+    }
+
     fn step_role(
         &mut self,
         row: &GroupRow,
@@ -362,12 +377,7 @@ impl Engine {
         role: Role,
         now: UnixMs,
     ) -> Result<Step, StateError> {
-        let member = view
-            .roster
-            .members()
-            .iter()
-            .find(|member| member.handle == *handle);
-        let Some(member) = member else {
+        let Some(member) = self.member_called(view, handle)? else {
             return Ok(Refusal::NotMember.into());
         };
         if member.role == role {

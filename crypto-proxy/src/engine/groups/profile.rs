@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// What a member passes on in the group: the profile, judged by its own signature and context.
-    pub(super) fn take_group_resend(
+    pub(in crate::engine) fn take_group_resend(
         &mut self,
         row: &GroupRow,
         resend: &Resend,
@@ -183,9 +183,17 @@ impl Engine {
         let position = view.history.position_of(&header.roster_head)?;
         let admin = view.history.role_at(message.signer(), position) == Some(Role::Admin);
         let right = admin && header.group == *view.roster.group();
+        let member = view.roster.member(message.signer()).cloned();
         let (signed, _, body) = message.into_parts();
         match body {
-            Body::Control(body) if right && body.kind == Kind::Profile => Some((signed, body)),
+            // Whoever has left cannot be asked what it is called, and is believed.
+            Body::Control(body)
+                if right
+                    && body.kind == Kind::Profile
+                    && member.is_none_or(|member| member.handle == body.handle) =>
+            {
+                Some((signed, body))
+            }
             _ => None,
         }
     }

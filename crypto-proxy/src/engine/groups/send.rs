@@ -16,7 +16,7 @@ use crate::{
     fault,
     model::{Refusal, SendRequest, UnixMs},
     state::{
-        Direction, EpochRow, EpochState, GroupRow, HeadReader, Hold, NewMessage, OutboxRow, SentId, Standing,
+        Direction, EpochRow, EpochState, GroupRow, HeadReader, Hold, NewMessage, OutboxRow, Standing,
         StateError, Stop,
     },
 };
@@ -43,7 +43,7 @@ impl Engine {
         now: UnixMs,
     ) -> Result<Step, StateError> {
         let earlier = self.store.sent_id(&request.client_msg_id)?;
-        if let Some(earlier) = &earlier
+        if let Some(earlier) = earlier
             && self.answer_earlier(wanted.request, earlier, now)?
         {
             return Ok(Step::Handed);
@@ -81,12 +81,7 @@ impl Engine {
         let message_row = self.store.insert_message(&mut *self.rng, &new, now)?;
         self.store
             .put_out_number(conversation.conversation_id, core.n, &sha256(&core_bytes))?;
-        let abandoned = earlier.and_then(|earlier| earlier.abandoned);
-        let sent = SentId {
-            message_row,
-            abandoned,
-        };
-        self.store.put_sent_id(&request.client_msg_id, &sent)?;
+        self.store.put_sent_id(&request.client_msg_id, message_row)?;
         let deadline = now + self.settings.send_deadline;
         let token = self.store.push_outbox(
             Some(message_row),

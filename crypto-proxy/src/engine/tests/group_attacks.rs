@@ -7,7 +7,7 @@ use waxwire_shared::{
     ids::ConversationId,
     roster::Plan,
     suite::Suite,
-    wire::{Commit, Document as _, Kind, LeafProof, Resend, VERSION},
+    wire::{Commit, Document as _, InviteNotice, Kind, LeafProof, Resend, VERSION},
 };
 
 use super::{
@@ -17,7 +17,8 @@ use super::{
 use crate::{
     engine::{AppendOutcome, Event, GroupCommand},
     group::{self, LeafKey},
-    model::{LocalConversation, Refusal, Trust},
+    model::{LocalConversation, ProfileChange, Refusal, Trust},
+    state::StoredProfile,
 };
 
 impl Net {
@@ -222,6 +223,94 @@ fn withheld_commits_are_told_and_stop_sends_when_an_admin_cites_them() {
         .iter()
         .find(|message| !message.own && message.message_type != "system");
     assert_eq!(shown.unwrap().security.trust, Trust::Pinned);
+}
+
+/// Whoever sees an invite in the log can tell of it before the inviter does: nobody is kept out by that, and the relay
+/// is not accused of it.
+#[test]
+fn invite_that_somebody_else_tells_of_does_not_stand_in_the_way() {
+    let (mut net, group) = Net::group_of(2);
+    let id = net.only_group();
+    net.add_node("carol", 3);
+    net.send(BOB, "carol", "we know one another");
+    net.settle();
+    net.disconnect(CAROL);
+    net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None))
+        .unwrap();
+    let open = net.groups.groups[&id].roster.invites().next().unwrap().clone();
+    let forged = InviteNotice {
+        group: id,
+        invite: open.reference,
+        roster_head: sha256(b"nowhere"),
+        name: "plans".to_owned(),
+        position: open.position,
+    };
+    net.control(BOB, "carol", Kind::Invite, forged.encode());
+    net.connect(CAROL);
+    net.settle();
+    let told: Vec<_> = net.nodes[CAROL]
+        .invited
+        .iter()
+        .map(|invite| (invite.inviter.to_string(), invite.id))
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let of = |inviter: &str| told.iter().find(|(by, _)| by == inviter).unwrap().1;
+    let refused = net.ask(CAROL, GroupCommand::Accept(of("bob")));
+    assert!(matches!(refused, Err(Refusal::InviteNotFound)), "{refused:?}");
+    assert!(net.nodes[CAROL].alerted("invite_forged") && !net.nodes[CAROL].alerted("roster_withheld"));
+    net.ask(CAROL, GroupCommand::Accept(of("alice"))).unwrap();
+    net.say(CAROL, group, "here").unwrap();
+    assert_eq!(net.heard(ALICE), ["here"]);
+}
+
+/// An admin's profile is shown as the admin's, whatever handle it was signed with.
+#[test]
+fn profile_under_another_members_handle_is_refused_when_it_is_passed_on() {
+    let (mut net, group) = Net::group_of(3);
+    let id = net.only_group();
+    let own = std::mem::replace(
+        &mut net.nodes[ALICE].engine.account.handle,
+        "carol".parse().unwrap(),
+    );
+    let change = ProfileChange {
+        name: Some("mine now".into()),
+        ..ProfileChange::default()
+    };
+    net.ask(ALICE, GroupCommand::Update(group, change)).unwrap();
+    net.nodes[ALICE].engine.account.handle = own;
+    let store = net.nodes[ALICE].engine.store();
+    let row = store.group(&id).unwrap().unwrap();
+    let StoredProfile::Signed(signed) = store.profile(row.group_row).unwrap() else {
+        panic!("not signed");
+    };
+    let resend = Resend {
+        conversation: ConversationId::group(&id),
+        items: vec![signed],
+    };
+    let engine = &mut net.nodes[BOB].engine;
+    let row = engine.store().group(&id).unwrap().unwrap();
+    engine.store.begin().unwrap();
+    engine.take_group_resend(&row, &resend, net.now).unwrap();
+    engine.store.commit().unwrap();
+    assert_eq!(
+        engine.store().group_view(&group).unwrap().unwrap().profile.name,
+        "plans"
+    );
+}
+
+/// An own commit that the relay refused and has all the same is no proof that this state is an old copy.
+#[test]
+fn refused_commit_that_is_in_the_log_begins_nothing_anew() {
+    let (mut net, group) = Net::group_of(2);
+    net.refuse_append = true;
+    let refused = net.ask(ALICE, GroupCommand::Rekey(group));
+    assert!(refused.is_err(), "{refused:?}");
+    net.disconnect(ALICE);
+    net.connect(ALICE);
+    net.settle();
+    assert!(net.nodes[ALICE].begun.is_empty() && !net.nodes[ALICE].alerted("rolled_back"));
+    net.say(ALICE, group, "on we go").unwrap();
+    assert_eq!(net.heard(BOB), ["on we go"]);
 }
 
 /// docs/protocol.md, 6.8, step 7, and 9: what was removed does not come back as something sent again.

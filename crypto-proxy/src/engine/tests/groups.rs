@@ -1,14 +1,17 @@
 //! Groups between engines: what flows 3 to 9 promise, and what a lying relay or member gets.
 
 use waxwire_shared::{
-    api::frames::{Cursor, Queue},
+    api::{
+        frames::{Cursor, Queue},
+        problem::ProblemType,
+    },
     hash::sha256,
     ids::GroupId,
     suite::Suite,
     wire::{Change, Commit, Document as _, EmptyReason, Leaf, LeafContent, LeafProof, Role, VERSION},
 };
 
-use super::net::{Net, Node, request};
+use super::net::{Fault, Net, Node, request};
 use crate::{
     engine::{Command, Event, GroupCommand, LinkEvent, LogPage, Reply, Settings},
     model::{
@@ -207,17 +210,29 @@ fn profile_reaches_members_and_those_who_join_later() {
         store.group_view(&group).unwrap().unwrap().profile
     };
     assert_eq!(name(&net, BOB).description.as_deref(), Some("for spring"));
-    let mut late = Node::new("carol", 3, Settings::default());
-    late.online = true;
-    net.bundles.insert(late.handle.clone(), late.bundle.clone());
-    net.nodes.push(late);
-    net.connect(CAROL);
+    net.add_node("carol", 3);
     net.ask(ALICE, GroupCommand::Add(group, "carol".parse().unwrap(), None))
         .unwrap();
     net.accept(CAROL);
     net.settle();
     assert_eq!(name(&net, CAROL).name, "new plans");
     assert_eq!(name(&net, CAROL).description.as_deref(), Some("for spring"));
+}
+
+/// Nobody repeats what the proxy sends for itself, so a relay that has said that it is too much is asked again.
+#[test]
+fn profile_that_was_too_much_for_the_relay_is_offered_again() {
+    let (mut net, group) = Net::group_of(2);
+    net.faults.push_back(Fault::Refuse(ProblemType::RateLimited));
+    let change = ProfileChange {
+        name: Some("new plans".into()),
+        ..ProfileChange::default()
+    };
+    net.ask(ALICE, GroupCommand::Update(group, change)).unwrap();
+    assert!(!net.events(BOB).contains(&"name_changed -".to_owned()));
+    net.pass(5_000);
+    net.settle();
+    assert!(net.events(BOB).contains(&"name_changed -".to_owned()));
 }
 
 /// docs/protocol.md, 6.10: joiners read nothing older than their first epoch.

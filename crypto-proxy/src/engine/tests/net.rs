@@ -73,6 +73,8 @@ pub(super) struct Node {
     pub(super) begun: Vec<Anew>,
     /// Its state may be damaged.
     pub(super) may_fail: bool,
+    /// It cannot be written until that was noticed.
+    disk_full: bool,
     /// How many tags of handles it had computed.
     pub(super) tags_asked: u64,
     seed: u8,
@@ -130,6 +132,7 @@ impl Node {
             ended: Vec::new(),
             begun: Vec::new(),
             may_fail: false,
+            disk_full: false,
             tags_asked: 0,
             kept: Vec::new(),
             changes: Vec::new(),
@@ -265,6 +268,10 @@ pub(super) struct Net {
     waiting_calls: VecDeque<(usize, RelayCall)>,
     /// The answer to the next append is lost.
     pub(super) lose_append: bool,
+    /// The next append is stored, and answered as if it was refused.
+    pub(super) refuse_append: bool,
+    /// The state of whoever next begins anew cannot be written then.
+    pub(super) disk_full_at_beginning: bool,
     /// What is said of the next send that is stored.
     pub(super) notice: Option<Box<SendNotice>>,
     /// What the relay was told by whom, in order.
@@ -309,6 +316,8 @@ impl Net {
             tells_unreached: false,
             waiting_calls: VecDeque::new(),
             lose_append: false,
+            refuse_append: false,
+            disk_full_at_beginning: false,
             notice: None,
             declared: Vec::new(),
             declare_fails: None,
@@ -330,6 +339,14 @@ impl Net {
             Node::new("alice", 1, Settings::default()),
             Node::new("bob", 2, Settings::default()),
         ])
+    }
+
+    /// Another agent, whom the relay knows.
+    pub(super) fn add_node(&mut self, name: &str, seed: u8) {
+        let node = Node::new(name, seed, Settings::default());
+        self.bundles.insert(node.handle.clone(), node.bundle.clone());
+        self.nodes.push(node);
+        self.connect(self.nodes.len() - 1);
     }
 
     pub(super) fn connect(&mut self, index: usize) {
@@ -633,6 +650,10 @@ impl Net {
             }
             Effect::BeginAnew(anew) => {
                 self.nodes[index].begun.push(anew);
+                if std::mem::take(&mut self.disk_full_at_beginning) {
+                    self.nodes[index].disk_full = true;
+                    self.nodes[index].engine.store().execute("PRAGMA query_only = ON");
+                }
                 Some(Event::BegunAnew(anew))
             }
             Effect::Lease(lease) => {
@@ -648,6 +669,12 @@ impl Net {
                 let mut changes = self.nodes[index].changes.iter();
                 let published = changes.any(|change| matches!(change, KeyChange::Published { .. }));
                 assert!(published || self.nodes[index].may_fail, "the state failed");
+                if std::mem::take(&mut self.nodes[index].disk_full) {
+                    self.nodes[index]
+                        .engine
+                        .store()
+                        .execute("PRAGMA query_only = OFF");
+                }
                 let relay_time = self.now;
                 let up = Event::Link(LinkEvent::Up { relay_time });
                 self.nodes[index].online.then_some(up)
@@ -730,11 +757,14 @@ impl Net {
                 body,
             } => {
                 let outcome = self.groups.append(&group, first, &body);
-                if std::mem::take(&mut self.lose_append) {
-                    LinkEvent::Appended(group, commit, AppendOutcome::Unknown)
+                let outcome = if std::mem::take(&mut self.lose_append) {
+                    AppendOutcome::Unknown
+                } else if std::mem::take(&mut self.refuse_append) {
+                    AppendOutcome::Refused(Box::new(Problem::new(ProblemType::Forbidden)))
                 } else {
-                    LinkEvent::Appended(group, commit, outcome)
-                }
+                    outcome
+                };
+                LinkEvent::Appended(group, commit, outcome)
             }
             RelayCall::Log { group, after } => LinkEvent::Log(group, self.groups.log(&group, after)),
             RelayCall::Presences(id, handles) => {

@@ -367,6 +367,25 @@ fn group_of_three() -> (Net, LocalConversation) {
     (net, group)
 }
 
+/// docs/protocol.md, 4.3: the author may have erased the key that was looked up long ago.
+#[test]
+fn receipt_is_sealed_to_a_key_that_was_looked_up_lately() {
+    let (mut net, group) = Net::group_of(2);
+    net.pass(3 * 24 * 60 * MINUTE);
+    let seen = |net: &Net| {
+        let peer = net.nodes[BOB].engine.store().peer(&"alice".parse().unwrap());
+        peer.unwrap().unwrap().fetched_at
+    };
+    let before = seen(&net);
+    net.say(ALICE, group, "m1").unwrap();
+    net.take(BOB, "m1");
+    net.wait_for_receipts();
+    net.pass(MINUTE);
+    net.run();
+    assert_eq!(net.status(ALICE, "m1"), Status::Delivered);
+    assert!(seen(&net) > before, "the old key was used unasked");
+}
+
 /// docs/protocol.md, 7.3: in groups receipts go to the author alone, and a message has the least status of
 /// those whom it was for.
 #[test]

@@ -180,6 +180,29 @@ fn what_was_on_its_way_is_given_up_and_meets_the_first_outcome_when_it_is_repeat
     assert_eq!(net.stored.len(), stored, "the relay holds it already");
 }
 
+/// What could not be written when numbering began anew is begun again: no number of the new run comes twice.
+#[test]
+fn beginning_that_could_not_be_written_is_begun_again() {
+    let mut net = Net::pair();
+    assert!(is_sent(&mut net, "one"));
+    net.pass(HOUR);
+    let session = net.nodes[0].engine.own_session();
+    net.disk_full_at_beginning = true;
+    net.nodes[0].may_fail = true;
+    let ahead = receipt(&net, session, 9);
+    net.control(1, "alice", Kind::Receipt, ahead);
+    net.run();
+    net.pass(20_000);
+    net.disconnect(0);
+    net.connect(0);
+    net.run();
+    assert_ne!(net.nodes[0].engine.own_session(), session);
+    assert_eq!(begun(&net), 2, "the same, twice");
+    assert!(is_sent(&mut net, "two"));
+    let shown = net.nodes[1].shown.last().unwrap();
+    assert_eq!((shown.client_msg_id.as_str(), shown.security.gap), ("two", None));
+}
+
 /// Whoever this agent was before may have used every key that it knows: nothing is sealed to a group
 /// before a rekey of its own, and messages of others are read all the while.
 #[test]

@@ -121,6 +121,26 @@ fn given_up_send_that_was_stored_is_found_again() {
     );
 }
 
+/// However often the agent repeats it while the relay is away: what the relay has is known when it is back.
+#[test]
+fn send_that_was_given_up_more_than_once_is_found_again() {
+    let mut net = Net::pair();
+    net.faults.push_back(Fault::LoseAnswer);
+    net.send(0, "bob", "m1");
+    net.disconnect(0);
+    for _ in 0..3 {
+        net.pass(600_001);
+        net.send(0, "bob", "m1");
+    }
+    net.pass(600_001);
+    net.connect(0);
+    let again = net.send(0, "bob", "m1");
+    net.run();
+    assert_eq!(sent_status(&net, 0, again), (Status::Stored, true));
+    assert!(!net.nodes[0].alerted("relay_hash_mismatch"));
+    assert_eq!(net.nodes[1].inbound(), ["m1"]);
+}
+
 /// A relay that says it stored other bytes is not believed.
 #[test]
 fn foreign_hash_is_refused_and_alerted() {

@@ -223,7 +223,7 @@ fn find<'a>(world: &'a World, message: &Message) -> (usize, &'a Said) {
 /// The number that a message has in the conversation and session of its sender.
 fn number(net: &Net, said: &Said) -> Option<u64> {
     let store = net.nodes[said.from].engine.store();
-    let row = store.sent_id(&said.id).unwrap()?.message_row;
+    let row = store.sent_id(&said.id).unwrap()?;
     store.core(row).ok().map(|core| core.n)
 }
 
@@ -278,7 +278,7 @@ pub(super) fn judge(world: &mut World) {
 /// What the sender's own proxy calls a message that the relay has; what it gave up it has told its agent.
 fn stored(net: &Net, said: &Said) -> Option<MessageId> {
     let store = net.nodes[said.from].engine.store();
-    let row = store.sent_id(&said.id).unwrap()?.message_row;
+    let row = store.sent_id(&said.id).unwrap()?;
     let status = store.message_by_row(row).ok()?.status;
     assert_ne!(status, Status::Queued, "{said:?} was never sent");
     let (id, _) = store.newest_of(&[row]).unwrap()?;
