@@ -275,9 +275,7 @@ const fn state(agent: &AgentRecord) -> &'static str {
             suspended_at: Some(_),
             ..
         } => "suspended",
-        AgentRecord {
-            has_api_key: false, ..
-        } => "revoked",
+        AgentRecord { api_key: None, .. } => "revoked",
         _ => "active",
     }
 }

@@ -9,9 +9,11 @@ use waxwire_outbound::hook::{Caller, SystemResolver};
 use crate::{
     blobs::ChangeError,
     delivery::Closing,
-    hooks, logging, nodes,
+    hooks,
+    logging::{self, Course},
+    nodes,
     relay::Relay,
-    store::{AuthEvent, Duty, ReadError, Retention, RetentionCursor},
+    store::{AgentRecord, AuthEvent, Duty, ReadError, Retention, RetentionCursor},
     transparency,
 };
 
@@ -29,6 +31,8 @@ const KEEP_ENVELOPES_MS: u64 = 30 * DAY_MS;
 const KEEP_UNFINISHED_MS: u64 = DAY_MS;
 /// Attachments that are looked at in a step.
 const BLOBS: usize = 50;
+/// After so many in a row whose bytes cannot be deleted, it is not for them.
+const FAULTS: usize = 10;
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Starts the tasks; they end when the relay stops.
@@ -59,13 +63,19 @@ pub(crate) async fn rest(shutdown: &CancellationToken, pause: Duration) -> bool 
 }
 
 async fn follow_auth_events(relay: Arc<Relay>) {
-    let mut last = None;
+    let (mut last, mut course) = (None, Course::default());
     loop {
         match auth_step(&relay, &mut last).await {
-            Ok(()) => relay.auth.up_to_date(),
-            Err(error) => {
+            Ok(()) => {
+                relay.auth.up_to_date();
+                if course.turns(true) {
+                    tracing::info!("follows changes of credentials again");
+                }
+            }
+            Err(error) if course.turns(false) => {
                 tracing::error!(error = %logging::chain(&error), "cannot follow changes of credentials")
             }
+            Err(_) => {}
         }
         if !rest(&relay.delivery.shutdown, FOLLOW).await {
             return;
@@ -73,7 +83,7 @@ async fn follow_auth_events(relay: Arc<Relay>) {
     }
 }
 
-/// Forgets the keys of agents that changed and ends the sockets of those that may not have them.
+/// Forgets the keys of agents that changed and ends the sockets that came with a key that is not valid any more.
 async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadError> {
     let store = &relay.delivery.store;
     let Some(after) = *last else {
@@ -87,13 +97,14 @@ async fn auth_step(relay: &Relay, last: &mut Option<u64>) -> Result<(), ReadErro
         relay.auth.forget(agent);
         is_news = true;
         let record = store.agent(agent).await?;
-        let closing = match &record {
-            Some(record) if record.suspended_at.is_some() => Some(Closing::Suspended),
-            Some(record) if record.has_api_key => None,
-            _ => Some(Closing::KeyReplaced),
-        };
-        if let Some(closing) = closing {
-            relay.delivery.hub.close_agent(agent, closing);
+        let hub = &relay.delivery.hub;
+        match record {
+            Some(record) if record.suspended_at.is_some() => hub.close_agent(agent, Closing::Suspended),
+            // Another node may have given it, and knows only of its own sockets.
+            Some(AgentRecord {
+                api_key: Some(key), ..
+            }) => hub.close_other_keys(agent, &key),
+            _ => hub.close_agent(agent, Closing::KeyReplaced),
         }
         *last = Some(number);
     }
@@ -145,7 +156,8 @@ async fn retain_once(relay: &Relay) -> u64 {
     }
 }
 
-/// Deletes attachments that are too old: the file first, so that a crash leaves a row to find it by.
+/// Deletes attachments that are too old: the file first, so that a crash leaves a row to find it by. Those that cannot be
+/// deleted now are passed over, so that none keeps the others.
 pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
     let keep = match relay.limits.blob_days {
         0 => u64::MAX,
@@ -154,8 +166,9 @@ pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
     let before = now.saturating_sub(keep);
     let unfinished = now.saturating_sub(KEEP_UNFINISHED_MS);
     let store = &relay.delivery.store;
+    let (mut after, mut faults) = (None, 0);
     while rest(&relay.delivery.shutdown, RETENTION_STEP).await {
-        let expired = match store.expired_blobs(before, unfinished, BLOBS).await {
+        let expired = match store.expired_blobs(before, unfinished, after, BLOBS).await {
             Ok(expired) => expired,
             Err(error) => {
                 return tracing::warn!(error = %logging::chain(&error), "attachments cannot be looked at");
@@ -164,11 +177,16 @@ pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
         let mut deleted = 0;
         for id in &expired {
             match relay.blobs.delete(id).await {
-                Ok(()) => deleted += 1,
+                Ok(()) => (deleted, faults) = (deleted + 1, 0),
                 // Somebody appends to it; the next pass finds it again.
                 Err(ChangeError::Busy) => continue,
                 Err(ChangeError::Io(error)) => {
-                    return tracing::warn!(%error, "an attachment's bytes cannot be deleted");
+                    tracing::warn!(%error, "an attachment's bytes cannot be deleted");
+                    faults += 1;
+                    if faults == FAULTS {
+                        return;
+                    }
+                    continue;
                 }
             }
             if let Err(error) = store.delete_blob(*id).await {
@@ -176,9 +194,10 @@ pub(crate) async fn expire_blobs(relay: &Relay, now: u64) {
             }
         }
         relay.delivery.metrics.retained_away.add(deleted);
-        if expired.len() < BLOBS || deleted == 0 {
+        if expired.len() < BLOBS {
             return;
         }
+        after = expired.last().copied();
     }
 }
 

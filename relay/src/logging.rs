@@ -1,4 +1,4 @@
-//! An error with its causes, for one log line.
+//! An error with its causes, for one log line, and what is said only when it turns.
 
 use std::{error::Error, fmt};
 
@@ -18,6 +18,19 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+/// How something goes that is done again and again: a log line is for the turns.
+#[derive(Debug, Default)]
+pub struct Course {
+    fails: bool,
+}
+
+impl Course {
+    /// Notes how it went; whether that is otherwise than before.
+    pub const fn turns(&mut self, well: bool) -> bool {
+        std::mem::replace(&mut self.fails, !well) == well
     }
 }
 
@@ -45,6 +58,13 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn course_is_told_when_it_turns() {
+        let mut course = super::Course::default();
+        let turns = [true, false, false, true, true, false].map(|well| course.turns(well));
+        assert_eq!(turns, [false, true, false, true, false, true]);
     }
 
     /// Attack 81: no credential and no ciphertext in any log, at any level.

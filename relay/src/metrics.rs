@@ -36,6 +36,12 @@ impl Gauge {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Counts one for as long as the guard is held, however that ends.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.add(1);
+        Held(self)
+    }
+
     /// Makes it this.
     pub fn set(&self, value: u64) {
         self.0
@@ -46,6 +52,15 @@ impl Gauge {
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One more in a gauge.
+pub(crate) struct Held<'a>(&'a Gauge);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.add(-1);
     }
 }
 

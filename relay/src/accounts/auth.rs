@@ -80,7 +80,18 @@ impl Auth {
         if !credential::is_api_key(api_key) {
             return Err(AuthError::Unknown);
         }
-        let hash = credential::hash(api_key);
+        self.authenticate_hash(store, credential::hash(api_key)).await
+    }
+
+    /// The account of an API key that was valid a moment ago, with which something goes on that only now can be ended.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn confirm(&self, store: &Store, account: &Account) -> Result<Account, AuthError> {
+        self.authenticate_hash(store, account.key).await
+    }
+
+    async fn authenticate_hash(&self, store: &Store, hash: Hash) -> Result<Account, AuthError> {
         let known = {
             let memory = self.memory();
             (memory.seen.elapsed() < BELIEVE)

@@ -100,7 +100,7 @@ impl From<AgentRecord> for AgentEntry {
             agent_id: record.id,
             registered_at: record.registered_at,
             suspended: record.suspended_at.is_some(),
-            has_api_key: record.has_api_key,
+            has_api_key: record.api_key.is_some(),
             org: record.org,
         }
     }

@@ -17,7 +17,7 @@ use waxwire_shared::{
 
 use crate::{
     accounts::proof::CHALLENGE_LIFE_MS,
-    testing::{Answer, Got, MASTER_KEY, NOW, Setup, TestAgent, TestRelay, TestSocket},
+    testing::{Answer, Got, MASTER_KEY, NOW, Setup, TestAgent, TestRelay, TestSocket, envelope},
 };
 
 /// Makes one field of a bundle wrong.
@@ -407,6 +407,27 @@ async fn administration_needs_the_master_key() {
     let path = format!("/v1/admin/agents/{unknown}/suspend");
     let answer = relay.call(Method::POST, &path, Some(MASTER_KEY), None).await;
     answer.assert_problem(ProblemType::NotFound);
+}
+
+/// What another node replaces, this one hears of within seconds: the old key is over and the new one is not.
+#[tokio::test]
+async fn key_that_another_node_replaced_ends_the_sockets_that_came_with_the_old_one() {
+    use crate::{accounts::credential::Credential, store::UsedChallenge, testing::SeededRandom};
+    let relay = TestRelay::start().await;
+    let alice = relay.register("alice").await;
+    let mut old = TestSocket::open(&relay, &alice.key).await;
+    let key = Credential::new_api_key(&SeededRandom::new(7)).unwrap();
+    let challenge = UsedChallenge {
+        hash: key.hash(),
+        expires_at: NOW + 60_000,
+    };
+    let store = &relay.relay.delivery.store;
+    let replaced = store.replace_key(alice.handle.clone(), alice.id, key.hash(), challenge);
+    replaced.await.unwrap();
+    let mut new = TestSocket::open(&relay, key.expose_text()).await;
+    assert!(matches!(old.next().await, Got::Closed { code: 1008, .. }));
+    relay.send(key.expose_text(), &envelope(alice.id, 1, b"x")).await;
+    assert!(matches!(new.next().await, Got::Deliver { .. }));
 }
 
 /// `waxwire-relay admin` runs in another process; a serving relay follows within seconds.

@@ -268,3 +268,23 @@ async fn old_and_unfinished_blobs_go_with_their_files() {
         .assert_problem(ProblemType::NotFound);
     assert_eq!(state(&begin(&relay, &alice, 1, 8).await), (201, 0, false));
 }
+
+/// One that cannot be deleted keeps no other.
+#[tokio::test]
+async fn blob_that_cannot_be_deleted_is_passed_over() {
+    let relay = TestRelay::start().await;
+    let alice = relay.register("alice").await;
+    for byte in [1, 2] {
+        begin(&relay, &alice, byte, 8).await;
+        append(&relay, &alice, byte, 0, b"half").await;
+    }
+    let folder = relay.database().with_file_name("blobs");
+    let stuck = folder.join(id(1).to_string());
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    relay.advance(25 * 3_600 * 1_000);
+    let now = relay.now.load(std::sync::atomic::Ordering::Relaxed);
+    crate::background::expire_blobs(&relay.relay, now).await;
+    assert!(!folder.join(id(2).to_string()).exists());
+    assert_eq!(state(&begin(&relay, &alice, 2, 8).await), (201, 0, false));
+}

@@ -82,8 +82,10 @@ pub(super) async fn search(
     Authenticated(account): Authenticated,
     Query(Search { q, limit, offset }): Query<Search>,
 ) -> Result<Response, ApiError> {
-    if !(SHORTEST..=LONGEST).contains(&q.len()) {
-        return Err(ApiError::bad_request("q has 2 to 50 bytes"));
+    if !(SHORTEST..=LONGEST).contains(&q.len()) || q.contains(char::is_control) {
+        return Err(ApiError::bad_request(
+            "q has 2 to 50 bytes, and no control characters",
+        ));
     }
     count_search(&relay, account.agent).await?;
     let limit = limit.unwrap_or(DEFAULT).min(CAP);

@@ -21,9 +21,10 @@ pub(super) async fn post(
     let metrics = &relay.delivery.metrics;
     let send = send::prepare(&account, body)?;
     let hash = send.hash;
-    metrics.waiting.add(1);
-    let result = relay.delivery.store.send(send).await;
-    metrics.waiting.add(-1);
+    let result = {
+        let _waiting = metrics.waiting.hold();
+        relay.delivery.store.send(send).await
+    };
     let accepted = send::settle(hash, result)?;
     metrics.accept(accepted.repeated);
     let status = if accepted.repeated {
@@ -45,6 +46,26 @@ mod tests {
 
     use super::*;
     use crate::testing::{TestRelay, envelope};
+
+    #[tokio::test]
+    async fn send_whose_client_hangs_up_does_not_wait_for_ever() {
+        let relay = TestRelay::start().await;
+        let bob = relay.register("bob").await;
+        let store = &relay.relay.delivery.store;
+        let hash = crate::accounts::credential::hash(&bob.key);
+        let account = store.account_by_key(&hash).await.unwrap().unwrap();
+        let body = Octets(envelope(bob.id, 1, b"x").into());
+        let mut sending = Box::pin(post(
+            State(Arc::clone(&relay.relay)),
+            Authenticated(account),
+            body,
+        ));
+        assert!(futures_util::poll!(&mut sending).is_pending());
+        let waiting = &relay.relay.delivery.metrics.waiting;
+        assert_eq!(waiting.get(), 1);
+        drop(sending);
+        assert_eq!(waiting.get(), 0);
+    }
 
     #[tokio::test]
     async fn send_is_stored_then_fetched_verbatim() {

@@ -114,7 +114,9 @@ impl From<AppendRefusal> for ApiError {
                 Self::new(ProblemType::TooLarge).limit(what, max as u64, actual as u64)
             }
             AppendRefusal::Signed(error) => invalid(&error),
-            AppendRefusal::Foreign => Self::new(ProblemType::Forbidden).detail(refusal.to_string()),
+            AppendRefusal::Foreign | AppendRefusal::Handle => {
+                Self::new(ProblemType::Forbidden).detail(refusal.to_string())
+            }
             AppendRefusal::NotFound => Self::new(ProblemType::NotFound),
             AppendRefusal::Conflict => Self::new(ProblemType::HeadConflict),
             AppendRefusal::Blocked => Self::new(ProblemType::Blocked).detail(refusal.to_string()),

@@ -711,3 +711,17 @@ async fn leaving_and_joining_in_one_commit_is_a_new_membership() {
     let listed: QueuesAnswer = relay.get("/v1/queues", Some(&bob.key)).await.json();
     assert_eq!(listed.queues[3].acked, 1);
 }
+
+/// Members are told apart by the handles that the log gives them.
+#[tokio::test]
+async fn nobody_joins_under_the_handle_of_another() {
+    let relay = TestRelay::start().await;
+    let (alice, bob, carol) = three(&relay).await;
+    let group = TestGroup::create_with(&relay, &alice, JoinPolicy::Open, vec![invite(&bob)]).await;
+    let join = Change::Join {
+        handle: alice.handle.clone(),
+    };
+    let ready = sign_next(&group.roster, &carol, vec![join], true);
+    let answer = group.post(&relay, &carol, &ready).await;
+    answer.assert_problem(ProblemType::Forbidden);
+}

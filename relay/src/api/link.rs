@@ -47,7 +47,7 @@ pub(super) async fn get(
         .hub
         .attach_socket(
             account.agent,
-            account.id,
+            (account.id, account.key),
             [account.mail, account.control],
             SocketLimits {
                 agent: relay.limits.sockets,
@@ -75,7 +75,8 @@ pub(super) async fn get(
         }))
 }
 
-fn no_room(full: Full, metrics: &Metrics) -> ApiError {
+/// The refusal of another socket or long poll.
+pub(super) fn no_room(full: Full, metrics: &Metrics) -> ApiError {
     let error = match full {
         Full::Agent { max, actual } => ApiError::new(ProblemType::RateLimited).limit("sockets", max, actual),
         // How many there are is nobody's business.

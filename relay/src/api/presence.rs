@@ -33,7 +33,7 @@ pub(super) async fn post(
     let agents = delivery.store.in_sight(account.agent, &handles).await?;
     let asked: HashSet<&Handle> = handles.iter().collect();
     let misses = asked.len().saturating_sub(agents.len());
-    sight::count_misses(&relay, account.agent, misses).await;
+    sight::count_misses(&relay, account.agent, misses).await?;
     let online = delivery.online(agents.iter().map(|(agent, ..)| *agent)).await;
     let presences = agents.into_iter().map(|(agent, handle, written)| {
         delivery

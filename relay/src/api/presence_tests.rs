@@ -10,6 +10,7 @@ use waxwire_shared::{
 };
 
 use crate::{
+    config::Limits,
     delivery::Timing,
     metrics::Passed,
     testing::{Got, NOW, Setup, TestAgent, TestRelay, TestSocket, envelope_in},
@@ -69,6 +70,36 @@ async fn until(relay: &TestRelay, by: &TestAgent, handle: &str, online: bool) ->
         }
     };
     tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap()
+}
+
+/// Attack 34: asking for many at once, or by way of contacts, is paid for one by one.
+#[tokio::test]
+async fn misses_are_paid_for_before_they_are_answered() {
+    let relay = TestRelay::start_with(Setup {
+        limits: Limits {
+            lookup_misses_per_minute: 3,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    assert_eq!(presences(&relay, &alice, &["bob", "no-1", "no-2"]).await.len(), 1);
+    let ask = async |agent: &TestAgent, handles: &[&str]| {
+        let body = json!({ "handles": handles });
+        relay.post_json("/v1/presence", Some(&agent.key), &body).await
+    };
+    let many = ask(&alice, &["bob", "no-3", "no-4"]).await;
+    many.assert_problem(ProblemType::RateLimited);
+    ask(&alice, &["bob"])
+        .await
+        .assert_problem(ProblemType::RateLimited);
+    for contact in ["alice", "no-1", "no-2", "no-3"] {
+        hold(&relay, &bob, contact).await;
+    }
+    let path = "/v1/contacts/no-4";
+    let refused = relay.call(Method::PUT, path, Some(&bob.key), None).await;
+    refused.assert_problem(ProblemType::RateLimited);
 }
 
 async fn shown(relay: &TestRelay, agent: &TestAgent) -> TestSocket {

@@ -17,9 +17,10 @@ use waxwire_shared::api::{
 use super::{
     ApiError,
     extract::{Authenticated, Query, json},
+    link::no_room,
 };
 use crate::{
-    delivery::Delivery as Relays,
+    delivery::Closing,
     relay::Relay,
     store::{Account, Page, QueueHead, Range, Store, View},
 };
@@ -96,7 +97,7 @@ pub(super) async fn envelopes(
         max_bytes: BYTES,
     };
     let wait = Duration::from_secs(params.wait);
-    let page = read(&relay.delivery, view, range, wait).await?;
+    let page = read(&relay, &account, view, range, wait).await?;
     let head = page.head;
     let body = encode(queue, &page);
     let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
@@ -122,7 +123,14 @@ pub(super) async fn find(store: &Store, account: &Account, queue: Queue) -> Resu
 }
 
 /// Reads a range, and waits until there is something in it, the time is over or the relay stops.
-async fn read(delivery: &Relays, view: View, range: Range, wait: Duration) -> Result<Page, ApiError> {
+async fn read(
+    relay: &Relay,
+    account: &Account,
+    view: View,
+    range: Range,
+    wait: Duration,
+) -> Result<Page, ApiError> {
+    let delivery = &relay.delivery;
     let look = async || {
         let page = delivery.store.read(view, range).await?;
         page.ok_or_else(|| ApiError::new(ProblemType::NotFound))
@@ -131,7 +139,12 @@ async fn read(delivery: &Relays, view: View, range: Range, wait: Duration) -> Re
         return look().await;
     }
     // Attached before the first read: what is stored after it wakes this up.
-    let attached = delivery.hub.attach_poll(view.queue_no());
+    let attached = delivery
+        .hub
+        .attach_poll(account.agent, account.key, view.queue_no(), relay.limits.sockets)
+        .map_err(|full| no_room(full, &delivery.metrics))?;
+    // The key may have been replaced after it was looked at and before the poll could be told.
+    relay.auth.confirm(&delivery.store, account).await?;
     let deadline = tokio::time::Instant::now() + wait;
     loop {
         let page = look().await?;
@@ -139,7 +152,11 @@ async fn read(delivery: &Relays, view: View, range: Range, wait: Duration) -> Re
             return Ok(page);
         }
         tokio::select! {
-            () = attached.inbox().arrived() => drop(attached.inbox().take()),
+            () = attached.inbox().arrived() => match attached.inbox().take().closing {
+                None => {}
+                Some(Closing::KeyReplaced) => return Err(ApiError::new(ProblemType::Unauthorized)),
+                Some(Closing::Suspended) => return Err(ApiError::new(ProblemType::Suspended)),
+            },
             () = tokio::time::sleep_until(deadline) => return Ok(page),
             () = delivery.shutdown.cancelled() => return Ok(page),
         }
@@ -173,7 +190,8 @@ mod tests {
     use super::*;
     use crate::{
         clock::Stopwatch,
-        testing::{Answer, TestRelay, envelope},
+        config::Limits,
+        testing::{Answer, MASTER_KEY, Setup, TestRelay, envelope},
     };
 
     /// Positions in a body of frames, each with its length before it.
@@ -247,6 +265,50 @@ mod tests {
         assert!(empty.body.is_empty());
         assert_eq!(empty.headers["x-waxwire-head"], "1");
         assert!(watch.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn long_poll_ends_with_the_access_of_its_agent() {
+        let relay = TestRelay::start().await;
+        let bob = relay.register("bob").await;
+        let (polled, ()) = tokio::join!(
+            relay.get("/v1/queues/mail/envelopes?wait=60", Some(&bob.key)),
+            async {
+                while relay.relay.delivery.metrics.polls.get() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let path = "/v1/admin/agents/bob/suspend";
+                relay.call(http::Method::POST, path, Some(MASTER_KEY), None).await;
+            }
+        );
+        polled.assert_problem(ProblemType::Suspended);
+    }
+
+    #[tokio::test]
+    async fn long_polls_of_an_agent_are_limited() {
+        let limits = Limits {
+            sockets: 1,
+            ..Limits::default()
+        };
+        let relay = TestRelay::start_with(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
+        let bob = relay.register("bob").await;
+        let poll = async || {
+            let path = "/v1/queues/mail/envelopes?wait=60";
+            relay.get(path, Some(&bob.key)).await
+        };
+        let (polled, ()) = tokio::join!(poll(), async {
+            while relay.relay.delivery.metrics.polls.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let refused = poll().await.assert_problem(ProblemType::RateLimited);
+            assert!(refused.retry_after.is_some());
+            relay.send(&bob.key, &envelope(bob.id, 1, b"x")).await;
+        });
+        assert_eq!(polled.status, StatusCode::OK);
     }
 
     #[tokio::test]

@@ -13,10 +13,11 @@ use waxwire_shared::{
 use super::{
     ApiError,
     extract::{Authenticated, Json},
+    sight,
 };
 use crate::{
     relay::Relay,
-    store::{AgentNo, Block, RelateOutcome, Relation},
+    store::{AgentNo, Block, RelateOutcome, Relation, Sight},
 };
 
 fn named(handle: &str) -> Result<Handle, ApiError> {
@@ -42,12 +43,22 @@ async fn relate(
     }
 }
 
+/// Whoever holds a contact sees whether it is there, and so looks it up.
+async fn count_unseen(relay: &Relay, agent: AgentNo, handle: &Handle) -> Result<(), ApiError> {
+    sight::may_look_up(relay, agent).await?;
+    match relay.delivery.store.sight(agent, handle).await? {
+        Sight::Visible(_) => Ok(()),
+        Sight::Blocked | Sight::Unknown => sight::count_misses(relay, agent, 1).await,
+    }
+}
+
 /// Holds an agent as a contact.
 pub(super) async fn put_contact(
     State(relay): State<Arc<Relay>>,
     Authenticated(account): Authenticated,
     Path(handle): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    count_unseen(&relay, account.agent, &named(&handle)?).await?;
     let done = relate(&relay, account.agent, &handle, Relation::Contact).await?;
     relay.delivery.introduce(account.agent, &named(&handle)?).await?;
     Ok(done)

@@ -24,15 +24,18 @@ pub(super) async fn may_look_up(relay: &Relay, agent: AgentNo) -> Result<(), Api
     looked.map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
 }
 
-/// Notes that so many handles were looked up in vain.
-pub(super) async fn count_misses(relay: &Relay, agent: AgentNo, misses: usize) {
-    if misses > 0 {
-        let now = relay.delivery.clock.now_ms();
-        let counted = relay
-            .lookup_misses
-            .count(agent, misses as u64, allowance(relay), now);
-        counted.await;
+/// Counts handles that were looked up in vain, before anything is answered: nobody learns of more of them than it may,
+/// however many it asks for at once.
+pub(super) async fn count_misses(relay: &Relay, agent: AgentNo, misses: usize) -> Result<(), ApiError> {
+    if misses == 0 {
+        return Ok(());
     }
+    let now = relay.delivery.clock.now_ms();
+    let paid = relay
+        .lookup_misses
+        .pay(agent, misses as u64, allowance(relay), now);
+    paid.await
+        .map_err(|spent| ApiError::new(ProblemType::RateLimited).retry_after(spent.seconds()))
 }
 
 /// Looks something of a handle up with `read`. A handle that cannot be one is unknown.
@@ -52,7 +55,7 @@ pub(super) async fn look_up<T>(
         (Some(handle), Sight::Visible(found)) => Ok((handle, found)),
         (_, Sight::Blocked) => Err(ApiError::new(ProblemType::Blocked)),
         _ => {
-            count_misses(relay, agent, 1).await;
+            count_misses(relay, agent, 1).await?;
             Err(ApiError::new(ProblemType::NotFound))
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use waxwire_outbound::traces;
 use waxwire_shared::{
     api::frames::{Cursor, Delivery, Queue, RelayFrame},
-    ids::AgentId,
+    ids::{AgentId, Hash},
 };
 
 use self::tables::Tables;
@@ -34,15 +34,15 @@ pub struct SocketLimits {
     pub node: u64,
 }
 
-/// There is no room for another socket.
+/// There is no room for another socket or long poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// The agent has as many as it may have.
-    #[error("the agent has {actual} sockets of {max}")]
+    #[error("the agent has {actual} of {max}")]
     Agent {
         /// The limit.
         max: u64,
-        /// Sockets that it has.
+        /// How many it has.
         actual: u64,
     },
     /// So has this node.
@@ -65,7 +65,7 @@ pub struct Hub {
 #[derive(Debug, Clone, Copy)]
 enum Reader {
     Agent(AgentNo, AgentId),
-    Poll(QueueNo),
+    Poll(AgentNo, QueueNo),
 }
 
 /// An inbox that the hub delivers to until this is dropped.
@@ -239,12 +239,12 @@ impl Hub {
     pub fn attach_socket(
         self: &Arc<Self>,
         agent: AgentNo,
-        id: AgentId,
+        (id, key): (AgentId, Hash),
         queues: impl IntoIterator<Item = QueueNo>,
         limits: SocketLimits,
     ) -> Result<Attached, Full> {
         let inbox = Arc::new(Inbox::default());
-        self.tables().add_socket(agent, id, &inbox, limits)?;
+        self.tables().add_socket(agent, (id, key), &inbox, limits)?;
         self.metrics.sockets.add(1);
         let attached = Attached {
             hub: Arc::clone(self),
@@ -255,25 +255,38 @@ impl Hub {
         Ok(attached)
     }
 
-    /// Attaches a long poll of one queue.
-    #[must_use]
-    pub fn attach_poll(self: &Arc<Self>, queue: QueueNo) -> Attached {
+    /// Attaches a long poll of one queue; an agent may have `max` of them, 0 is unlimited.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn attach_poll(
+        self: &Arc<Self>,
+        agent: AgentNo,
+        key: Hash,
+        queue: QueueNo,
+        max: u64,
+    ) -> Result<Attached, Full> {
         let inbox = Arc::new(Inbox::default());
-        self.tables().enter(queue, &inbox);
+        self.tables().add_poll(agent, key, &inbox, (queue, max))?;
         self.metrics.polls.add(1);
-        Attached {
+        Ok(Attached {
             hub: Arc::clone(self),
             inbox,
-            reader: Reader::Poll(queue),
+            reader: Reader::Poll(agent, queue),
+        })
+    }
+
+    /// Ends all sockets and long polls of an agent.
+    pub fn close_agent(&self, agent: AgentNo, closing: Closing) {
+        for (_, inbox) in self.tables().readers(agent) {
+            inbox.close(closing);
         }
     }
 
-    /// Ends all sockets of an agent.
-    pub fn close_agent(&self, agent: AgentNo, closing: Closing) {
-        if let Some(sockets) = self.tables().agents.get(&agent) {
-            for socket in sockets {
-                socket.inbox.close(closing);
-            }
+    /// Ends those that came with another API key than the one of this hash, which is the agent's now.
+    pub fn close_other_keys(&self, agent: AgentNo, key: &Hash) {
+        for (_, inbox) in self.tables().readers(agent).filter(|(shown, _)| *shown != key) {
+            inbox.close(Closing::KeyReplaced);
         }
     }
 
@@ -316,8 +329,8 @@ impl Drop for Attached {
                 self.hub.stir.notify_one();
                 self.hub.metrics.sockets.add(-1);
             }
-            Reader::Poll(queue) => {
-                tables.leave(queue, &self.inbox);
+            Reader::Poll(agent, queue) => {
+                tables.remove_poll(agent, queue, &self.inbox);
                 self.hub.metrics.polls.add(-1);
             }
         }
@@ -406,6 +419,8 @@ mod tests {
         stored(group.messages, Queue::Group(id()), position)
     }
 
+    const KEY: Hash = Hash::from_bytes([1; 32]);
+
     fn agent_id(number: u8) -> AgentId {
         AgentId::from_bytes([number; 16])
     }
@@ -423,13 +438,13 @@ mod tests {
         let socket = hub
             .attach_socket(
                 test_agent(1),
-                agent_id(1),
+                (agent_id(1), KEY),
                 [test_queue(1)],
                 SocketLimits::default(),
             )
             .unwrap();
         let other = hub
-            .attach_socket(test_agent(2), agent_id(2), [], SocketLimits::default())
+            .attach_socket(test_agent(2), (agent_id(2), KEY), [], SocketLimits::default())
             .unwrap();
         hub.stored(&[commit(1, &[])], &[message(&group, 7)]);
         assert_eq!(pushed(&socket), []);
@@ -461,7 +476,7 @@ mod tests {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let group = test_group(1);
         let socket = hub
-            .attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+            .attach_socket(test_agent(1), (agent_id(1), KEY), [], SocketLimits::default())
             .unwrap();
         let membership = |current| {
             let place = |acked| QueueHead { head: 9, acked };
@@ -494,7 +509,7 @@ mod tests {
     fn news_says_from_where_and_up_to_where() {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let socket = hub
-            .attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+            .attach_socket(test_agent(1), (agent_id(1), KEY), [], SocketLimits::default())
             .unwrap();
         let at = |log| Bounds { messages: 7, log };
         hub.stored(&[commit(2, &[(1, MembershipChange::Joined)])], &[]);
@@ -505,6 +520,26 @@ mod tests {
         assert_eq!((news.begin, news.end), (None, Some(at(3))));
     }
 
+    /// A node that did not give the new key itself has sockets and long polls of the old one.
+    #[test]
+    fn sockets_and_long_polls_of_another_key_are_ended() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let attach = |agent, key| {
+            let limits = SocketLimits::default();
+            let socket = hub.attach_socket(test_agent(agent), (agent_id(1), key), [], limits);
+            let poll = hub.attach_poll(test_agent(agent), key, test_queue(1), 0);
+            [socket.unwrap(), poll.unwrap()]
+        };
+        let new = Hash::from_bytes([2; 32]);
+        let (old, kept, other) = (attach(1, KEY), attach(1, new), attach(2, KEY));
+        hub.close_other_keys(test_agent(1), &new);
+        let closing = |two: &[Attached; 2]| two.each_ref().map(|attached| attached.inbox().take().closing);
+        assert_eq!(closing(&old), [Some(Closing::KeyReplaced); 2]);
+        assert_eq!((closing(&kept), closing(&other)), ([None; 2], [None; 2]));
+        hub.close_agent(test_agent(1), Closing::Suspended);
+        assert_eq!(closing(&kept), [Some(Closing::Suspended); 2]);
+    }
+
     #[test]
     fn queue_that_is_watched_twice_is_pushed_once() {
         let hub = Hub::new(Arc::new(Metrics::default()));
@@ -512,7 +547,7 @@ mod tests {
         let socket = hub
             .attach_socket(
                 test_agent(1),
-                agent_id(1),
+                (agent_id(1), KEY),
                 [group.messages],
                 SocketLimits::default(),
             )
@@ -522,11 +557,25 @@ mod tests {
         assert_eq!(pushed(&socket), [(group.messages, 1)]);
     }
 
+    #[test]
+    fn long_polls_of_an_agent_are_bounded() {
+        let hub = Hub::new(Arc::new(Metrics::default()));
+        let attach = |number, queue| hub.attach_poll(test_agent(number), KEY, test_queue(queue), 2);
+        let polls = (attach(1, 1).unwrap(), attach(1, 1).unwrap());
+        let full = attach(1, 2).unwrap_err();
+        assert_eq!(full, Full::Agent { max: 2, actual: 2 });
+        let other = attach(2, 2).unwrap();
+        drop(polls.0);
+        drop((attach(1, 1).unwrap(), polls.1, other));
+        let tables = hub.tables();
+        assert!(tables.queues.is_empty() && tables.polls.is_empty());
+    }
+
     #[tokio::test]
     async fn agent_is_there_while_one_of_its_sockets_says_so() {
         let hub = Hub::new(Arc::new(Metrics::default()));
         let attach = || {
-            hub.attach_socket(test_agent(1), agent_id(1), [], SocketLimits::default())
+            hub.attach_socket(test_agent(1), (agent_id(1), KEY), [], SocketLimits::default())
                 .unwrap()
         };
         let moved = HashSet::from([test_agent(1)]);

@@ -47,7 +47,7 @@ impl Allowances {
         let since = now.saturating_duration_since(self.start).as_millis();
         let now_ms = u64::try_from(since).unwrap_or(u64::MAX / 2_000);
         let wanted = [(Bucket::Transients(sender), self.rate)];
-        self.senders.take(&wanted, now_ms).await.is_ok()
+        self.senders.take(1, &wanted, now_ms).await.is_ok()
     }
 }
 

@@ -8,7 +8,7 @@ use waxwire_shared::{
     limits,
     roster::{CommitError, Roster},
     sign::{SignedError, Verified},
-    wire::{Commit, DecodeError},
+    wire::{Change, Commit, DecodeError},
 };
 
 use super::{
@@ -56,6 +56,9 @@ pub enum AppendRefusal {
     /// Signed by another agent than the one that sends it.
     #[error("the signer is not the agent of this API key")]
     Foreign,
+    /// It names its signer by a handle that is not the signer's here.
+    #[error("the commit gives its signer another handle than this relay")]
+    Handle,
     /// No such group, or not for this agent.
     #[error("no such group")]
     NotFound,
@@ -175,9 +178,29 @@ impl Groups {
         if AgentId::of(&self.relay, asked.commit.signer()) != account.id {
             return Err(AppendRefusal::Foreign);
         }
+        self.require_own_handle(account, &asked.commit).await?;
         match group {
             None => self.create(account, asked).await,
             Some(id) => self.go_on(account, id, asked).await,
+        }
+    }
+
+    /// The log says by which handle a member is known, and members cannot look that up in it: nobody joins as
+    /// somebody else.
+    async fn require_own_handle(
+        &self,
+        account: &Account,
+        commit: &Verified<Commit>,
+    ) -> Result<(), AppendRefusal> {
+        let claimed = commit.body().changes.iter().find_map(|change| match change {
+            Change::Create { handle, .. } | Change::Join { handle } => Some(handle),
+            _ => None,
+        });
+        let Some(claimed) = claimed else { return Ok(()) };
+        let own = self.store.agent(account.agent).await?;
+        match own {
+            Some(own) if own.handle == *claimed => Ok(()),
+            _ => Err(AppendRefusal::Handle),
         }
     }
 

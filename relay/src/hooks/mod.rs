@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     delivery::Delivery,
-    logging,
+    logging::{self, Course},
     metrics::Waking,
     store::{AgentNo, Duty, QueueNo, ReadError, Wakeup, WakeupFailure, WriteError},
 };
@@ -109,10 +109,14 @@ pub async fn follow(delivery: Arc<Delivery>, caller: Caller) {
     if let Err(error) = waker.begin().await {
         tracing::error!(error = %logging::chain(&error), "cannot tell who is owed a wake-up");
     }
-    let grown = delivery.hub.grown();
+    let (grown, mut course) = (delivery.hub.grown(), Course::default());
     loop {
-        if let Err(error) = waker.step().await {
-            tracing::error!(error = %logging::chain(&error), "cannot wake crypto proxies");
+        match waker.step().await {
+            Ok(()) if course.turns(true) => tracing::info!("wakes crypto proxies again"),
+            Err(error) if course.turns(false) => {
+                tracing::error!(error = %logging::chain(&error), "cannot wake crypto proxies");
+            }
+            _ => {}
         }
         tokio::select! {
             () = delivery.shutdown.cancelled() => return,

@@ -112,6 +112,19 @@ impl<K: Hash + Eq> Buckets<K> {
         }
     }
 
+    /// The same for whoever needs so many at once.
+    ///
+    /// # Errors
+    /// [`Spent`].
+    pub fn look_for(&self, count: u64, key: &K, rate: Rate, now_ms: u64) -> Result<u64, Spent> {
+        match self.look(key, rate, now_ms)? {
+            left if left < count => Err(Spent {
+                retry_after_ms: rate.interval_us().div_ceil(1_000),
+            }),
+            left => Ok(left),
+        }
+    }
+
     /// Takes one out; whoever asks too often gets nothing for it and loses nothing by it.
     ///
     /// # Errors
@@ -121,15 +134,16 @@ impl<K: Hash + Eq> Buckets<K> {
         if rate.max == 0 {
             return Ok(left);
         }
-        self.force(key, rate, now_ms);
+        self.force(1, key, rate, now_ms);
         Ok(left - 1)
     }
 
-    /// Takes one out whether it is there or not.
-    pub fn force(&mut self, key: K, rate: Rate, now_ms: u64) {
+    /// Takes so many out, or what is there of them.
+    pub fn force(&mut self, count: u64, key: K, rate: Rate, now_ms: u64) {
         if rate.max > 0 {
             let now_us = now_ms * 1_000;
-            let full_at = self.full_at(&key, rate, now_us) + rate.interval_us();
+            let taken = count.saturating_mul(rate.interval_us()).min(rate.window_us());
+            let full_at = self.full_at(&key, rate, now_us) + taken;
             self.keep(key, full_at.min(now_us + rate.window_us()), now_us);
         }
     }

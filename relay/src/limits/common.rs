@@ -49,7 +49,7 @@ impl Common {
     /// [`Short`].
     pub async fn look(&self, buckets: &[(Bucket, Rate)], now_ms: u64) -> Result<(), Short> {
         if let Some(answers) = self.ask(Manner::All, 0, buckets, now_ms).await {
-            return first_short(&answers);
+            return first_short(1, &answers);
         }
         let local = self.local();
         for (bucket, rate) in buckets {
@@ -62,25 +62,30 @@ impl Common {
         Ok(())
     }
 
-    /// Takes one out of each bucket, or none out of any.
+    /// Takes `count` out of each bucket, or none out of any.
     ///
     /// # Errors
     /// [`Short`].
-    pub async fn take(&self, buckets: &[(Bucket, Rate)], now_ms: u64) -> Result<(), Short> {
-        if let Some(answers) = self.ask(Manner::All, 1, buckets, now_ms).await {
-            let taken = answers.iter().all(|(_, answer)| answer.taken > 0);
-            return if taken { Ok(()) } else { first_short(&answers) };
+    pub async fn take(&self, count: u64, buckets: &[(Bucket, Rate)], now_ms: u64) -> Result<(), Short> {
+        let want = i64::try_from(count).unwrap_or(i64::MAX);
+        if let Some(answers) = self.ask(Manner::All, want, buckets, now_ms).await {
+            let taken = answers.iter().all(|(_, answer)| answer.taken == want);
+            return if taken {
+                Ok(())
+            } else {
+                first_short(count, &answers)
+            };
         }
         let local = &mut *self.local();
         for (bucket, rate) in buckets {
-            let looked = local.look(bucket, self.own(*rate), now_ms);
+            let looked = local.look_for(count, bucket, self.own(*rate), now_ms);
             looked.map_err(|spent| Short {
                 bucket: *bucket,
                 spent,
             })?;
         }
         for (bucket, rate) in buckets {
-            local.force(*bucket, self.own(*rate), now_ms);
+            local.force(count, *bucket, self.own(*rate), now_ms);
         }
         Ok(())
     }
@@ -93,10 +98,7 @@ impl Common {
         }
         let mut local = self.local();
         for (bucket, rate) in buckets {
-            let rate = self.own(*rate);
-            for _ in 0..count.min(rate.max) {
-                local.force(*bucket, rate, now_ms);
-            }
+            local.force(count, *bucket, self.own(*rate), now_ms);
         }
     }
 
@@ -127,8 +129,8 @@ impl Common {
     }
 }
 
-fn first_short(answers: &[(Bucket, Taken)]) -> Result<(), Short> {
-    match answers.iter().find(|(_, answer)| answer.left == 0) {
+fn first_short(count: u64, answers: &[(Bucket, Taken)]) -> Result<(), Short> {
+    match answers.iter().find(|(_, answer)| answer.left < count) {
         None => Ok(()),
         Some((bucket, answer)) => Err(Short {
             bucket: *bucket,

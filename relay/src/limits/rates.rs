@@ -58,14 +58,32 @@ impl Rates {
     /// # Errors
     /// [`Spent`].
     pub async fn ask(&self, agent: AgentNo, allowance: Allowance, now_ms: u64) -> Result<(), Spent> {
-        let taken = self.buckets.take(&self.buckets(agent, allowance), now_ms).await;
+        let taken = self
+            .buckets
+            .take(1, &self.buckets(agent, allowance), now_ms)
+            .await;
         taken.map_err(|Short { spent, .. }| spent)
     }
 
-    /// Counts so many questions that were asked.
-    pub async fn count(&self, agent: AgentNo, questions: u64, allowance: Allowance, now_ms: u64) {
+    /// Counts so many questions that were asked and not answered yet. If that is more than the agent has left, it has
+    /// nothing left: what it asked at once it would otherwise not pay for.
+    ///
+    /// # Errors
+    /// [`Spent`]: nothing is to be answered.
+    pub async fn pay(
+        &self,
+        agent: AgentNo,
+        questions: u64,
+        allowance: Allowance,
+        now_ms: u64,
+    ) -> Result<(), Spent> {
         let buckets = self.buckets(agent, allowance);
+        let Err(short) = self.buckets.take(questions, &buckets, now_ms).await else {
+            return Ok(());
+        };
         self.buckets.force(questions, &buckets, now_ms).await;
+        let looked = self.buckets.look(&buckets, now_ms).await;
+        Err(looked.err().unwrap_or(short).spent)
     }
 }
 
@@ -92,6 +110,9 @@ mod tests {
             ask(one, 120_000).await
         );
         assert_eq!(rates.look(other, allowance, NOW + 120_000).await, Ok(()));
+        assert_eq!(rates.pay(other, 2, allowance, NOW + 120_000).await, Ok(()));
+        let many = rates.pay(other, 1_000, allowance, NOW + 150_000).await;
+        assert_eq!(many.unwrap_err().seconds(), 8 * 3_600 - 30);
         let unlimited = Allowance {
             per_minute: 0,
             per_day: 0,

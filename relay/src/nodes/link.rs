@@ -10,7 +10,7 @@ use redis::{
 use waxwire_outbound::trust::CertificateFault;
 
 use super::{Nodes, Topic, hear, names::Names, online, outbox};
-use crate::{background::rest, delivery::Delivery, relay::Relay};
+use crate::{background::rest, clock::Stopwatch, delivery::Delivery, relay::Relay};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -23,6 +23,12 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Between attempts to connect, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// A connection that has held for so long was none that fails whatever is done with it.
+const HELD: Duration = Duration::from_secs(10);
+/// The longest pause after connections that came about and did not hold.
+const LAST_PAUSE_UNHELD: Duration = Duration::from_secs(30);
+/// Longest code word that is repeated.
+const CODE: usize = 16;
 /// Channels in one command.
 const CHANNELS: usize = 1_000;
 
@@ -33,7 +39,7 @@ pub(super) enum Fault {
     #[error("the server's certificate is not trusted: {0}")]
     Certificate(CertificateFault),
     /// It said so, or nothing.
-    #[error("{}", .0.category())]
+    #[error("{}", said(.0))]
     Redis(redis::RedisError),
     /// It did not answer in time.
     #[error("no answer in time")]
@@ -52,6 +58,17 @@ impl From<redis::RedisError> for Fault {
     }
 }
 
+/// The server's code word, such as `OOM` or `NOPERM`, where it gave one; else of which kind it is.
+fn said(error: &redis::RedisError) -> &str {
+    let is_word =
+        |code: &&str| (1..=CODE).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    match (error.code().filter(is_word), error.category()) {
+        (Some(code), _) => code,
+        (None, "") => "the server refused",
+        (None, category) => category,
+    }
+}
+
 /// What ended a connection; the library hands it on in an `Arc`.
 fn io_error(error: &redis::RedisError) -> Option<&io::Error> {
     let shared: &Arc<dyn Error + Send + Sync> = error.source()?.downcast_ref()?;
@@ -67,22 +84,39 @@ impl From<tokio::time::error::Elapsed> for Fault {
 /// Connects, and connects again until the relay stops; then what it still stores is said.
 pub(super) async fn follow(nodes: &Nodes, relay: &Relay) {
     let shutdown = &relay.delivery.shutdown;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = None;
     loop {
+        let mut up = None;
         let ended = tokio::select! {
             () = nodes.ended.cancelled() => return,
-            ended = connect_and_serve(nodes, relay, &mut pause) => ended,
+            ended = connect_and_serve(nodes, relay, &mut up) => ended,
         };
         let Err(fault) = ended;
         nodes.turn_down(&fault);
-        if !rest(shutdown, pause).await {
+        let next = next_pause(pause, up.map(|up| up.elapsed()));
+        if !rest(shutdown, next).await {
             return;
         }
-        pause = (pause * 2).min(LAST_PAUSE);
+        pause = Some(next);
     }
 }
 
-async fn connect_and_serve(nodes: &Nodes, relay: &Relay, pause: &mut Duration) -> Result<Infallible, Fault> {
+/// How long to wait after a connection that was up for so long, or did not come about. It grows while they fail again.
+fn next_pause(before: Option<Duration>, up: Option<Duration>) -> Duration {
+    let doubled = before.map_or(FIRST_PAUSE, |pause| pause * 2);
+    match up {
+        Some(up) if up >= HELD => FIRST_PAUSE,
+        Some(_) => doubled.min(LAST_PAUSE_UNHELD),
+        None => doubled.min(LAST_PAUSE),
+    }
+}
+
+/// Notes since when the connection is up.
+async fn connect_and_serve(
+    nodes: &Nodes,
+    relay: &Relay,
+    up: &mut Option<Stopwatch>,
+) -> Result<Infallible, Fault> {
     let names = nodes.names.get().ok_or(Fault::Lost)?;
     let delivery = &*relay.delivery;
     let config = AsyncConnectionConfig::new()
@@ -99,7 +133,7 @@ async fn connect_and_serve(nodes: &Nodes, relay: &Relay, pause: &mut Duration) -
     tokio::time::timeout(PONG, sink.subscribe(names.nodes())).await??;
     subscribe(names, &mut sink, &delivery.hub.topics()).await?;
     nodes.turn_up(commands.clone());
-    *pause = FIRST_PAUSE;
+    *up = Some(Stopwatch::start());
     // Whatever was said before is lost.
     nodes.looks.ask_all();
     tokio::select! {
@@ -173,4 +207,40 @@ async fn subscribe(names: &Names, sink: &mut PubSubSink, topics: &[Topic]) -> Re
         tokio::time::timeout(PONG, sink.subscribe(channels)).await??;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pause_grows_while_connections_do_not_hold() {
+        let (short, long) = (Some(Duration::from_millis(300)), Some(HELD));
+        let mut pause = None;
+        let mut pauses = Vec::new();
+        for up in [
+            None, short, short, short, short, short, short, short, short, short, None, long,
+        ] {
+            pause = Some(next_pause(pause, up));
+            pauses.push(pause.unwrap().as_millis());
+        }
+        let grown = [
+            100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 2_000, 100,
+        ];
+        assert_eq!(pauses, grown);
+    }
+
+    #[test]
+    fn fault_says_the_servers_code_word_and_nothing_else_of_it() {
+        for (answer, text) in [
+            ("-OOM command not allowed\r\n", "OOM"),
+            ("-NOPERM this user canary\r\n", "NOPERM"),
+            ("-NOAUTH Authentication required.\r\n", "NOAUTH"),
+            ("-canary words\r\n", "extension error"),
+        ] {
+            let value = redis::parse_redis_value(answer.as_bytes()).unwrap();
+            let error = value.extract_error().unwrap_err();
+            assert_eq!(Fault::from(error).to_string(), text);
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Some of the blobs that were begun before a time, and of those that were begun before another and
-    /// not completed.
+    /// not completed, in the order of their ids after one.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -110,8 +110,9 @@ impl Store {
         &self,
         before: u64,
         unfinished_before: u64,
+        after: Option<BlobId>,
         limit: usize,
     ) -> Result<Vec<BlobId>, ReadError> {
-        on_each!(self, s => s.expired_blobs(before, unfinished_before, limit).await)
+        on_each!(self, s => s.expired_blobs(before, unfinished_before, after, limit).await)
     }
 }

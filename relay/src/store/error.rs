@@ -4,10 +4,21 @@ use std::path::PathBuf;
 
 use crate::snowflake::WorkerId;
 
-/// Text that is no database URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a database is sqlite://PATH or postgres://...")]
-pub struct DatabaseUrlError;
+/// Text that is no database URL. There may be a password in it, so no error repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseUrlError {
+    /// Of no database that there is.
+    #[error("a database is sqlite://PATH or postgres://...")]
+    Kind,
+    /// Not one of PostgreSQL.
+    #[error(
+        "the URL of PostgreSQL cannot be parsed: {0}; special characters in a name or password are percent-encoded, @ is %40"
+    )]
+    Postgres(String),
+    /// Asks for something that would not be done.
+    #[error("the URL of PostgreSQL has the unknown parameter {0}")]
+    Parameter(String),
+}
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -74,6 +74,8 @@ pub struct Account {
     pub mail: QueueNo,
     /// Its control queue.
     pub control: QueueNo,
+    /// SHA-256 of the API key that was shown.
+    pub key: Hash,
     /// Whether the operator has suspended it.
     pub suspended: bool,
     /// The limits of its organisation's tier.
@@ -118,8 +120,8 @@ pub struct AgentRecord {
     pub registered_at: u64,
     /// Unix milliseconds since when it is suspended.
     pub suspended_at: Option<u64>,
-    /// Whether it holds an API key that works.
-    pub has_api_key: bool,
+    /// SHA-256 of the API key that works, if it holds one.
+    pub api_key: Option<Hash>,
     /// Its organisation.
     pub org: String,
 }

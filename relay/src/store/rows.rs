@@ -35,6 +35,10 @@ pub(super) fn agent_id(bytes: &[u8]) -> Result<AgentId, ReadError> {
     AgentId::from_slice(bytes).map_err(|_| invalid("agent", "agent_id"))
 }
 
+fn key_hash(bytes: &[u8]) -> Result<Hash, ReadError> {
+    Hash::from_slice(bytes).map_err(|_| invalid("agent", "api_key_hash"))
+}
+
 pub(super) fn blob_id(bytes: &[u8]) -> Result<BlobId, ReadError> {
     BlobId::from_slice(bytes).map_err(|_| invalid("blob", "blob_id"))
 }
@@ -46,30 +50,39 @@ pub(super) fn handle(text: &str) -> Result<Handle, ReadError> {
 /// Number, id, queues, whether it is suspended, tier.
 pub(super) type AccountRow = (i64, Vec<u8>, i64, i64, bool, String);
 
-pub(super) fn account(row: AccountRow, tiers: &Tiers) -> Result<Account, ReadError> {
+pub(super) fn account(row: AccountRow, key: Hash, tiers: &Tiers) -> Result<Account, ReadError> {
     let (agent, id, mail, control, suspended, tier) = row;
     Ok(Account {
         agent: AgentNo(agent),
         id: agent_id(&id)?,
         mail: QueueNo(mail),
         control: QueueNo(control),
+        key,
         suspended,
         limits: tiers.get(&tier),
     })
 }
 
-/// Id, handle, identity, when it was registered and suspended, whether it has a key, its organisation.
-pub(super) type AgentRow = (Vec<u8>, String, Vec<u8>, i64, Option<i64>, bool, String);
+/// Id, handle, identity, when it was registered and suspended, the hash of its key, its organisation.
+pub(super) type AgentRow = (
+    Vec<u8>,
+    String,
+    Vec<u8>,
+    i64,
+    Option<i64>,
+    Option<Vec<u8>>,
+    String,
+);
 
 pub(super) fn agent(row: AgentRow) -> Result<AgentRecord, ReadError> {
-    let (id, name, identity, registered_at, suspended_at, has_api_key, org) = row;
+    let (id, name, identity, registered_at, suspended_at, api_key, org) = row;
     Ok(AgentRecord {
         id: agent_id(&id)?,
         handle: handle(&name)?,
         identity: IdentityKey::from_prefixed(&identity).ok_or_else(|| invalid("agent", "identity"))?,
         registered_at: registered_at.cast_unsigned(),
         suspended_at: suspended_at.map(i64::cast_unsigned),
-        has_api_key,
+        api_key: api_key.map(|hash| key_hash(&hash)).transpose()?,
         org,
     })
 }

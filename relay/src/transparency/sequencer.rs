@@ -18,7 +18,7 @@ use super::{Transparency, hashes};
 use crate::{
     background::rest,
     clock::Stopwatch,
-    logging,
+    logging::{self, Course},
     relay::Relay,
     store::{DueBundle, Duty, NewLeaf, ReadError, SignedHead, Store, WriteError},
 };
@@ -51,10 +51,11 @@ pub async fn follow(relay: Arc<Relay>, log: Transparency) {
         log,
         signed: Stopwatch::start(),
     };
-    let shutdown = &relay.delivery.shutdown;
+    let (shutdown, mut course) = (&relay.delivery.shutdown, Course::default());
     while rest(shutdown, log.interval).await {
         match sequencer.turn().await {
-            Err(error) if !shutdown.is_cancelled() => {
+            Ok(_) if course.turns(true) => tracing::info!("the transparency log goes on"),
+            Err(error) if !shutdown.is_cancelled() && course.turns(false) => {
                 tracing::error!(error = %logging::chain(&error), "the transparency log stands still");
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use waxwire_shared::ids::AgentId;
+use waxwire_shared::ids::{AgentId, Hash};
 
 use super::{Full, SocketLimits};
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) id: AgentId,
+    /// SHA-256 of the API key that opened it.
+    pub(super) key: Hash,
     pub(super) inbox: Arc<Inbox>,
     /// What it watches.
     pub(super) queues: HashSet<QueueNo>,
@@ -25,10 +27,18 @@ pub(super) struct Socket {
     pub(super) shown: bool,
 }
 
+/// A long poll of an agent.
+#[derive(Debug)]
+pub(super) struct Poll {
+    key: Hash,
+    inbox: Arc<Inbox>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) queues: HashMap<QueueNo, Vec<Arc<Inbox>>>,
     pub(super) agents: HashMap<AgentNo, Vec<Socket>>,
+    pub(super) polls: HashMap<AgentNo, Vec<Poll>>,
     /// Sockets of all agents.
     pub(super) sockets: u64,
     pub(super) ids: HashMap<AgentId, AgentNo>,
@@ -86,15 +96,12 @@ impl Tables {
     pub(super) fn add_socket(
         &mut self,
         agent: AgentNo,
-        id: AgentId,
+        (id, key): (AgentId, Hash),
         inbox: &Arc<Inbox>,
         limits: SocketLimits,
     ) -> Result<(), Full> {
         let actual = self.agents.get(&agent).map_or(0, Vec::len) as u64;
-        if limits.agent != 0 && actual >= limits.agent {
-            let max = limits.agent;
-            return Err(Full::Agent { max, actual });
-        }
+        check_room(actual, limits.agent)?;
         if limits.node != 0 && self.sockets >= limits.node {
             return Err(Full::Node);
         }
@@ -104,6 +111,7 @@ impl Tables {
         self.sockets += 1;
         self.agents.entry(agent).or_default().push(Socket {
             id,
+            key,
             inbox: Arc::clone(inbox),
             queues: HashSet::new(),
             shown: false,
@@ -135,6 +143,39 @@ impl Tables {
         for queue in gone.queues {
             self.leave(&queue, inbox);
         }
+    }
+
+    pub(super) fn add_poll(
+        &mut self,
+        agent: AgentNo,
+        key: Hash,
+        inbox: &Arc<Inbox>,
+        (queue, max): (QueueNo, u64),
+    ) -> Result<(), Full> {
+        let actual = self.polls.get(&agent).map_or(0, Vec::len) as u64;
+        check_room(actual, max)?;
+        let inbox = Arc::clone(inbox);
+        self.enter(queue, &inbox);
+        self.polls.entry(agent).or_default().push(Poll { key, inbox });
+        Ok(())
+    }
+
+    pub(super) fn remove_poll(&mut self, agent: &AgentNo, queue: &QueueNo, inbox: &Arc<Inbox>) {
+        self.leave(queue, inbox);
+        if let Some(polls) = self.polls.get_mut(agent) {
+            polls.retain(|poll| !Arc::ptr_eq(&poll.inbox, inbox));
+            if polls.is_empty() {
+                self.polls.remove(agent);
+            }
+        }
+    }
+
+    /// The sockets and long polls of an agent, and of which API key each is.
+    pub(super) fn readers(&self, agent: AgentNo) -> impl Iterator<Item = (&Hash, &Arc<Inbox>)> {
+        let sockets = self.agents.get(&agent).into_iter().flatten();
+        let polls = self.polls.get(&agent).into_iter().flatten();
+        let sockets = sockets.map(|socket| (&socket.key, &socket.inbox));
+        sockets.chain(polls.map(|poll| (&poll.key, &poll.inbox)))
     }
 
     /// Lets the sockets of those who join watch the group before the commit is pushed.
@@ -223,6 +264,13 @@ impl Tables {
             self.leave(&queues[1], &inbox);
         }
     }
+}
+
+const fn check_room(actual: u64, max: u64) -> Result<(), Full> {
+    if max != 0 && actual >= max {
+        return Err(Full::Agent { max, actual });
+    }
+    Ok(())
 }
 
 fn news(appended: &Appended, change: MembershipChange) -> MembershipNews {

@@ -162,7 +162,8 @@ pub(crate) async fn key_that_was_replaced_or_revoked_is_unknown<B: Backend>() {
             .await
             .unwrap()
             .unwrap()
-            .has_api_key
+            .api_key
+            .is_some()
     );
     let foreign = world
         .store

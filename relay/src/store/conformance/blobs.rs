@@ -106,20 +106,18 @@ pub(crate) async fn blobs_expire_by_age_and_sooner_if_unfinished<B: Backend>() {
     complete(&world, 1).await;
     world.advance(DAY + 1);
     begin(&world, blob(&a, 4, 528)).await;
-    let expired = async |limit| {
+    let expired = async |after: Option<u8>, limit| {
         let now = world.now.load(Ordering::Relaxed);
         let (before, unfinished) = (now - 30 * DAY, now - DAY);
-        let mut ids = world
-            .store
-            .expired_blobs(before, unfinished, limit)
-            .await
-            .unwrap();
-        ids.sort_by_key(|id| *id.as_bytes());
-        ids
+        let after = after.map(|id| BlobId::from_bytes([id; 16]));
+        let ids = world.store.expired_blobs(before, unfinished, after, limit).await;
+        ids.unwrap()
     };
     let ids = |ids: &[u8]| -> Vec<BlobId> { ids.iter().map(|id| BlobId::from_bytes([*id; 16])).collect() };
-    assert_eq!(expired(10).await, ids(&[2, 3]));
-    assert_eq!(expired(1).await.len(), 1);
+    assert_eq!(expired(None, 10).await, ids(&[2, 3]));
+    assert_eq!(expired(None, 1).await, ids(&[2]));
+    assert_eq!(expired(Some(2), 10).await, ids(&[3]));
     world.advance(29 * DAY);
-    assert_eq!(expired(10).await, ids(&[1, 2, 3, 4]));
+    assert_eq!(expired(None, 10).await, ids(&[1, 2, 3, 4]));
+    assert_eq!(expired(Some(1), 2).await, ids(&[2, 3]));
 }

@@ -181,10 +181,13 @@ pub(crate) async fn relations_are_bounded_and_may_be_repeated<B: Backend>() {
         assert_eq!(put(2, 2).await, Ok(RelateOutcome::Done));
         assert_eq!(put(3, 2).await, Ok(RelateOutcome::Done));
         assert_eq!(put(4, 2).await, Ok(RelateOutcome::Full { max: 2, actual: 3 }));
+        // Whoever has no place left does not learn by that who exists.
+        assert_eq!(put(99, 2).await, put(4, 2).await);
         // What is there already, oneself and nobody take no place.
-        for other in [2, 3, 1, 99] {
+        for other in [2, 3, 1] {
             assert_eq!(put(other, 2).await, Ok(RelateOutcome::Done), "{other}");
         }
+        assert_eq!(put(99, 3).await, Ok(RelateOutcome::Done));
         assert_eq!(put(4, 3).await, Ok(RelateOutcome::Done));
         assert_eq!(put(4, 0).await, Ok(RelateOutcome::Done));
     }

@@ -1,6 +1,6 @@
 //! Connecting and migrating.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool,
@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use super::sql;
-use crate::store::{DatabaseUrlError, OpenError, PostgresUrl};
+use crate::store::{OpenError, PostgresUrl};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -51,8 +51,8 @@ const SETTINGS: [(&str, &str); 10] = [
 const STATEMENT_TIMEOUT: (&str, &str) = ("statement_timeout", "10s");
 
 pub(super) fn options(url: &PostgresUrl) -> Result<PgConnectOptions, OpenError> {
-    let options = PgConnectOptions::from_str(url.expose_text()).map_err(|_| DatabaseUrlError)?;
-    Ok(options
+    Ok(url
+        .options()?
         .application_name("waxwire-relay")
         .statement_cache_capacity(STATEMENTS)
         .options(SETTINGS)

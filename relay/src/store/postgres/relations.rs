@@ -32,16 +32,21 @@ async fn relate(
     relation: Relation,
     max: u64,
 ) -> sqlx::Result<RelateOutcome> {
-    let found = by_handle(tx.connection, other).await?;
-    let Some(other) = found.map(|found| found.no).filter(|no| *no != agent) else {
+    let other = by_handle(tx.connection, other).await?.map(|found| found.no);
+    if other == Some(agent) {
         return Ok(RelateOutcome::Done);
-    };
+    }
     let (has, count) = match relation {
         Relation::Contact => (sql::HAS_CONTACT, sql::COUNT_CONTACTS),
         Relation::Block(_) => (sql::HAS_BLOCK, sql::COUNT_BLOCKS),
     };
     lock_owner(tx, agent).await?;
-    if max > 0 && pair(tx, has, agent, other).await? == 0 {
+    let is_held = match other {
+        Some(other) => pair(tx, has, agent, other).await? > 0,
+        None => false,
+    };
+    // Before anything depends on whether there is such an agent.
+    if max > 0 && !is_held {
         let (held,): (i64,) = sqlx::query_as(count)
             .bind(agent.0)
             .fetch_one(&mut *tx.connection)
@@ -50,6 +55,9 @@ async fn relate(
             return Ok(full);
         }
     }
+    let Some(other) = other else {
+        return Ok(RelateOutcome::Done);
+    };
     match relation {
         Relation::Contact => drop(pair(tx, sql::INSERT_CONTACT, agent, other).await?),
         Relation::Block(block) => {

@@ -408,10 +408,10 @@ pub(super) const ACCOUNT_BY_KEY: &str =
     "SELECT agent_no, agent_id, mail_queue, control_queue, suspended_at IS NOT NULL, tier
     FROM agent JOIN org USING (org_id) WHERE api_key_hash = $1";
 pub(super) const AGENT: &str =
-    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL, org.name
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash, org.name
     FROM agent JOIN org USING (org_id) WHERE agent_no = $1 AND handle IS NOT NULL";
 pub(super) const AGENTS: &str =
-    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash IS NOT NULL, org.name
+    "SELECT agent_id, handle, identity, registered_at, suspended_at, api_key_hash, org.name
     FROM agent JOIN org USING (org_id) WHERE handle > $1 ORDER BY handle LIMIT $2";
 pub(super) const PING: &str = "SELECT 1";
 
@@ -450,5 +450,6 @@ pub(super) const INSERT_BLOB: &str =
 pub(super) const COMPLETE_BLOB: &str =
     "UPDATE blob SET completed_at = coalesce(completed_at, $2) WHERE blob_no = $1";
 pub(super) const DELETE_BLOB: &str = "DELETE FROM blob WHERE blob_id = $1";
-pub(super) const EXPIRED_BLOBS: &str = "SELECT blob_id FROM blob WHERE created_at < $1
-    UNION SELECT blob_id FROM blob WHERE completed_at IS NULL AND created_at < $2 LIMIT $3";
+pub(super) const EXPIRED_BLOBS: &str = "SELECT blob_id FROM blob WHERE created_at < $1 AND blob_id > $3
+    UNION SELECT blob_id FROM blob WHERE completed_at IS NULL AND created_at < $2 AND blob_id > $3
+    ORDER BY blob_id LIMIT $4";

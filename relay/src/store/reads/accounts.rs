@@ -17,7 +17,8 @@ impl Backend {
             .bind(key_hash.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;
-        row.map(|row| rows::account(row, &self.tiers)).transpose()
+        row.map(|row| rows::account(row, *key_hash, &self.tiers))
+            .transpose()
     }
 
     pub(in crate::store) async fn agent(&self, agent: AgentNo) -> Result<Option<AgentRecord>, ReadError> {

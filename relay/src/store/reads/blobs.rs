@@ -21,11 +21,13 @@ impl Backend {
         &self,
         before: u64,
         unfinished_before: u64,
+        after: Option<BlobId>,
         limit: usize,
     ) -> Result<Vec<BlobId>, ReadError> {
         let rows: Vec<(Vec<u8>,)> = sqlx::query_as(sql::EXPIRED_BLOBS)
             .bind(before.cast_signed())
             .bind(unfinished_before.cast_signed())
+            .bind(after.as_ref().map_or(&[][..], |id| id.as_bytes().as_slice()))
             .bind(count(limit))
             .fetch_all(&self.readers)
             .await?;

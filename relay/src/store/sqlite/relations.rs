@@ -19,17 +19,20 @@ fn relate(
     max: u64,
 ) -> rusqlite::Result<RelateOutcome> {
     let connection = tx.connection;
-    let Some(other) = by_handle(connection, other)?
-        .map(|found| found.no)
-        .filter(|no| *no != agent)
-    else {
+    let other = by_handle(connection, other)?.map(|found| found.no);
+    if other == Some(agent) {
         return Ok(RelateOutcome::Done);
-    };
+    }
     let (has, count) = match relation {
         Relation::Contact => (sql::HAS_CONTACT, sql::COUNT_CONTACTS),
         Relation::Block(_) => (sql::HAS_BLOCK, sql::COUNT_BLOCKS),
     };
-    if max > 0 && !exists(connection, has, [agent.0, other.0])? {
+    let is_held = match other {
+        Some(other) => exists(connection, has, [agent.0, other.0])?,
+        None => false,
+    };
+    // Before anything depends on whether there is such an agent.
+    if max > 0 && !is_held {
         let held: i64 = connection
             .prepare_cached(count)?
             .query_row([agent.0], |row| row.get(0))?;
@@ -37,6 +40,9 @@ fn relate(
             return Ok(full);
         }
     }
+    let Some(other) = other else {
+        return Ok(RelateOutcome::Done);
+    };
     match relation {
         Relation::Contact => {
             connection
