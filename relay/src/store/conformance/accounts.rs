@@ -156,14 +156,14 @@ pub(crate) async fn key_that_was_replaced_or_revoked_is_unknown<B: Backend>() {
     assert_eq!(world.store.revoke_key(handle(9)).await, Ok(None));
     assert!(!has_account(&world, key(1, 1)).await);
     assert!(
-        !world
+        world
             .store
             .agent(account.agent)
             .await
             .unwrap()
             .unwrap()
             .api_key
-            .is_some()
+            .is_none()
     );
     let foreign = world
         .store
