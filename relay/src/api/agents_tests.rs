@@ -414,7 +414,7 @@ async fn administration_needs_the_master_key() {
 async fn key_that_another_node_replaced_ends_the_sockets_that_came_with_the_old_one() {
     use crate::{accounts::credential::Credential, store::UsedChallenge, testing::SeededRandom};
     let relay = TestRelay::start().await;
-    let alice = relay.register("alice").await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
     let mut old = TestSocket::open(&relay, &alice.key).await;
     let key = Credential::new_api_key(&SeededRandom::new(7)).unwrap();
     let challenge = UsedChallenge {
@@ -426,7 +426,7 @@ async fn key_that_another_node_replaced_ends_the_sockets_that_came_with_the_old_
     replaced.await.unwrap();
     let mut new = TestSocket::open(&relay, key.expose_text()).await;
     assert!(matches!(old.next().await, Got::Closed { code: 1008, .. }));
-    relay.send(key.expose_text(), &envelope(alice.id, 1, b"x")).await;
+    relay.send(&bob.key, &envelope(alice.id, 1, b"x")).await;
     assert!(matches!(new.next().await, Got::Deliver { .. }));
 }
 

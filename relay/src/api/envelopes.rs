@@ -50,9 +50,9 @@ mod tests {
     #[tokio::test]
     async fn send_whose_client_hangs_up_does_not_wait_for_ever() {
         let relay = TestRelay::start().await;
-        let bob = relay.register("bob").await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
         let store = &relay.relay.delivery.store;
-        let hash = crate::accounts::credential::hash(&bob.key);
+        let hash = crate::accounts::credential::hash(&alice.key);
         let account = store.account_by_key(&hash).await.unwrap().unwrap();
         let body = Octets(envelope(bob.id, 1, b"x").into());
         let mut sending = Box::pin(post(

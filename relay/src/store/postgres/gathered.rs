@@ -19,10 +19,6 @@ const AT_ONCE: usize = 64;
 /// Statements that are on their way at the same time, so that one long page does not keep all others waiting.
 const STATEMENTS: usize = 2;
 
-/// Most envelopes for one read: what its page has no room for is read in vain, and everybody in the statement waits for it.
-/// Whoever wants more reads on.
-const ROWS: usize = 64;
-
 /// What a statement asks of one queue.
 struct Asked {
     view: View,
@@ -62,8 +58,7 @@ impl Gathered {
     }
 
     /// None if the statement was not answered: then whoever asks reads alone, and hears why.
-    async fn read(&self, view: View, mut range: Range) -> Option<Option<Page>> {
-        range.limit = range.limit.min(ROWS);
+    async fn read(&self, view: View, range: Range) -> Option<Option<Page>> {
         let (answer, page) = oneshot::channel();
         self.0.send(Asked { view, range, answer }).await.ok()?;
         page.await.ok()
