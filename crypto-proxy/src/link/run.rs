@@ -40,6 +40,8 @@ const BETWEEN_KEYS: Duration = Duration::from_secs(5 * 60);
 const DECISION: Duration = Duration::from_secs(10);
 /// A socket that was dropped on the engine's wish is replaced at once if it lasted this long.
 const RESET: Duration = Duration::from_secs(1);
+/// So many that lasted shorter are replaced within a second, as when keys are replaced one after the other.
+const RESETS: u32 = 8;
 
 /// Keeps one socket to the relay open and carries out the engine's commands until `cancel`, or
 /// until the engine has gone.
@@ -75,6 +77,7 @@ pub async fn run(
         renewed: None,
         told: None,
         expelled: false,
+        resets: 0,
         room: Room {
             commands,
             engine: &engine,
@@ -102,6 +105,8 @@ struct Link<'a, E, R> {
     told: Option<OpenError>,
     /// The last attempt or connection ended with a close of 1008.
     expelled: bool,
+    /// Sockets in a row that were dropped on the engine's wish soon after they came up.
+    resets: u32,
     room: Room<'a, E>,
 }
 
@@ -235,9 +240,16 @@ impl<E: Reports, R: CryptoRng + Send> Link<'_, E, R> {
         match fault {
             LinkFault::Stopping => None,
             LinkFault::Expelled => Some(self.failed(OpenError::NoWelcome(fault)).await),
-            LinkFault::Reset if lived >= RESET => Some(Duration::ZERO),
-            // Whatever it was that the engine could not do, it cannot do yet.
-            LinkFault::Reset => Some(self.backoff.after_failure(&mut self.rng)),
+            LinkFault::Reset if lived >= RESET => {
+                self.resets = 0;
+                Some(Duration::ZERO)
+            }
+            // Whatever it is that the engine cannot do, it cannot do yet.
+            LinkFault::Reset if self.resets >= RESETS => Some(self.backoff.after_failure(&mut self.rng)),
+            LinkFault::Reset => {
+                self.resets += 1;
+                Some(self.backoff.after_success(&mut self.rng))
+            }
             _ if worked => Some(self.backoff.after_success(&mut self.rng)),
             _ => Some(self.backoff.after_failure(&mut self.rng)),
         }

@@ -295,7 +295,7 @@ mod tests {
             ..Setup::default()
         })
         .await;
-        let bob = relay.register("bob").await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
         let poll = async || {
             let path = "/v1/queues/mail/envelopes?wait=60";
             relay.get(path, Some(&bob.key)).await
@@ -306,7 +306,7 @@ mod tests {
             }
             let refused = poll().await.assert_problem(ProblemType::RateLimited);
             assert!(refused.retry_after.is_some());
-            relay.send(&bob.key, &envelope(bob.id, 1, b"x")).await;
+            relay.send(&alice.key, &envelope(bob.id, 1, b"x")).await;
         });
         assert_eq!(polled.status, StatusCode::OK);
     }
