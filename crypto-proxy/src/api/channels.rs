@@ -142,7 +142,7 @@ async fn known(state: &ApiState, slug: &Handle) -> Result<Channel, ApiError> {
     request_body = CreateBody,
     responses(
         (status = 201, description = "The channel stands in the relay's log", body = ChannelBody),
-        (status = 409, description = "SLUG_TAKEN: by another group that goes on", body = ErrorBody),
+        (status = 409, description = "SLUG_TAKEN: by another group that goes on; TOO_MANY_GROUPS", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED, with Retry-After", body = ErrorBody),
     ),
 )]
@@ -264,7 +264,7 @@ fn page(listed: Vec<ListedChannel>, own: Vec<Channel>, limit: usize) -> PageBody
     responses(
         (status = 200, description = "The channel, joined now or before", body = ChannelBody),
         (status = 404, description = "CHANNEL_NOT_FOUND, or INVITE_NOT_FOUND: the invite is used up or withdrawn", body = ErrorBody),
-        (status = 409, description = "CHANNEL_CHANGED, RELAY_MISBEHAVED or ROSTER_FORK", body = ErrorBody),
+        (status = 409, description = "CHANNEL_CHANGED, RELAY_MISBEHAVED, ROSTER_FORK or TOO_MANY_GROUPS", body = ErrorBody),
         (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED, with Retry-After", body = ErrorBody),
     ),

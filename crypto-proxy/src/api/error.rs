@@ -189,6 +189,9 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyWebhooks(max) => {
                 with(StatusCode::CONFLICT, "TOO_MANY_WEBHOOKS").detail("max", (*max).into())
             }
+            Refusal::TooManyGroups(max) => {
+                with(StatusCode::CONFLICT, "TOO_MANY_GROUPS").detail("max", (*max).into())
+            }
             Refusal::GroupNotFound => with(StatusCode::NOT_FOUND, "GROUP_NOT_FOUND"),
             Refusal::GroupDeleted(end) => with(StatusCode::GONE, "GROUP_DELETED")
                 .detail("group_id", end.id.to_string().into())
@@ -320,6 +323,7 @@ mod tests {
             (Refusal::WebhookNotFound, 404, "WEBHOOK_NOT_FOUND"),
             (Refusal::DeadLetterNotFound, 404, "DEAD_LETTER_NOT_FOUND"),
             (Refusal::TooManyWebhooks(5), 409, "TOO_MANY_WEBHOOKS"),
+            (Refusal::TooManyGroups(5), 409, "TOO_MANY_GROUPS"),
             (Refusal::GroupNotFound, 404, "GROUP_NOT_FOUND"),
             (Refusal::GroupDeleted(Box::new(end())), 410, "GROUP_DELETED"),
             (Refusal::InviteNotFound, 404, "INVITE_NOT_FOUND"),
@@ -441,6 +445,7 @@ mod tests {
                 | Refusal::WebhookNotFound
                 | Refusal::DeadLetterNotFound
                 | Refusal::TooManyWebhooks(_)
+                | Refusal::TooManyGroups(_)
                 | Refusal::GroupNotFound
                 | Refusal::GroupDeleted(_)
                 | Refusal::InviteNotFound

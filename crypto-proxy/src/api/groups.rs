@@ -180,6 +180,7 @@ pub(super) async fn member_of(state: &ApiState, id: LocalConversation) -> Result
     request_body = CreateBody,
     responses(
         (status = 201, description = "The group stands in the relay's log", body = CreatedBody),
+        (status = 409, description = "TOO_MANY_GROUPS", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED, with Retry-After", body = ErrorBody),
     ),
 )]

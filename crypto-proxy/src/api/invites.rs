@@ -74,7 +74,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<Invit
     responses(
         (status = 200, description = "The group", body = GroupBody),
         (status = 404, description = "INVITE_NOT_FOUND: none, used up, or withdrawn", body = ErrorBody),
-        (status = 409, description = "ROSTER_FORK", body = ErrorBody),
+        (status = 409, description = "ROSTER_FORK or TOO_MANY_GROUPS", body = ErrorBody),
         (status = 410, description = "GROUP_DELETED, with details", body = ErrorBody),
         (status = 429, description = "RATE_LIMITED, with Retry-After", body = ErrorBody),
     ),

@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The agent has as many webhooks as it may have.
     #[error("an agent may have at most {0} webhooks")]
     TooManyWebhooks(usize),
+    /// In as many groups as the relay allows.
+    #[error("the agent is in as many groups as the relay allows, {0}: leave one first")]
+    TooManyGroups(u64),
     /// No such group, or none that this agent is a member of.
     #[error("no such group")]
     GroupNotFound,

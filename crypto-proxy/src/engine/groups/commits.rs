@@ -22,6 +22,9 @@ use crate::{
     state::{GroupRow, PendingCommit, Standing, StateError},
 };
 
+/// The relay's name of the limit to how many groups an agent is in (docs/relay-api.md, "Limits").
+const GROUPS: &str = "groups";
+
 /// Whether a commit could be put on its way.
 pub(super) enum Committed {
     /// It is, or another one is, or bundles are missing: look again later.
@@ -193,7 +196,11 @@ impl Engine {
                 }
                 self.store.drop_pending_commit(row.group_row)?;
                 let refusal = match problem.problem_type() {
-                    Some(ProblemType::Forbidden) if problem.limit.is_some() => Refusal::GroupFull,
+                    Some(ProblemType::Forbidden) => match &problem.limit {
+                        Some(limit) if limit.name == GROUPS => Refusal::TooManyGroups(limit.max),
+                        Some(_) => Refusal::GroupFull,
+                        None => Refusal::Forbidden,
+                    },
                     Some(ProblemType::RateLimited) => Refusal::RateLimited {
                         retry_after: problem.retry_after.unwrap_or(1),
                     },
@@ -206,7 +213,10 @@ impl Engine {
                 // Too often or too late is no wrong, and of a block nobody is told but whoever asked.
                 let expected = matches!(
                     refusal,
-                    Refusal::RateLimited { .. } | Refusal::Blocked | Refusal::SlugTaken
+                    Refusal::RateLimited { .. }
+                        | Refusal::TooManyGroups(_)
+                        | Refusal::Blocked
+                        | Refusal::SlugTaken
                 );
                 if !expected {
                     let reason = "the relay refuses a commit of this agent";
