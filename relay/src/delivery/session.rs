@@ -7,7 +7,7 @@
 mod pushes;
 mod start;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
@@ -87,12 +87,45 @@ struct Session {
     attached: Attached,
     request_id: Arc<str>,
     queues: QueueSet,
-    in_flight: usize,
+    sends: Sends,
     reading: Option<Reading>,
     liveness: Liveness,
     draining: bool,
     /// Whether something was written that is not flushed.
     dirty: bool,
+}
+
+/// Sends of a socket that wait for their answers, which are given in the order of the sends.
+#[derive(Debug, Default)]
+struct Sends {
+    /// At the store.
+    in_flight: usize,
+    /// Refused without asking the store: after so many answers of it, and the name of the send.
+    refused: VecDeque<(usize, u32, SendRefusal)>,
+}
+
+impl Sends {
+    fn len(&self) -> usize {
+        self.in_flight + self.refused.len()
+    }
+
+    fn refuse(&mut self, request: u32, refusal: SendRefusal) {
+        self.refused.push_back((self.in_flight, request, refusal));
+    }
+
+    /// The store has answered one.
+    fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        for (before, ..) in &mut self.refused {
+            *before = before.saturating_sub(1);
+        }
+    }
+
+    /// The next refusal, if all sends before it are answered.
+    fn next_refusal(&mut self) -> Option<(u32, SendRefusal)> {
+        let (_, request, refusal) = self.refused.pop_front_if(|(before, ..)| *before == 0)?;
+        Some((request, refusal))
+    }
 }
 
 enum Event {
@@ -117,7 +150,7 @@ pub async fn run(
         attached,
         request_id,
         queues: QueueSet::default(),
-        in_flight: 0,
+        sends: Sends::default(),
         reading: None,
         liveness: Liveness::Quiet,
         draining: false,
@@ -133,7 +166,7 @@ pub async fn run(
         .delivery
         .metrics
         .waiting
-        .add(-i64::try_from(session.in_flight).unwrap_or(i64::MAX));
+        .add(-i64::try_from(session.sends.in_flight).unwrap_or(i64::MAX));
     drop(session);
     if let Some((code, reason)) = end.close() {
         close(socket, code, reason, timing.close).await;
@@ -171,7 +204,7 @@ impl Session {
         self.write_mail(socket).await?;
         self.catch_up(socket).await?;
         self.flush(socket).await?;
-        if self.draining && self.in_flight == 0 {
+        if self.draining && self.sends.in_flight == 0 {
             return Err(End::Draining);
         }
         match self.next_event(socket, timer.as_mut()).await {
@@ -194,7 +227,7 @@ impl Session {
     }
 
     async fn next_event(&mut self, socket: &mut WebSocket, timer: Pin<&mut Sleep>) -> Event {
-        let takes_frames = self.in_flight < IN_FLIGHT && !self.draining;
+        let takes_frames = self.sends.len() < IN_FLIGHT && !self.draining;
         let reading = async {
             match &mut self.reading {
                 Some(reading) => reading.as_mut().await,
@@ -211,7 +244,7 @@ impl Session {
     }
 
     async fn write_answer(&mut self, socket: &mut WebSocket, answer: Answer) -> Result<(), End> {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.sends.answered();
         self.delivery.metrics.waiting.add(-1);
         match send::settle(answer.hash, answer.result) {
             Ok(accepted) => {
@@ -229,10 +262,19 @@ impl Session {
                     envelope_id: accepted.envelope_id,
                     hash: accepted.hash,
                 };
-                self.write(socket, frame.encode().into()).await
+                self.write(socket, frame.encode().into()).await?;
             }
-            Err(refusal) => self.refuse(socket, answer.request, &refusal).await,
+            Err(refusal) => self.refuse(socket, answer.request, &refusal).await?,
         }
+        self.write_refusals(socket).await
+    }
+
+    /// Those that no send before them keeps waiting.
+    async fn write_refusals(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        while let Some((request, refusal)) = self.sends.next_refusal() {
+            self.refuse(socket, request, &refusal).await?;
+        }
+        Ok(())
     }
 
     async fn refuse(
@@ -377,9 +419,12 @@ impl Session {
 
     async fn take_send(&mut self, socket: &mut WebSocket, request: u32, envelope: Bytes) -> Result<(), End> {
         match send::prepare(&self.account, envelope) {
-            Err(refusal) => self.refuse(socket, request, &refusal).await,
+            Err(refusal) => {
+                self.sends.refuse(request, refusal);
+                self.write_refusals(socket).await
+            }
             Ok(send) => {
-                self.in_flight += 1;
+                self.sends.in_flight += 1;
                 self.delivery.metrics.waiting.add(1);
                 let sink = Arc::clone(self.attached.inbox());
                 self.delivery

@@ -268,6 +268,30 @@ async fn sends_are_pipelined_and_stored_in_order() {
     }
 }
 
+/// Also those answers for which the store is not asked.
+#[tokio::test]
+async fn answers_come_in_the_order_of_the_sends() {
+    let relay = TestRelay::start().await;
+    let (alice, bob) = pair(&relay).await;
+    let mut socket = TestSocket::open(&relay, &alice.key).await;
+    for request in 0..300 {
+        let bytes = match request % 3 {
+            0 => numbered(bob.id, request, 10),
+            _ => vec![0xff; 40],
+        };
+        socket.send(request, &bytes).await;
+    }
+    for request in 0..300 {
+        let answer = socket.next().await;
+        let (named, is_stored) = match &answer {
+            Got::Stored { request, .. } => (*request, true),
+            Got::Refused { request, .. } => (*request, false),
+            other => panic!("unexpected {other:?}"),
+        };
+        assert_eq!((named, is_stored), (request, request % 3 == 0));
+    }
+}
+
 #[tokio::test]
 async fn refusal_names_its_request_and_the_socket_goes_on() {
     let relay = TestRelay::start().await;
