@@ -163,6 +163,31 @@ async fn holders_are_told_who_comes_and_goes() {
     }
 }
 
+/// While the database is away nobody can say who holds whom; what is so is told as soon as it is back.
+#[tokio::test]
+async fn holders_are_told_once_the_database_is_back() {
+    let relay = impatient(SOON).await;
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    hold(&relay, &alice, "bob").await;
+    let mut holder = TestSocket::open(&relay, &alice.key).await;
+    let database = rusqlite::Connection::open(relay.database()).unwrap();
+    let rename = |from, to| {
+        let statement = format!("ALTER TABLE {from} RENAME TO {to}");
+        database.execute(&statement, []).unwrap();
+    };
+    let mut socket = TestSocket::open(&relay, &bob.key).await;
+    rename("contact", "away");
+    socket.write(&ClientFrame::Presence { shown: true }).await;
+    assert!(holder.is_silent().await);
+    rename("away", "contact");
+    assert_eq!(next_seen(&mut holder).await, ("bob".to_owned(), true));
+    rename("contact", "away");
+    drop(socket);
+    assert!(holder.is_silent().await);
+    rename("away", "contact");
+    assert_eq!(next_seen(&mut holder).await, ("bob".to_owned(), false));
+}
+
 #[tokio::test]
 async fn whoever_is_held_from_now_on_is_introduced() {
     let relay = impatient(SOON).await;

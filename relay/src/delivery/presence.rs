@@ -24,7 +24,7 @@ use waxwire_shared::{
 
 use super::{Delivery, Inbox};
 use crate::{
-    logging,
+    logging::{self, Course},
     nodes::{Nodes, Word},
     store::{AgentNo, LastSeen, ReadError},
 };
@@ -33,10 +33,13 @@ use crate::{
 const MINUTE_MS: u64 = 60_000;
 /// Between writes of when agents were last there.
 const WRITE: Duration = Duration::from_secs(60);
+/// After which a change is told again that could not be told.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Most agents in one write.
 const WRITTEN: usize = 1_000;
 /// Most agents of other nodes that are looked after, and most whose coming or going was not told yet.
 const ELSEWHERE: usize = 100_000;
+
 /// Who is online, and who was, as far as that is not written yet.
 #[derive(Debug, Default)]
 pub struct Presence {
@@ -52,7 +55,7 @@ struct Table {
     elsewhere: HashMap<AgentNo, Instant>,
     /// Agents that another node says have come or gone.
     stirred: HashSet<AgentNo>,
-    /// Agents of other nodes that count as gone because nobody could say.
+    /// Agents of other nodes of which the sockets here were told what may be wrong, because nobody could say.
     doubted: HashSet<AgentNo>,
     /// Agents here of whose coming or going other nodes were not told, for want of Redis.
     untold: HashSet<AgentNo>,
@@ -136,6 +139,13 @@ impl Presence {
         self.table().unwritten.insert(agent, now_ms - now_ms % MINUTE_MS);
     }
 
+    /// What is so of these agents of other nodes is to be found out.
+    fn doubt(&self, agents: impl IntoIterator<Item = AgentNo>) {
+        let doubted = &mut self.table().doubted;
+        let room = ELSEWHERE.saturating_sub(doubted.len());
+        doubted.extend(agents.into_iter().take(room));
+    }
+
     fn note_untold(&self, agent: AgentNo) {
         let untold = &mut self.table().untold;
         if untold.len() < ELSEWHERE {
@@ -172,6 +182,21 @@ impl Presence {
     }
 }
 
+/// Agents here whose holders were not told that they have come or gone.
+#[derive(Debug, Default)]
+struct Owed {
+    agents: HashSet<AgentNo>,
+    /// When it is tried again.
+    due: Option<Instant>,
+    course: Course,
+}
+
+impl Owed {
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+}
+
 fn frame(seen: Seen) -> Bytes {
     RelayFrame::Presence(seen).encode().into()
 }
@@ -179,16 +204,19 @@ fn frame(seen: Seen) -> Bytes {
 impl Delivery {
     /// Follows who comes and goes until the relay stops.
     pub async fn follow_presence(self: Arc<Self>) {
-        let mut leaving = HashMap::new();
+        let (mut leaving, mut owed) = (HashMap::new(), Owed::default());
         let mut write = tokio::time::interval(WRITE);
         write.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let next = leaving.values().min().copied();
+            let next = leaving.values().min().copied().into_iter().chain(owed.due).min();
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                moved = self.hub.moved() => self.take_moves(moved, &mut leaving).await,
+                moved = self.hub.moved() => self.take_moves(moved, &mut leaving, &mut owed).await,
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    self.take_leave(&mut leaving).await;
+                    self.take_leave(&mut leaving, &mut owed).await;
+                    if owed.is_due() {
+                        self.tell(&mut owed).await;
+                    }
                 }
                 _ = write.tick() => self.write_last_seen().await,
             }
@@ -208,7 +236,12 @@ impl Delivery {
         }
     }
 
-    async fn take_moves(&self, moved: HashSet<AgentNo>, leaving: &mut HashMap<AgentNo, Instant>) {
+    async fn take_moves(
+        &self,
+        moved: HashSet<AgentNo>,
+        leaving: &mut HashMap<AgentNo, Instant>,
+        owed: &mut Owed,
+    ) {
         let mut come = Vec::new();
         for agent in moved {
             if self.hub.is_shown(agent) {
@@ -219,27 +252,47 @@ impl Delivery {
                 leaving.entry(agent).or_insert(gone_at);
             }
         }
-        self.announce(come, true).await;
+        self.announce(come, true, owed).await;
     }
 
     /// Those who have been away for long enough are gone.
-    async fn take_leave(&self, leaving: &mut HashMap<AgentNo, Instant>) {
+    async fn take_leave(&self, leaving: &mut HashMap<AgentNo, Instant>, owed: &mut Owed) {
         let now = Instant::now();
         let gone = leaving.extract_if(|_, at| *at <= now).map(|(agent, _)| agent);
         let gone: Vec<AgentNo> = gone.filter(|agent| !self.hub.is_shown(*agent)).collect();
-        self.announce(gone, false).await;
+        self.announce(gone, false, owed).await;
     }
 
-    async fn announce(&self, mut agents: Vec<AgentNo>, online: bool) {
+    async fn announce(&self, mut agents: Vec<AgentNo>, online: bool, owed: &mut Owed) {
         agents.retain(|agent| self.presence.note(*agent, online, self.clock.now_ms()));
-        if self.nodes.is_some() && !agents.is_empty() {
+        if agents.is_empty() {
+            return;
+        }
+        if self.nodes.is_some() {
             // Other nodes read it.
             self.write_last_seen().await;
         }
-        for agent in agents {
-            if let Err(error) = self.tell_all(agent, online).await {
-                tracing::warn!(error = %logging::chain(&error), "a change of presence was not told");
+        owed.agents.extend(agents);
+        self.tell(owed).await;
+    }
+
+    /// Tells what is so of all who have come or gone; what cannot be told now is told later.
+    async fn tell(&self, owed: &mut Owed) {
+        let told = async {
+            while let Some(agent) = owed.agents.iter().next().copied() {
+                self.tell_all(agent, self.presence.is_own(agent)).await?;
+                owed.agents.remove(&agent);
             }
+            Ok::<(), ReadError>(())
+        }
+        .await;
+        owed.due = told.is_err().then(|| Instant::now() + TELL_AGAIN);
+        match told {
+            Err(error) if owed.course.turns(false) => {
+                tracing::warn!(error = %logging::chain(&error), "changes of presence are not told");
+            }
+            Ok(()) if owed.course.turns(true) => tracing::info!("changes of presence are told again"),
+            _ => {}
         }
     }
 
@@ -314,12 +367,16 @@ impl Delivery {
             .filter(|agent| !self.presence.is_own(*agent))
             .collect();
         let Some(online) = nodes.online(&agents).await else {
+            self.presence.doubt(agents);
             return Ok(());
         };
-        for agent in agents {
-            let online = online.contains(&agent);
-            self.presence.note_elsewhere(agent, online);
-            self.tell_holders(agent, online).await?;
+        for (done, agent) in agents.iter().enumerate() {
+            let online = online.contains(agent);
+            self.presence.note_elsewhere(*agent, online);
+            if let Err(error) = self.tell_holders(*agent, online).await {
+                self.presence.doubt(agents[done..].iter().copied());
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -335,23 +392,35 @@ impl Delivery {
         // A Redis that has lost everything is told again within less.
         let grace = self.timing.mark * 2 / 3;
         let gone = self.presence.take_gone(confirmed.as_ref(), grace);
-        for agent in &gone {
-            self.tell_holders(*agent, false).await?;
+        if confirmed.is_some() {
+            for agent in &gone {
+                self.presence.note_seen(*agent, self.clock.now_ms());
+            }
         }
-        if confirmed.is_none() {
-            self.presence.table().doubted.extend(gone);
-            return Ok(());
-        }
-        for agent in gone {
-            self.presence.note_seen(agent, self.clock.now_ms());
+        let told = self.tell_gone(&gone).await;
+        if confirmed.is_none() || told.is_err() {
+            self.presence.doubt(gone);
+            return told;
         }
         let doubted = std::mem::take(&mut self.presence.table().doubted);
         self.meet(nodes, doubted).await?;
-        let untold = std::mem::take(&mut self.presence.table().untold);
-        for agent in untold {
-            if nodes.show(agent, self.presence.is_own(agent)).await != Some(true) {
-                self.tell_nodes(nodes, agent).await?;
+        let mut untold = std::mem::take(&mut self.presence.table().untold).into_iter();
+        while let Some(agent) = untold.next() {
+            if nodes.show(agent, self.presence.is_own(agent)).await != Some(true)
+                && let Err(error) = self.tell_nodes(nodes, agent).await
+            {
+                untold
+                    .chain([agent])
+                    .for_each(|agent| self.presence.note_untold(agent));
+                return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    async fn tell_gone(&self, agents: &[AgentNo]) -> Result<(), ReadError> {
+        for agent in agents {
+            self.tell_holders(*agent, false).await?;
         }
         Ok(())
     }
