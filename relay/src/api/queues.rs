@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderName, StatusCode, header};
 use serde::Deserialize;
 use waxwire_shared::api::{
@@ -22,14 +25,16 @@ use super::{
 use crate::{
     delivery::Closing,
     relay::Relay,
-    store::{Account, Page, QueueHead, Range, Store, View},
+    store::{Account, Page, QueueHead, Range, ReadError, Store, View},
 };
 
 /// Most envelopes in an answer, and how many there are unless the request says otherwise.
 const LIMIT: usize = 1_000;
 const LIMIT_DEFAULT: usize = 100;
-/// Most bytes of envelopes in an answer; one is always given.
+/// Most bytes of envelopes in an answer; more than any one has.
 const BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of envelopes that are read at once, and held for whoever is slow to take them.
+const STEP: usize = 256 * 1024;
 /// Longest wait of a long poll, in seconds.
 const WAIT: u64 = 60;
 /// Tells the head of the queue.
@@ -97,9 +102,21 @@ pub(super) async fn envelopes(
         max_bytes: BYTES,
     };
     let wait = Duration::from_secs(params.wait);
-    let page = read(&relay, &account, view, range, wait).await?;
+    let mut rest = Rest {
+        store: relay.delivery.store.clone(),
+        queue,
+        view,
+        range,
+        is_over: false,
+    };
+    let page = read(&relay, &account, view, rest.step(), wait).await?;
     let head = page.head;
-    let body = encode(queue, &page);
+    let first = rest.give(&page);
+    let body = if rest.is_over {
+        Body::from(first)
+    } else {
+        Body::from_stream(rest.stream(first))
+    };
     let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((headers, [(HEAD, head.to_string())], body).into_response())
 }
@@ -163,29 +180,78 @@ async fn read(
     }
 }
 
-fn encode(queue: Queue, page: &Page) -> Vec<u8> {
-    let mut body = Vec::new();
-    for envelope in &page.envelopes {
-        let frame = RelayFrame::Deliver(Delivery {
-            cursor: Cursor {
-                queue,
-                position: envelope.position,
-            },
-            envelope_id: envelope.envelope_id,
-            stored_at: envelope.stored_at,
-            object: &envelope.bytes,
-        })
-        .encode();
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        body.extend_from_slice(&length.to_be_bytes());
-        body.extend_from_slice(&frame);
+/// What of an answer is not read yet: it is read as whoever asked takes it.
+struct Rest {
+    store: Store,
+    queue: Queue,
+    view: View,
+    /// What is left of what was asked for.
+    range: Range,
+    is_over: bool,
+}
+
+impl Rest {
+    /// What is read next.
+    fn step(&self) -> Range {
+        Range {
+            max_bytes: self.range.max_bytes.min(STEP),
+            ..self.range
+        }
     }
-    body
+
+    /// The page as it is answered, as far as there is room for it.
+    fn give(&mut self, page: &Page) -> Bytes {
+        let mut body = Vec::new();
+        self.is_over = !page.more;
+        for envelope in &page.envelopes {
+            let Some(room) = self.range.max_bytes.checked_sub(envelope.bytes.len()) else {
+                self.is_over = true;
+                break;
+            };
+            let frame = RelayFrame::Deliver(Delivery {
+                cursor: Cursor {
+                    queue: self.queue,
+                    position: envelope.position,
+                },
+                envelope_id: envelope.envelope_id,
+                stored_at: envelope.stored_at,
+                object: &envelope.bytes,
+            })
+            .encode();
+            let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(&frame);
+            self.range.after = envelope.position;
+            self.range.limit -= 1;
+            self.range.max_bytes = room;
+        }
+        self.is_over |= self.range.limit == 0;
+        body.into()
+    }
+
+    /// The answer from its first bytes on. A fault breaks it off, and the connection with it.
+    fn stream(self, first: Bytes) -> impl stream::Stream<Item = Result<Bytes, ReadError>> {
+        stream::try_unfold((self, Some(first)), |(mut rest, first)| async move {
+            if let Some(first) = first {
+                return Ok(Some((first, (rest, None))));
+            }
+            if rest.is_over {
+                return Ok(None);
+            }
+            let Some(page) = rest.store.read(rest.view, rest.step()).await? else {
+                return Ok(None);
+            };
+            let bytes = rest.give(&page);
+            Ok((!bytes.is_empty()).then_some((bytes, (rest, None))))
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
 
     use super::*;
     use crate::{
@@ -245,6 +311,38 @@ mod tests {
             .await;
         assert!(answer.body.len() <= BYTES + 64 * 100);
         assert_eq!(positions(&answer).len(), BYTES / (79 * 1024 + 100));
+    }
+
+    /// Whoever does not take a long answer has the relay hold a part of it.
+    #[tokio::test]
+    async fn long_answer_is_read_piece_by_piece() {
+        let relay = TestRelay::start().await;
+        let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+        for mid in 0..10 {
+            relay
+                .send(&alice.key, &envelope(bob.id, mid, &[7; 79 * 1024]))
+                .await;
+        }
+        let store = &relay.relay.delivery.store;
+        let account = relay.relay.auth.authenticate(store, &bob.key).await.unwrap();
+        let params = Params {
+            after: 1,
+            before: None,
+            limit: Some(8),
+            wait: 0,
+        };
+        let answer = envelopes(
+            State(Arc::clone(&relay.relay)),
+            Authenticated(account),
+            Path("mail".to_owned()),
+            Query(params),
+        );
+        let mut body = answer.await.unwrap().into_body();
+        let mut pieces = Vec::new();
+        while let Some(piece) = body.frame().await {
+            pieces.push(piece.unwrap().into_data().unwrap().len() / (79 * 1024));
+        }
+        assert_eq!(pieces, [3, 3, 2]);
     }
 
     #[tokio::test]
