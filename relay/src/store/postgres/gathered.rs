@@ -117,7 +117,8 @@ async fn read(kind: Kind, readers: &PgPool, asked: &[Asked]) -> Result<Vec<Optio
         .bind(of(|asked| asked.view.queue_no().0))
         .bind(of(|asked| number(asked.range.after)))
         .bind(of(|asked| asked.range.before.map_or(i64::MAX, number)))
-        .bind(of(|asked| count(asked.range.limit)));
+        .bind(of(|asked| count(asked.range.limit)))
+        .bind(of(|asked| count(asked.range.max_bytes)));
     if matches!(kind, Kind::Messages) {
         query = query
             .bind(of(|asked| asked.view.seat().map_or(0, |seat| seat.group.0)))

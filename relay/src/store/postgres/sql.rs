@@ -311,20 +311,26 @@ pub(super) const MESSAGES: &str = "SELECT envelope.position, envelope_id, stored
     FROM member CROSS JOIN envelope WHERE group_no = $1 AND agent_no = $2 AND queue_no = $3
     AND position > greatest($4, joined_head) AND position < least($5, coalesce(departed_head + 1, $5))
     ORDER BY joined, position LIMIT $6";
-/// Of many readers at once, each with the head that it sees, and at least one row: the messages of groups.
+/// Of many readers at once, each with the head that it sees, and at least one row: the messages of groups. Of each no row
+/// beyond the first that does not fit into the bytes that it asked for; one always does.
 pub(super) const MESSAGES_OF_MANY: &str =
     "SELECT place, seat.head, found.position, found.envelope_id, found.stored_at, found.bytes
-    FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[])
-        WITH ORDINALITY AS asked (queue_no, after, before, most, group_no, agent_no, place)
+    FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[],
+        $7::BIGINT[])
+        WITH ORDINALITY AS asked (queue_no, after, before, most, most_bytes, group_no, agent_no, place)
     CROSS JOIN LATERAL (SELECT coalesce(departed_head, queue.head) AS head
         FROM member JOIN queue ON queue.queue_no = asked.queue_no
         WHERE member.group_no = asked.group_no AND member.agent_no = asked.agent_no
         ORDER BY joined DESC LIMIT 1) AS seat
-    LEFT JOIN LATERAL (SELECT position, envelope_id, stored_at, bytes FROM member CROSS JOIN envelope
+    LEFT JOIN LATERAL (SELECT position, envelope_id, stored_at, bytes,
+            row_number() OVER so_far AS nth, sum(octet_length(bytes)) OVER so_far AS total
+        FROM member CROSS JOIN envelope
         WHERE member.group_no = asked.group_no AND member.agent_no = asked.agent_no
         AND envelope.queue_no = asked.queue_no AND position > greatest(asked.after, joined_head)
         AND position < least(asked.before, seat.head + 1, coalesce(departed_head + 1, asked.before))
-        ORDER BY joined, position LIMIT asked.most) AS found ON TRUE
+        WINDOW so_far AS (ORDER BY joined, position ROWS UNBOUNDED PRECEDING)
+        ORDER BY joined, position LIMIT asked.most) AS found
+        ON nth <= 2 OR found.total - octet_length(found.bytes) <= asked.most_bytes
     ORDER BY place, position";
 pub(super) const MEMBERSHIPS: &str = "SELECT group_id, grp.group_no, message_queue, log_queue,
     member.departed IS NULL, coalesce(departed_head, messages.head), member.acked,
@@ -392,16 +398,19 @@ pub(super) const INSERT_ENVELOPES: &str =
         AS stored (queue_no, position, envelope_id, bytes)";
 pub(super) const ENVELOPES: &str = "SELECT position, envelope_id, stored_at, bytes FROM envelope
     WHERE queue_no = $1 AND position > $2 AND position < $3 ORDER BY position LIMIT $4";
-/// The same of many queues, each read to its end by whoever asks.
+/// The same of many queues, each read to its end by whoever asks, and bounded like [`MESSAGES_OF_MANY`].
 pub(super) const ENVELOPES_OF_MANY: &str =
     "SELECT place, head, found.position, found.envelope_id, found.stored_at, found.bytes
-    FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
-        WITH ORDINALITY AS asked (queue_no, after, before, most, place)
+    FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[])
+        WITH ORDINALITY AS asked (queue_no, after, before, most, most_bytes, place)
     JOIN queue ON queue.queue_no = asked.queue_no
-    LEFT JOIN LATERAL (SELECT position, envelope_id, stored_at, bytes FROM envelope
-        WHERE envelope.queue_no = asked.queue_no AND position > asked.after
+    LEFT JOIN LATERAL (SELECT position, envelope_id, stored_at, bytes,
+            row_number() OVER so_far AS nth, sum(octet_length(bytes)) OVER so_far AS total
+        FROM envelope WHERE envelope.queue_no = asked.queue_no AND position > asked.after
         AND position < least(asked.before, head + 1)
-        ORDER BY position LIMIT asked.most) AS found ON TRUE
+        WINDOW so_far AS (ORDER BY position ROWS UNBOUNDED PRECEDING)
+        ORDER BY position LIMIT asked.most) AS found
+        ON nth <= 2 OR found.total - octet_length(found.bytes) <= asked.most_bytes
     ORDER BY place, position";
 
 pub(super) const ACCOUNT_BY_KEY: &str =

@@ -510,3 +510,29 @@ async fn statements_find_their_rows_by_an_index() {
     walking.retain(|(name, _)| !WALKS.contains(name));
     assert!(walking.is_empty(), "{walking:#?}");
 }
+
+/// Whoever reads large pages keeps nobody waiting who reads in the same statement.
+#[tokio::test]
+async fn gathered_read_fetches_one_row_at_most_that_its_page_has_no_room_for() {
+    let database = Database::new();
+    let DatabaseUrl::Postgres(url) = database.url() else {
+        panic!("another database");
+    };
+    let mut connection = open::connect(&open::options(&url).unwrap()).await.unwrap();
+    let rows = "INSERT INTO queue (queue_no, kind, head) VALUES (7, 0, 50);
+        INSERT INTO envelope SELECT 7, position, position, 0, decode(repeat('00', 1000), 'hex')
+        FROM generate_series(1, 50) AS position";
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    for (room, fetched) in [(0, 2), (1_000, 2), (4_500, 5), (i64::MAX, 40)] {
+        let found = sqlx::query(sql::ENVELOPES_OF_MANY)
+            .bind([7_i64])
+            .bind([5_i64])
+            .bind([46_i64])
+            .bind([100_i64])
+            .bind([room])
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(found.len(), fetched, "room for {room}");
+    }
+}
