@@ -93,6 +93,8 @@ pub(super) async fn follow(nodes: &Nodes, relay: &Relay) {
         };
         let Err(fault) = ended;
         nodes.turn_down(&fault);
+        // Words that were just being said may have gone nowhere.
+        nodes.outbox.miss();
         let next = next_pause(pause, up.map(|up| up.elapsed()));
         if !rest(shutdown, next).await {
             return;

@@ -57,12 +57,12 @@ impl Outbox {
         }
     }
 
-    fn miss(&self) {
+    pub(super) fn miss(&self) {
         self.waiting().missed = true;
     }
 
     /// All that waits, as channels and what is to be said there. What was missed comes first.
-    fn take(&self, nodes: &Nodes, names: &Names) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn take(&self, nodes: &Nodes, names: &Names) -> Vec<(String, Vec<u8>)> {
         let Waiting { heads, words, missed } = std::mem::take(&mut *self.waiting());
         let look = missed.then(|| (names.nodes(), Word::Look));
         let words = words

@@ -505,6 +505,19 @@ async fn relay_goes_on_while_redis_is_lost_and_heals() {
     until(async || other.relay.delivery.metrics.hints_received.get() > received).await;
 }
 
+/// Words that were just being said when it was lost may have gone nowhere, and nothing shows which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_told_to_look_after_every_loss() {
+    let two = Two::start().await;
+    two.redis.kill();
+    two.until_up(false).await;
+    for node in &two.nodes {
+        let nodes = node.relay.delivery.nodes.as_ref().unwrap();
+        let names = nodes.names.get().unwrap();
+        until(async || !nodes.outbox.take(nodes, names).is_empty()).await;
+    }
+}
+
 async fn next_delivery(socket: &mut TestSocket) -> Cursor {
     match next(socket).await {
         Got::Deliver { cursor, .. } => cursor,
