@@ -65,7 +65,9 @@ pub(crate) async fn rest(shutdown: &CancellationToken, pause: Duration) -> bool 
 async fn follow_auth_events(relay: Arc<Relay>) {
     let (mut last, mut course) = (None, Course::default());
     loop {
-        match auth_step(&relay, &mut last).await {
+        let step = auth_step(&relay, &mut last).await;
+        relay.delivery.metrics.database_up.set(u64::from(step.is_ok()));
+        match step {
             Ok(()) => {
                 relay.auth.up_to_date();
                 if course.turns(true) {

@@ -218,6 +218,8 @@ pub struct Metrics {
     pub polls: Gauge,
     /// Sends that wait for their answer.
     pub waiting: Gauge,
+    /// Whether the database answered when it was last asked, once a second.
+    pub database_up: Gauge,
     /// Whether Redis does as it is asked; -1 without one.
     pub redis_up: Gauge,
     /// Words to other nodes.
@@ -261,6 +263,7 @@ impl Default for Metrics {
             sockets_refused: Counter::default(),
             polls: Gauge::default(),
             waiting: Gauge::default(),
+            database_up: Gauge::default(),
             redis_up: Gauge(AtomicI64::new(-1)),
             hints_published: Counter::default(),
             hints_received: Counter::default(),
@@ -421,6 +424,11 @@ impl Metrics {
                 "sends_waiting",
                 "Sends that wait for their answer.",
                 &self.waiting,
+            ),
+            (
+                "database_up",
+                "1 if the database answered when it was last asked, which is once a second, 0 if it did not.",
+                &self.database_up,
             ),
             (
                 "redis_up",
