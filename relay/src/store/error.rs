@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::migrate::MigrateError;
+
 use crate::snowflake::WorkerId;
 
 /// Text that is no database URL. There may be a password in it, so no error repeats it.
@@ -56,9 +58,12 @@ pub enum OpenError {
     /// Tables, and none of a relay.
     #[error("the database is another program's: the relay needs one of its own")]
     Foreign,
-    /// A migration failed, or the database is of a later version.
+    /// It knows a migration that this program lacks.
+    #[error("the database was migrated by a later version of the relay; this one cannot serve it")]
+    Later,
+    /// A migration failed.
     #[error("the database cannot be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
     /// The pool of readers.
     #[error("the database cannot be read")]
     Read(#[from] sqlx::Error),
@@ -68,6 +73,15 @@ pub enum OpenError {
     /// The writer's thread cannot be started.
     #[error("the writer cannot be started")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<MigrateError> for OpenError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(_) => Self::Later,
+            error => Self::Migrate(error),
+        }
+    }
 }
 
 /// Why nothing was written, as far as anybody knows.

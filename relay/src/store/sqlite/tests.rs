@@ -198,6 +198,20 @@ async fn groups_of_an_earlier_version_are_no_channels() {
 }
 
 #[tokio::test]
+async fn database_of_a_later_version_is_refused() {
+    let backend = Sqlite::new();
+    let url = DatabaseUrl::Sqlite(backend.path());
+    let store = Store::open(&url, context(true)).await.unwrap();
+    store.close().await;
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'later', TRUE, x'00', 0)";
+    let database = rusqlite::Connection::open(backend.path()).unwrap();
+    database.execute(later, []).unwrap();
+    let refused = Store::open(&url, context(true)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Later), "{refused:?}");
+}
+
+#[tokio::test]
 async fn database_of_another_program_is_left_alone() {
     let backend = Sqlite::new();
     let other = rusqlite::Connection::open(backend.path()).unwrap();
