@@ -15,7 +15,7 @@ use crate::{process::Server, run::target_folder};
 /// computed while sends are measured.
 const LIMITS: &str = "[limits]\nsends_per_minute = 100_000_000\ncontrol_per_minute = 100_000_000\n\
     org_sends_per_hour = 1_000_000_000\nbacklog = 10_000_000\ncontrol_backlog = 10_000_000\n\
-    group_members = 0\njoins_and_leaves_per_hour = 0\ncommits_per_minute = 0\n\
+    group_members = 0\ngroups = 0\ngroups_per_hour = 0\njoins_and_leaves_per_hour = 0\ncommits_per_minute = 0\n\
     [transparency]\nenabled = false\n";
 
 /// One of the programs that `scripts/peers` installs.

@@ -42,7 +42,12 @@ impl World {
     /// One does not come up.
     pub async fn unlimited_circle<const N: usize>(&self, handles: [&str; N]) -> anyhow::Result<Circle> {
         let mut relay = self.new_relay("relay")?;
-        for limit in ["group_members", "joins_and_leaves_per_hour", "commits_per_minute"] {
+        for limit in [
+            "group_members",
+            "groups_per_hour",
+            "joins_and_leaves_per_hour",
+            "commits_per_minute",
+        ] {
             relay.limit(limit, 0);
         }
         relay.start().await?;

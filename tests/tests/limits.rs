@@ -288,6 +288,32 @@ fn agent_that_tries_handles_waits_and_costs_nobody_else_anything() {
     });
 }
 
+/// Whoever is in as many groups as it may be in leaves one to come into another.
+#[test]
+fn agent_is_in_so_many_groups() {
+    scenario(async |world| {
+        let mut relay = world.new_relay("relay")?;
+        relay.limit("groups", 1);
+        relay.start().await?;
+        let circle = world.circle_around(relay, ["alice", "bob"]).await?;
+        let [alice, bob] = circle.agents(["alice", "bob"])?;
+        let found = async |agent: &Agent, others: &[&str]| {
+            let body = json!({ "name": unique("one")?, "member_handles": others });
+            agent.post_json("/v1/groups", &body).await
+        };
+        let own = found(&alice, &[]).await?.expect(201)?;
+        let refused = found(&alice, &[]).await?;
+        refused.refused(409, "TOO_MANY_GROUPS")?;
+        let other = found(&bob, &["alice"]).await?.expect(201)?;
+        let id = |answer: &Value| answer["group"]["id"].as_str().map(str::to_owned).context("no id");
+        let invitation = alice.until_invited(&id(&other)?).await?;
+        let accepted = alice.try_accept(&invitation.id).await?;
+        accepted.refused(409, "TOO_MANY_GROUPS")?;
+        alice.leave(&id(&own)?).await?;
+        alice.try_accept(&invitation.id).await?.expect_status(200)
+    });
+}
+
 /// What an organisation pays for: larger groups and attachments, from the moment of its tier on.
 #[test]
 fn tier_sets_members_of_groups_and_attachments() {

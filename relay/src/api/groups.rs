@@ -125,6 +125,9 @@ impl From<AppendRefusal> for ApiError {
             AppendRefusal::Judge(JudgeError::Members { max, actual }) => {
                 Self::new(ProblemType::Forbidden).limit("group_members", max, actual)
             }
+            AppendRefusal::Groups { max, actual } => {
+                Self::new(ProblemType::Forbidden).limit("groups", max, actual)
+            }
             AppendRefusal::Judge(error) => invalid(&error),
             AppendRefusal::TooOften(TooOften {
                 quota,

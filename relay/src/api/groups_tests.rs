@@ -18,18 +18,10 @@ use waxwire_shared::{
     wire::{Change, Document as _, JoinPolicy, LeafProof, Role},
 };
 
-use crate::{
-    config::Limits,
-    testing::{
-        Answer, Setup, TestAgent, TestRelay,
-        groups::{LEAVE, Ready, TestGroup, invite, remove, sign_first, sign_next},
-    },
+use crate::testing::{
+    Answer, Setup, TestAgent, TestRelay,
+    groups::{LEAVE, Ready, TestGroup, invite, remove, sign_first, sign_next, three},
 };
-
-async fn three(relay: &TestRelay) -> (TestAgent, TestAgent, TestAgent) {
-    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
-    (alice, bob, relay.register("carol").await)
-}
 
 /// Positions and objects in a body of frames.
 fn frames(answer: &Answer) -> Vec<(u64, Vec<u8>)> {
@@ -511,83 +503,6 @@ async fn departed_member_learns_of_a_conflict_only_up_to_its_end() {
     let aware = Ready::sign(&bob, &commit, Vec::new());
     let answer = group.post(&relay, &bob, &aware).await;
     answer.assert_problem(ProblemType::NotFound);
-}
-
-/// docs/protocol.md, 6.1: limits of a relay are no rules of validity.
-#[tokio::test]
-async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            group_members: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
-    })
-    .await;
-    let (alice, bob, carol) = three(&relay).await;
-    let first = sign_first(&alice, JoinPolicy::Invite, vec![invite(&bob), invite(&carol)]);
-    let answer = relay.post_octets("/v1/groups", &alice.key, &first.body()).await;
-    let limit = answer.assert_problem(ProblemType::Forbidden).limit.unwrap();
-    assert_eq!(
-        (limit.name.as_str(), limit.max, limit.actual),
-        ("group_members", 2, 3)
-    );
-    let mut group = TestGroup::create(&relay, &alice).await;
-    group.invite(&relay, &alice, &bob).await;
-    let more = sign_next(&group.roster, &alice, vec![invite(&carol)], false);
-    let answer = group.post(&relay, &alice, &more).await;
-    answer.assert_problem(ProblemType::Forbidden);
-    let accept = vec![group.accept(&bob)];
-    group.append(&relay, &bob, accept, true).await;
-    // A full group goes on with whatever adds nobody.
-    group.append(&relay, &alice, Vec::new(), true).await;
-    group.append(&relay, &alice, vec![remove(&bob)], true).await;
-    group.add(&relay, &alice, &carol).await;
-    assert_eq!(group.roster.members().len(), 2);
-}
-
-/// docs/protocol.md, 6.1: rate limits are no rules of validity.
-/// Each agent has its own quota in each group, and may leave whatever is used up.
-#[tokio::test]
-async fn quotas_of_changes_are_told_with_when_to_come_back() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            joins_and_leaves_per_hour: 2,
-            commits_per_minute: 6,
-            ..Limits::default()
-        },
-        ..Setup::default()
-    })
-    .await;
-    let (alice, bob, carol) = three(&relay).await;
-    let mut group = TestGroup::with(&relay, &alice, &[&bob]).await;
-    group.append(&relay, &bob, vec![LEAVE], false).await;
-    group.invite(&relay, &alice, &bob).await;
-    let back = sign_next(&group.roster, &bob, vec![group.accept(&bob)], true);
-    let problem = group
-        .post(&relay, &bob, &back)
-        .await
-        .assert_problem(ProblemType::RateLimited);
-    let limit = problem.limit.unwrap();
-    assert_eq!((limit.name.as_str(), limit.max), ("joins_and_leaves_per_hour", 2));
-    assert_eq!(problem.retry_after, Some(1_800));
-    // Nobody pays for another, and the same commit is good later.
-    group.add(&relay, &alice, &carol).await;
-    relay.advance(1_800_000);
-    let accept = vec![group.accept(&bob)];
-    group.append(&relay, &bob, accept, true).await;
-    for _ in 0..5 {
-        group.append(&relay, &bob, Vec::new(), true).await;
-    }
-    let sixth = sign_next(&group.roster, &bob, Vec::new(), true);
-    let problem = group
-        .post(&relay, &bob, &sixth)
-        .await
-        .assert_problem(ProblemType::RateLimited);
-    assert_eq!(problem.limit.unwrap().name, "commits_per_minute");
-    assert_eq!(problem.retry_after, Some(10));
-    group.append(&relay, &alice, Vec::new(), true).await;
-    group.append(&relay, &bob, vec![LEAVE], false).await;
 }
 
 /// docs/protocol.md, 6.1: the verdict is a function of the log before.

@@ -20,6 +20,8 @@ mod directory_tests;
 mod envelopes;
 mod error;
 mod extract;
+#[cfg(test)]
+mod group_quotas_tests;
 mod groups;
 #[cfg(test)]
 mod groups_tests;

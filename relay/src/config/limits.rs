@@ -26,6 +26,10 @@ pub struct Limits {
     pub blocks: u64,
     /// Envelopes that are stored nowhere which an agent may have passed on in a minute.
     pub transients_per_minute: u64,
+    /// Groups that an agent may be a member of, to found or join another.
+    pub groups: u64,
+    /// Groups that an agent may found or join in an hour.
+    pub groups_per_hour: u64,
     /// Joins and leaves of an agent in one group, in an hour. Joins are refused beyond it.
     pub joins_and_leaves_per_hour: u64,
     /// Commits that an agent appends to the log of one group, in a minute.
@@ -72,6 +76,8 @@ impl Default for Limits {
             contacts: 10_000,
             blocks: 10_000,
             transients_per_minute: 1_200,
+            groups: 1_000,
+            groups_per_hour: 1_000,
             joins_and_leaves_per_hour: 4,
             commits_per_minute: 120,
             directory_per_minute: 60,

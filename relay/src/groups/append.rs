@@ -19,7 +19,9 @@ use super::{
     trees::LeafTree,
 };
 use crate::metrics::Appending;
-use crate::store::{Account, AppendOutcome, GroupRecord, NewCommit, ReadError, Standing, WriteError};
+use crate::store::{
+    Account, AgentNo, AppendOutcome, GroupRecord, NewCommit, ReadError, Standing, WriteError,
+};
 
 /// A commit that is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,14 @@ pub enum AppendRefusal {
     /// It names its signer by a handle that is not the signer's here.
     #[error("the commit gives its signer another handle than this relay")]
     Handle,
+    /// Its signer is in as many groups as it may be in.
+    #[error("the agent is in {actual} groups of {max}")]
+    Groups {
+        /// The limit.
+        max: u64,
+        /// With the commit.
+        actual: u64,
+    },
     /// No such group, or not for this agent.
     #[error("no such group")]
     NotFound,
@@ -77,7 +87,7 @@ pub enum AppendRefusal {
     /// The commit is not valid after the log's head, or not within this relay's quota.
     #[error(transparent)]
     Judge(JudgeError),
-    /// The agent changes this group too often.
+    /// The agent changes groups too often.
     #[error(transparent)]
     TooOften(#[from] TooOften),
     /// The log gives no roster.
@@ -210,6 +220,9 @@ impl Groups {
         if self.store.group(&id).await?.is_some() {
             return Ok(accepted(id, 0, asked.hash, true));
         }
+        let (agent, cost) = (account.agent, Cost::FOUNDING);
+        self.require_room(agent, cost).await?;
+        self.pace.check(None, agent, cost, self.clock.now_ms()).await?;
         let rules = self.rules(account);
         let (asked, judged) = blocking(move || {
             let judged = judge::first(rules, &asked.commit, &asked.leaves)?;
@@ -217,7 +230,24 @@ impl Groups {
         })
         .await?;
         let (accepted, _) = self.store_commit(account, id, asked, judged).await?;
+        self.pace.count(None, agent, cost, self.clock.now_ms()).await;
         Ok(accepted)
+    }
+
+    /// Each group that an agent is in is work for each of its sockets.
+    async fn require_room(&self, agent: AgentNo, cost: Cost) -> Result<(), AppendRefusal> {
+        if self.max_groups == 0 || !cost.joins() {
+            return Ok(());
+        }
+        let marks = self.store.membership_marks(&[agent]).await?;
+        let actual = 1 + marks.first().map_or(0, |(_, mark)| mark.current());
+        if actual > self.max_groups {
+            return Err(AppendRefusal::Groups {
+                max: self.max_groups,
+                actual,
+            });
+        }
+        Ok(())
     }
 
     async fn go_on(&self, account: &Account, id: &GroupId, asked: Asked) -> Result<Accepted, AppendRefusal> {
@@ -230,6 +260,9 @@ impl Groups {
         if asked.commit.body().group.as_ref() != Some(id) {
             return Err(JudgeError::Commit(CommitError::Group).into());
         }
+        let cost = Cost::of(&asked.commit.body().changes);
+        let agent = account.agent;
+        self.require_room(agent, cost).await?;
         let slot = self.rosters.slot(group.no);
         let mut held = slot.lock().await;
         let roster = rosters::up_to_date(&self.store, &group, held.take()).await?;
@@ -238,9 +271,8 @@ impl Groups {
             *held = Some(roster);
             return Err(AppendRefusal::Gone);
         }
-        let cost = Cost::of(&asked.commit.body().changes);
-        let (agent, now) = (account.agent, self.clock.now_ms());
-        if let Err(refusal) = self.pace.check(group.no, agent, cost, now).await {
+        let now = self.clock.now_ms();
+        if let Err(refusal) = self.pace.check(Some(group.no), agent, cost, now).await {
             *held = Some(roster);
             return Err(refusal.into());
         }
@@ -252,7 +284,9 @@ impl Groups {
         .await?;
         *held = Some(before);
         let (accepted, roster) = self.store_commit(account, *id, asked, judged?).await?;
-        self.pace.count(group.no, agent, cost, self.clock.now_ms()).await;
+        self.pace
+            .count(Some(group.no), agent, cost, self.clock.now_ms())
+            .await;
         *held = Some(roster);
         Ok(accepted)
     }

@@ -37,6 +37,8 @@ pub struct Groups {
     relay: RelayId,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// Groups that an agent may be in; 0 is unlimited.
+    max_groups: u64,
     pace: Pace,
     rosters: Rosters,
     trees: Trees,
@@ -74,6 +76,7 @@ impl Groups {
             relay,
             metrics,
             clock,
+            max_groups: limits.groups,
             pace: Pace::new(limits, nodes),
             rosters: Rosters::default(),
             trees: Trees::default(),

@@ -1,4 +1,4 @@
-//! How often an agent may change one group: quotas of this relay, no rules of the log. They are in memory, or among
+//! How often an agent may found and join groups, and change one: quotas of this relay, no rules of the log. They are in memory, or among
 //! several nodes in Redis, for what they hold off is bursts; a restart begins them anew.
 
 use std::sync::Arc;
@@ -34,6 +34,17 @@ pub(super) struct Cost {
 }
 
 impl Cost {
+    /// Of a group's first commit.
+    pub(super) const FOUNDING: Self = Self {
+        joins: true,
+        leaves: false,
+    };
+
+    /// Whether there is another group in which its signer is.
+    pub(super) const fn joins(self) -> bool {
+        self.joins
+    }
+
     pub(super) fn of(changes: &[Change]) -> Self {
         let joins = |change: &Change| matches!(change, Change::Accept { .. } | Change::Join { .. });
         let leaves = |change: &Change| matches!(change, Change::Leave { .. });
@@ -44,7 +55,7 @@ impl Cost {
     }
 }
 
-/// What each agent has left of its quotas in each group.
+/// What each agent has left of its quotas, by itself and in each group.
 #[derive(Debug)]
 pub(super) struct Pace {
     limits: Limits,
@@ -59,24 +70,30 @@ impl Pace {
         }
     }
 
-    /// Whether an agent may append now. Nobody is kept from leaving.
+    /// Whether an agent may append now, to a group or to found one. Nobody is kept from leaving.
     pub(super) async fn check(
         &self,
-        group: GroupNo,
+        group: Option<GroupNo>,
         agent: AgentNo,
         cost: Cost,
         now: u64,
     ) -> Result<(), TooOften> {
         let mut asked = Vec::new();
-        if !cost.leaves {
-            asked.push(self.commits(group, agent));
+        if let Some(group) = group {
+            if !cost.leaves {
+                asked.push(self.commits(group, agent));
+            }
+            if cost.joins {
+                asked.push(self.moves(group, agent));
+            }
         }
         if cost.joins {
-            asked.push(self.moves(group, agent));
+            asked.push(self.groups(agent));
         }
         let looked = self.buckets.look(&asked, now).await;
         looked.map_err(|Short { bucket, spent }| {
             let (quota, max) = match bucket {
+                Bucket::Groups(_) => ("groups_per_hour", self.limits.groups_per_hour),
                 Bucket::Moves(..) => ("joins_and_leaves_per_hour", self.limits.joins_and_leaves_per_hour),
                 _ => ("commits_per_minute", self.limits.commits_per_minute),
             };
@@ -89,10 +106,16 @@ impl Pace {
     }
 
     /// Notes what was appended.
-    pub(super) async fn count(&self, group: GroupNo, agent: AgentNo, cost: Cost, now: u64) {
-        let mut happened = vec![self.commits(group, agent)];
-        if cost.joins || cost.leaves {
-            happened.push(self.moves(group, agent));
+    pub(super) async fn count(&self, group: Option<GroupNo>, agent: AgentNo, cost: Cost, now: u64) {
+        let mut happened = Vec::new();
+        if let Some(group) = group {
+            happened.push(self.commits(group, agent));
+            if cost.joins || cost.leaves {
+                happened.push(self.moves(group, agent));
+            }
+        }
+        if cost.joins {
+            happened.push(self.groups(agent));
         }
         self.buckets.force(1, &happened, now).await;
     }
@@ -100,6 +123,10 @@ impl Pace {
     const fn commits(&self, group: GroupNo, agent: AgentNo) -> (Bucket, Rate) {
         let rate = Rate::per_minute(self.limits.commits_per_minute);
         (Bucket::Commits(group, agent), rate)
+    }
+
+    const fn groups(&self, agent: AgentNo) -> (Bucket, Rate) {
+        (Bucket::Groups(agent), Rate::per_hour(self.limits.groups_per_hour))
     }
 
     const fn moves(&self, group: GroupNo, agent: AgentNo) -> (Bucket, Rate) {
@@ -115,10 +142,7 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000_000;
     const HOUR_MS: u64 = 3_600_000;
-    const JOIN: Cost = Cost {
-        joins: true,
-        leaves: false,
-    };
+    const JOIN: Cost = Cost::FOUNDING;
     const LEAVE: Cost = Cost {
         joins: false,
         leaves: true,
@@ -134,7 +158,7 @@ mod tests {
     }
 
     async fn act(pace: &Pace, agent: i64, cost: Cost, now: u64) -> Result<(), TooOften> {
-        let (group, agent) = (test_group(1).no, test_agent(agent));
+        let (group, agent) = (Some(test_group(1).no), test_agent(agent));
         pace.check(group, agent, cost, now).await?;
         pace.count(group, agent, cost, now).await;
         Ok(())

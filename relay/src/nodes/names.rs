@@ -40,6 +40,8 @@ pub enum Bucket {
     Day(&'static str, AgentNo),
     /// Commits of an agent in a group.
     Commits(GroupNo, AgentNo),
+    /// Groups that an agent founds or joins.
+    Groups(AgentNo),
     /// Joins and leaves of an agent in a group.
     Moves(GroupNo, AgentNo),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Bucket {
             Self::Minute(what, agent) => write!(f, "{what}:minute:{}", agent.number()),
             Self::Day(what, agent) => write!(f, "{what}:day:{}", agent.number()),
             Self::Commits(group, agent) => write!(f, "commits:{}:{}", group.number(), agent.number()),
+            Self::Groups(agent) => write!(f, "groups:{}", agent.number()),
             Self::Moves(group, agent) => write!(f, "moves:{}:{}", group.number(), agent.number()),
         }
     }

@@ -27,6 +27,14 @@ pub struct MembershipMark {
     pub over: i64,
 }
 
+impl MembershipMark {
+    /// Those that go on.
+    #[must_use]
+    pub const fn current(self) -> u64 {
+        self.all.saturating_sub(self.over).unsigned_abs()
+    }
+}
+
 /// What never changes about a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupRecord {

@@ -254,6 +254,12 @@ impl TestGroup {
     }
 }
 
+/// Three agents.
+pub(crate) async fn three(relay: &TestRelay) -> (TestAgent, TestAgent, TestAgent) {
+    let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
+    (alice, bob, relay.register("carol").await)
+}
+
 pub(crate) fn invite(other: &TestAgent) -> Change {
     Change::Invite {
         identity: other.identity(),

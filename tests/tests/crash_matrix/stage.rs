@@ -78,7 +78,12 @@ impl Stage {
             None if means == Means::Disks => world.new_relay_on_file("relay")?,
             None => world.new_relay("relay")?,
         };
-        for limit in ["group_members", "joins_and_leaves_per_hour", "commits_per_minute"] {
+        for limit in [
+            "group_members",
+            "groups_per_hour",
+            "joins_and_leaves_per_hour",
+            "commits_per_minute",
+        ] {
             relay.limit(limit, 0);
         }
         let mut clocks = Vec::new();
