@@ -184,19 +184,30 @@ impl Store {
         Ok(held)
     }
 
-    /// Marks that the agent knows of the commits that envelopes wait for since then; gives the envelopes.
+    /// Marks that the agent knows of the commits that envelopes wait for since then.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn tell_unknown_heads(&self, group_row: i64, since: UnixMs) -> Result<Vec<Vec<u8>>, StateError> {
+    pub fn tell_unknown_heads(&self, group_row: i64, since: UnixMs) -> Result<(), StateError> {
         let mut statement = self.db.prepare_cached(
             "UPDATE grp_held SET told = 1 WHERE group_row = ?1 AND reason = 1 AND told = 0 AND held_at <= ?2",
         )?;
         statement.execute([group_row, to_sql(since)])?;
+        Ok(())
+    }
+
+    /// Envelopes that wait for a commit under an epoch that is adopted, so that they may open; if `told`, only
+    /// those that the agent was told of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn citing_unknown_heads(&self, group_row: i64, told: bool) -> Result<Vec<Vec<u8>>, StateError> {
         let mut statement = self.db.prepare_cached(
-            "SELECT envelope FROM grp_held WHERE group_row = ?1 AND reason = 1 AND told = 1 LIMIT 256",
+            "SELECT envelope FROM grp_held h WHERE group_row = ?1 AND reason = 1 AND told >= ?2 \
+             AND EXISTS(SELECT 1 FROM epoch e WHERE e.group_row = ?1 AND e.epoch = h.epoch AND e.state = 2) \
+             ORDER BY held_id LIMIT 256",
         )?;
-        let rows = statement.query_map([group_row], |row| row.get(0))?;
+        let rows = statement.query_map(params![group_row, told], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

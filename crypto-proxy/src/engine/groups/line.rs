@@ -12,7 +12,7 @@ use super::{Engine, GroupView};
 use crate::{
     engine::{Count, receive::Reject},
     model::{Severity, UnixMs},
-    state::{EpochState, GroupRow, HeldGroupEnvelope, Lacking, NewHeld, Standing, StateError, Stop},
+    state::{EpochState, GroupRow, HeldGroupEnvelope, Lacking, NewHeld, Standing, StateError},
 };
 
 /// How long a line waits without anything moving.
@@ -187,8 +187,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The log has moved on: what cited a commit is looked at again. If nothing waits any more, the
-    /// relay withholds nothing any more.
+    /// The log has moved on: what cited a commit is looked at again.
     pub(super) fn release_group_held_heads(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
         let row = self.store.group_by_row(row.group_row)?;
         if row.standing != Standing::Member {
@@ -196,10 +195,7 @@ impl Engine {
         }
         self.release_group_held(&row, Lacking::Head, now)?;
         self.move_line(&row, Patience::Left, now)?;
-        if row.stop == Some(Stop::Withheld) && !self.store.waits_for_head(row.group_row)? {
-            self.store.put_stop(row.group_row, None)?;
-        }
-        Ok(())
+        self.lift_stop(&row, now)
     }
 
     /// The header of an envelope of this group by somebody else; `None` for an own one.

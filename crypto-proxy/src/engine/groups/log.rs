@@ -190,15 +190,15 @@ impl Engine {
         Ok(Taken::Refused)
     }
 
-    /// The log was read to its end. An own commit that is still on its way is offered again later: the
-    /// relay has claimed to store it, or that it lost, and shows neither.
+    /// The log was read to its end. A stop that nothing keeps up any more ends. An own commit that is still
+    /// on its way is offered again later: the relay has claimed to store it, or that it lost, and shows neither.
     fn log_ended(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
         let claimed = std::mem::take(&mut self.task(&row.group_id).claimed);
         if claimed && self.store.pending_commit(row.group_row)?.is_some() {
             let task = self.task(&row.group_id);
             (task.appending, task.again_at) = (false, Some(now + ASK_AGAIN_MS));
         }
-        Ok(())
+        self.lift_stop(row, now)
     }
 
     /// Everything that follows from a valid commit, in one transaction.

@@ -50,7 +50,7 @@ pub(super) use self::receive::HEAD_WITHIN_MS;
 use super::{Engine, RequestId};
 use crate::{
     model::{HistoryShare, InviteId, Joining, NewGroup, ProfileChange, Refusal, SendRequest, UnixMs},
-    state::{GroupRow, StateError},
+    state::{GroupRow, StateError, Stop},
 };
 
 /// Milliseconds until the relay is asked again after it did not answer.
@@ -225,7 +225,8 @@ impl Engine {
             let task = self.task(&row.group_id);
             (task.log_asked, task.log_read, task.appending) = (false, false, false);
             task.leaves_asked.clear();
-            let wanted = compare || pending || behind || row.renew || !task.goals.is_empty();
+            let stopped = row.stop == Some(Stop::Withheld);
+            let wanted = compare || pending || behind || stopped || row.renew || !task.goals.is_empty();
             if wanted || self.store.waits_for_head(row.group_row)? {
                 self.ask_log(&row);
             }

@@ -7,7 +7,8 @@ use waxwire_shared::{
     ids::{GroupId, Handle},
     message::{Body, UnverifiedMessage},
     wire::{
-        Context, ControlBody, Core, Document as _, Envelope, GroupHeader, Kind, MessageBytes, Resend, Role,
+        Context, ControlBody, Core, Document as _, Envelope, GroupHeader, Kind, Member, MessageBytes, Resend,
+        Role,
     },
 };
 
@@ -89,6 +90,10 @@ impl Engine {
         match self.open_in_group(row, &view, bytes)? {
             Seen::Opened(opened) => match view.history.position_of(&opened.header.roster_head) {
                 Some(position) => self.admit(row, &view, *opened, position, bytes, now),
+                // Who is a member again at a later head seals under a later epoch.
+                None if view.roster.member(opened.body.identity()).is_none() => {
+                    self.refuse_in_group(row, Reject::NotMember, now)
+                }
                 None => self.hold(row, &opened.header, Lacking::Head, bytes, arrival, now),
             },
             Seen::Lacks(header, lacking) => self.hold(row, &header, lacking, bytes, arrival, now),
@@ -367,40 +372,70 @@ impl Engine {
         }
     }
 
-    /// The relay has not shown a commit that messages cite. One member may be lying; an admin or two
-    /// members are believed, and nothing is sent until the log is complete.
+    /// The relay has not shown a commit that messages cite (docs/protocol.md, 6.9). One member may be lying; an
+    /// admin or two members are believed, and nothing is sent for as long as they are.
     pub(super) fn check_unknown_heads(&mut self, now: UnixMs) -> Result<(), StateError> {
         while let Some((since, group_row)) = self.store.oldest_unknown_head()?
             && since + HEAD_WITHIN_MS <= now
         {
             let row = self.store.group_by_row(group_row)?;
-            let mut believed = Vec::new();
-            let mut by_admin = false;
-            if let Some(view) = self.group_view(&row)? {
-                for envelope in self.store.tell_unknown_heads(group_row, now - HEAD_WITHIN_MS)? {
-                    let Seen::Opened(opened) = self.open_in_group(&row, &view, &envelope)? else {
-                        continue;
-                    };
-                    let Some(member) = view.roster.member(opened.body.identity()) else {
-                        continue;
-                    };
-                    by_admin |= member.role == Role::Admin;
-                    if !believed.contains(&member.identity) {
-                        believed.push(member.identity.clone());
-                    }
-                }
-            } else {
-                self.store.tell_unknown_heads(group_row, now)?;
-            }
-            if by_admin || believed.len() >= 2 {
+            self.store.tell_unknown_heads(group_row, now - HEAD_WITHIN_MS)?;
+            let citing = self.citing_unknown_heads(&row, true)?;
+            let reason = if are_believed(&citing) {
                 self.store.put_stop(group_row, Some(Stop::Withheld))?;
-            }
-            let reason = "the relay does not show commits that messages of the group cite";
-            self.group_alert(&row, "roster_withheld", Severity::Critical, reason, now)?;
+                let names: Vec<_> = citing.iter().map(|member| member.handle.as_str()).collect();
+                format!(
+                    "the relay does not show commits that {} cite; nothing is sent to the group meanwhile",
+                    names.join(", ")
+                )
+            } else {
+                "the relay does not show commits that messages of the group cite".to_owned()
+            };
+            self.group_alert(&row, "roster_withheld", Severity::Critical, &reason, now)?;
             self.ask_log(&row);
         }
         Ok(())
     }
+
+    /// The log was read: the stop ends with what it rests on, the commits being shown or whoever cites them
+    /// being believed no more.
+    pub(super) fn lift_stop(&mut self, row: &GroupRow, now: UnixMs) -> Result<(), StateError> {
+        if row.stop != Some(Stop::Withheld) || are_believed(&self.citing_unknown_heads(row, false)?) {
+            return Ok(());
+        }
+        self.store.put_stop(row.group_row, None)?;
+        let reason = "nobody who is believed cites commits that the relay does not show any more; messages are \
+                      sent to the group again";
+        self.group_alert(row, "group_resumed", Severity::Info, reason, now)
+    }
+
+    /// Members now whose messages cite unknown commits, as far as these open: all, or as many as are believed.
+    /// If `told`, only messages count that the agent was told of.
+    fn citing_unknown_heads(&mut self, row: &GroupRow, told: bool) -> Result<Vec<Member>, StateError> {
+        let mut citing: Vec<Member> = Vec::new();
+        let Some(view) = self.group_view(row)? else {
+            return Ok(citing);
+        };
+        for envelope in self.store.citing_unknown_heads(row.group_row, told)? {
+            let Seen::Opened(opened) = self.open_in_group(row, &view, &envelope)? else {
+                continue;
+            };
+            if let Some(member) = view.roster.member(opened.body.identity())
+                && !citing.iter().any(|known| known.identity == member.identity)
+            {
+                citing.push(member.clone());
+                if are_believed(&citing) {
+                    break;
+                }
+            }
+        }
+        Ok(citing)
+    }
+}
+
+/// Whether the word of these members stops a group.
+fn are_believed(citing: &[Member]) -> bool {
+    citing.len() >= 2 || citing.iter().any(|member| member.role == Role::Admin)
 }
 
 /// docs/protocol.md, 6.8, step 7: what the departed said before their cut-off.

@@ -13,6 +13,7 @@ mod group_attacks;
 mod group_order;
 mod group_relay;
 mod group_rules;
+mod group_stops;
 mod groups;
 mod growth;
 mod hostile;
