@@ -4,11 +4,11 @@
 //! shows. Only what the agent's own identity has signed counts: a relay can keep an instance from the
 //! mail, as it can anyway, and cannot make it stop.
 
-use std::{cmp::Ordering, collections::VecDeque};
+use std::cmp::Ordering;
 
 use waxwire_shared::{
     api::rest::BundleAnswer,
-    ids::{Hash, SessionId},
+    ids::SessionId,
     sign::Verified,
     wire::{Bundle, Lease, Receipt, VERSION},
 };
@@ -24,9 +24,6 @@ const AGAIN_MS: u64 = 1_000;
 /// A peer's receipt begins no new incarnation sooner after the last: each one costs every group a rekey,
 /// and a peer can sign what it likes.
 const BETWEEN_RECEIPTS_MS: u64 = 3_600 * 1_000;
-
-/// Refused commits that are remembered.
-const REFUSED_COMMITS: usize = 256;
 
 /// Why this instance sends and takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +55,6 @@ pub(super) struct Instance {
     beginning: Option<(Anew, UnixMs)>,
     /// What was numbered before, and what is from this batch on, while the batch is not written.
     begun: Option<(Anew, Anew)>,
-    /// Own commits that the relay said to refuse, the last ones. It may have them all the same.
-    refused_commits: VecDeque<Hash>,
     /// The relay has been asked for the own bundle since the start.
     looked: bool,
     /// The bundle that peers see is not of a key that is held here.
@@ -272,19 +267,6 @@ impl Engine {
             *tried = now;
             self.effects.push(Effect::BeginAnew(*anew));
         }
-    }
-
-    /// The relay refuses an own commit.
-    pub(super) fn note_refused_commit(&mut self, commit: Hash) {
-        if self.instance.refused_commits.len() == REFUSED_COMMITS {
-            self.instance.refused_commits.pop_front();
-        }
-        self.instance.refused_commits.push_back(commit);
-    }
-
-    /// Whether an own commit that is in a log after all is known from when it was refused.
-    pub(super) fn knows_refused_commit(&self, commit: &Hash) -> bool {
-        self.instance.refused_commits.contains(commit)
     }
 
     /// A batch is written.

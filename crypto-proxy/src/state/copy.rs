@@ -86,6 +86,8 @@ const TABLES: &[(&str, Part)] = &[
     ("confirmation", Part::All),
     ("confirmation_of", Part::All),
     ("grp_pending", Part::Nothing),
+    // What was signed before the new incarnation proves nothing against it.
+    ("grp_refused", Part::Nothing),
     ("grp_leaves", Part::All),
     // Without chains nothing of an epoch can be read any more: whoever wrote under it is asked.
     (

@@ -21,6 +21,8 @@ pub struct PendingCommit {
 
 /// Own rekeys of a group whose leaves are kept.
 const LEAVES: i64 = 8;
+/// Refused commits that are remembered, of all groups.
+const REFUSED: i64 = 256;
 
 impl Store {
     /// Keeps the next verified commit.
@@ -116,6 +118,33 @@ impl Store {
             .prepare_cached("DELETE FROM grp_pending WHERE group_row = ?1")?
             .execute([row])?;
         Ok(())
+    }
+
+    /// Remembers an own commit that the relay refuses; it may have it all the same.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn note_refused_commit(&self, commit: &Hash) -> Result<(), StateError> {
+        self.db
+            .prepare_cached("INSERT INTO grp_refused(hash) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([commit.as_bytes()])?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM grp_refused WHERE place <= (SELECT max(place) FROM grp_refused) - ?1",
+            )?
+            .execute([REFUSED])?;
+        Ok(())
+    }
+
+    /// Whether an own commit is known from when it was refused.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn knows_refused_commit(&self, commit: &Hash) -> Result<bool, StateError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT 1 FROM grp_refused WHERE hash = ?1")?;
+        Ok(statement.exists([commit.as_bytes()])?)
     }
 
     /// Keeps the leaves of an own rekey that stands in the log, and of the latest before it.

@@ -91,6 +91,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("unsettled_heads.sql"),
     include_str!("unread.sql"),
     include_str!("inbox.sql"),
+    include_str!("refused_commits.sql"),
 ];
 
 /// The counter of visible messages in `meta`.

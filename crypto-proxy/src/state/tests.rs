@@ -623,3 +623,26 @@ fn granted_message_does_not_take_the_place_of_another() {
     assert_eq!(known.unwrap().core_hash, sha256(&signed_first.core));
     store.commit().unwrap();
 }
+
+#[test]
+fn refused_commits_are_remembered_and_the_oldest_forgotten_first() {
+    let folder = tempfile::tempdir().unwrap();
+    created_before(11, folder.path(), "");
+    let hash = |number: u16| sha256(&number.to_be_bytes());
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    store.begin().unwrap();
+    for number in 0..=256 {
+        store.note_refused_commit(&hash(number)).unwrap();
+    }
+    store.note_refused_commit(&hash(256)).unwrap();
+    store.commit().unwrap();
+    drop(store);
+    let store = Store::open(folder.path(), keys(1)).unwrap();
+    for (number, known) in [(0, false), (1, true), (256, true), (257, false)] {
+        assert_eq!(
+            store.knows_refused_commit(&hash(number)).unwrap(),
+            known,
+            "{number}"
+        );
+    }
+}

@@ -191,9 +191,7 @@ impl Engine {
             }
             AppendOutcome::Unknown => self.task(group).again_at = Some(now + ASK_AGAIN_MS),
             AppendOutcome::Refused(problem) => {
-                if let Some(pending) = self.store.pending_commit(row.group_row)? {
-                    self.note_refused_commit(pending.hash);
-                }
+                self.store.note_refused_commit(commit)?;
                 self.store.drop_pending_commit(row.group_row)?;
                 let refusal = match problem.problem_type() {
                     Some(ProblemType::Forbidden) => match &problem.limit {

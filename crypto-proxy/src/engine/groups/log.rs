@@ -241,7 +241,7 @@ impl Engine {
             self.new_epoch(row, &next, commit, epoch, leaves.as_deref(), now)?;
         }
         if commit.signer() == self.account.identity.public() {
-            if !won && !self.knows_refused_commit(&commit.hash()) {
+            if !won && !self.store.knows_refused_commit(&commit.hash())? {
                 self.own_object_unknown(commit.body().time, now)?;
             }
             self.after_own_commit(row, before.as_deref(), &next, applied, now)?;

@@ -313,6 +313,27 @@ fn refused_commit_that_is_in_the_log_begins_nothing_anew() {
     assert_eq!(net.heard(BOB), ["on we go"]);
 }
 
+/// docs/protocol.md, 8.4: nor is one that the relay shows only to a process that has not heard the refusal.
+#[test]
+fn refused_commit_that_is_shown_after_a_restart_begins_nothing_anew() {
+    let (mut net, group) = Net::group_of(2);
+    let id = net.only_group();
+    let length = net.groups.groups[&id].log.len() as u64;
+    net.groups.withheld.insert(id, length);
+    net.refuse_append = true;
+    let refused = net.ask(ALICE, GroupCommand::Rekey(group));
+    assert!(refused.is_err(), "{refused:?}");
+    let row = |net: &Net| net.nodes[ALICE].engine.store().group(&id).unwrap().unwrap();
+    assert_eq!(row(&net).length, length, "she has not seen it");
+    net.restart(ALICE, |_| false);
+    net.groups.withheld.clear();
+    net.settle();
+    assert_eq!(row(&net).length, length + 1);
+    assert!(net.nodes[ALICE].begun.is_empty() && !net.nodes[ALICE].alerted("rolled_back"));
+    net.say(ALICE, group, "on we go").unwrap();
+    assert_eq!(net.heard(BOB), ["on we go"]);
+}
+
 /// docs/protocol.md, 6.8, step 7, and 9: what was removed does not come back as something sent again.
 #[test]
 fn removed_member_cannot_speak_by_sending_again() {
