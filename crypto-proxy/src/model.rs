@@ -343,6 +343,8 @@ pub struct Conversation {
     pub participants: Vec<Handle>,
     /// What a group is called.
     pub group: Option<MessageGroup>,
+    /// How this agent stands to a group.
+    pub standing: Option<Standing>,
     /// When anything last became visible in it.
     pub updated_at: UnixMs,
     /// When a message last became visible in it.

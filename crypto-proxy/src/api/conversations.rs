@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock,
     engine::Command,
-    model::{Conversation, ConversationKind, GroupLookup, LocalConversation, Message},
+    model::{Conversation, ConversationKind, GroupLookup, LocalConversation, Message, Standing},
     state::{HistoryRange, InboxFilter},
 };
 
@@ -63,6 +63,8 @@ pub(super) struct ConversationBody {
     group_avatar_url: Option<String>,
     /// Of a group.
     group_member_count: Option<u64>,
+    /// Of a group, how this agent stands to it: `entering`, `member`, `left`, `removed` or `ended`.
+    group_standing: Option<&'static str>,
     /// When a message last became visible in it.
     last_message_at: Option<String>,
     /// When anything last became visible in it.
@@ -82,11 +84,22 @@ impl From<&Conversation> for ConversationBody {
             group_name: conversation.group.as_ref().and_then(|group| group.name.clone()),
             group_avatar_url: None,
             group_member_count: conversation.group.as_ref().map(|group| group.members),
+            group_standing: conversation.standing.map(standing),
             last_message_at: conversation.last_message_at.map(timestamp::display),
             updated_at: timestamp::display(conversation.updated_at),
             is_muted: conversation.muted_until > clock::unix(),
             unread_count: conversation.unread,
         }
+    }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Entering => "entering",
+        Standing::Member => "member",
+        Standing::Left => "left",
+        Standing::Removed => "removed",
+        Standing::Ended => "ended",
     }
 }
 

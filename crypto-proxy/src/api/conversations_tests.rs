@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::{
     api::testing::{Api, conversation, conversation_id, group, group_id, message},
     engine::Command,
-    model::{GroupLookup, MessageGroup, Refusal},
+    model::{GroupLookup, MessageGroup, Refusal, Standing},
 };
 
 fn with_conversations() -> Api {
@@ -30,6 +30,7 @@ async fn conversations_are_a_bare_list() {
             "group_name": null,
             "group_avatar_url": null,
             "group_member_count": null,
+            "group_standing": null,
             "last_message_at": "2026-11-22T17:39:08.007Z",
             "updated_at": "2026-11-22T17:39:08.007Z",
             "is_muted": false,
@@ -110,6 +111,7 @@ fn with_group() -> Api {
         name: Some("Freight".to_owned()),
         members: 3,
     });
+    row.standing = Some(Standing::Member);
     row.unread = 3;
     api.backend.conversations.lock().unwrap().push(row);
     let lookup = GroupLookup::Member(Box::new(group(1)));
@@ -135,6 +137,7 @@ async fn group_is_a_conversation_with_a_name() {
     assert_eq!(row["group_name"], "Freight");
     assert_eq!(row["group_avatar_url"], Value::Null);
     assert_eq!(row["group_member_count"], 3);
+    assert_eq!(row["group_standing"], "member");
     let participant = |handle: &str| json!({ "handle": handle, "display_name": null });
     assert_eq!(
         row["participants"],
@@ -142,6 +145,16 @@ async fn group_is_a_conversation_with_a_name() {
     );
     let path = format!("/v1/conversations/{}/participants", group_id(1));
     assert_eq!(api.get(&path).await.json(), row["participants"]);
+    for (standing, shown) in [
+        (Standing::Entering, "entering"),
+        (Standing::Left, "left"),
+        (Standing::Removed, "removed"),
+        (Standing::Ended, "ended"),
+    ] {
+        api.backend.conversations.lock().unwrap()[0].standing = Some(standing);
+        let rows = api.get("/v1/conversations").await.json();
+        assert_eq!(rows[0]["group_standing"], shown);
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ pub(super) fn conversation(number: u8) -> Conversation {
         id: conversation_id(number),
         participants: vec!["bob".parse().unwrap()],
         group: None,
+        standing: None,
         updated_at: NOW,
         last_message_at: Some(NOW),
         unread: 0,

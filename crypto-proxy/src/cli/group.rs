@@ -210,9 +210,12 @@ async fn list(api: &mut LocalApi) -> anyhow::Result<Value> {
     Ok(Value::Array(groups))
 }
 
+/// What is shown of each group: of one that was left, too, that it was.
+const LISTED: [&str; 4] = ["id", "group_standing", "group_member_count", "group_name"];
+
 fn tell(command: &GroupCommand, answer: &Value) {
     match command {
-        GroupCommand::List => rows(answer, &["id", "group_member_count", "group_name"]),
+        GroupCommand::List => rows(answer, &LISTED),
         GroupCommand::Invites => rows(answer, &["id", "inviter_handle", "group_name"]),
         GroupCommand::Create { .. } => {
             show(&answer["group"]);
@@ -256,7 +259,25 @@ fn show(group: &Value) {
 
 fn rows(list: &Value, columns: &[&str]) {
     for row in items(list) {
-        let cells: Vec<String> = columns.iter().map(|column| field(row, column)).collect();
-        print::line(&format!("  {}", cells.join("  ")));
+        print::line(&cells(row, columns));
+    }
+}
+
+fn cells(row: &Value, columns: &[&str]) -> String {
+    let cells: Vec<String> = columns.iter().map(|column| field(row, column)).collect();
+    format!("  {}", cells.join("  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_that_was_left_is_listed_as_left() {
+        let mut row = json!({ "id": "grp_1", "group_name": "Freight", "group_member_count": 3 });
+        for standing in ["member", "left"] {
+            row["group_standing"] = json!(standing);
+            assert_eq!(cells(&row, &LISTED), format!("  grp_1  {standing}  3  Freight"));
+        }
     }
 }

@@ -45,6 +45,21 @@ impl FromStr for InviteId {
     }
 }
 
+/// How this agent stands to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its founding or accepting commit is not in the log yet.
+    Entering,
+    /// A member.
+    Member,
+    /// It left.
+    Left,
+    /// It was removed.
+    Removed,
+    /// The group has ended while it was a member.
+    Ended,
+}
+
 /// Name, topic and avatar of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupProfile {

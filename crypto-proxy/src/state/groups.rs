@@ -12,22 +12,8 @@ use waxwire_shared::{
 use zeroize::Zeroizing;
 
 use super::{ColumnKeys, StateError, Store, conversations::GROUP, from_sql, to_sql};
+pub use crate::model::Standing;
 use crate::model::{DebtKind, GroupEnd, GroupProfile, LocalConversation, UnixMs};
-
-/// How this agent stands to a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Its founding or accepting commit is not in the log yet.
-    Entering,
-    /// A member.
-    Member,
-    /// It left.
-    Left,
-    /// It was removed.
-    Removed,
-    /// The group has ended while it was a member.
-    Ended,
-}
 
 impl Standing {
     const fn number(self) -> i64 {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{
     Alert, ContactRequest, Conversation, DeliveryId, LocalConversation, Message, MessageGroup, MessageId,
-    UnixMs,
+    Standing, UnixMs,
 };
 
 /// Which messages of a conversation.
@@ -377,7 +377,7 @@ impl Reader {
         let mut statement = db.prepare_cached(&format!(
             "SELECT c.local, c.kind, p.handle, c.updated_at, c.last_message_at, \
              ({} AND m.conversation_id = c.conversation_id), c.conversation_id \
-             , g.group_row, g.members, g.sealed FROM conversation c LEFT JOIN peer p USING (peer_id) \
+             , g.group_row, g.members, g.sealed, g.standing FROM conversation c LEFT JOIN peer p USING (peer_id) \
              LEFT JOIN grp g USING (conversation_id) WHERE {condition}",
             unread_count()
         ))?;
@@ -412,6 +412,7 @@ impl Reader {
                 muted_until: mutes::muted_until(&db, &id, peer.map(String::as_str))?,
                 participants: participants.map_err(|_| damaged)?,
                 group: group.transpose()?,
+                standing: row.get::<_, Option<i64>>(10)?.map(Standing::from_number),
                 updated_at: from_sql(row.get(3)?),
                 last_message_at: row.get::<_, Option<i64>>(4)?.map(from_sql),
                 unread: from_sql(row.get(5)?),

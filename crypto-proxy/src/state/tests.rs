@@ -7,21 +7,21 @@ use rand_core::SeedableRng as _;
 use waxwire_shared::{
     hash::sha256,
     identity::IdentityKey,
-    ids::{ConversationId, Handle, Hash, SessionId},
+    ids::{ConversationId, GroupId, Handle, Hash, SessionId},
     suite::Suite,
-    wire::{Context, Core, Document as _, Kind, MessageBytes, VERSION},
+    wire::{Context, Core, Document as _, Kind, MessageBytes, Profile, VERSION},
 };
 
 use super::{
     ColumnKeys, Direction, GrantedMessage, HistoryRange, Hold, InboxFilter, NewMessage, PeerRow, Pin, Reader,
-    Since, StateError, Store, reader,
+    Since, StateError, Store, StoredProfile, reader,
 };
 use crate::{
     crypto::{
         message::sign_message,
         secret::{IdentitySecret, StateMasterKey},
     },
-    model::{DeliveryId, LocalConversation, MuteTarget, idempotency_key},
+    model::{DeliveryId, LocalConversation, MuteTarget, Standing, idempotency_key},
 };
 
 const NOW: u64 = 1_800_000_000_000;
@@ -644,5 +644,40 @@ fn refused_commits_are_remembered_and_the_oldest_forgotten_first() {
             known,
             "{number}"
         );
+    }
+}
+
+#[test]
+fn list_says_how_the_agent_stands_to_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::create(folder.path(), keys(1), [7; 8], NOW).unwrap();
+    let mut store = Store::open(folder.path(), keys(1)).unwrap();
+    let reader = Reader::open(folder.path(), keys(1)).unwrap();
+    receive(&mut store, &["a"]);
+    let group = GroupId::from_bytes([3; 32]);
+    let profile = StoredProfile::Asked(Profile {
+        group,
+        revision: 0,
+        name: "plans".to_owned(),
+        topic: None,
+        avatar: None,
+    });
+    store.begin().unwrap();
+    let row = store.enter_group(&mut rng(9), &group, &profile, NOW).unwrap();
+    store.commit().unwrap();
+    store.execute("UPDATE conversation SET last_message_at = 1");
+    for standing in [
+        Standing::Member,
+        Standing::Left,
+        Standing::Removed,
+        Standing::Ended,
+    ] {
+        store.begin().unwrap();
+        store.put_standing(row.group_row, standing).unwrap();
+        store.commit().unwrap();
+        let listed = reader.conversations(9, 0).unwrap();
+        let shown: Vec<_> = listed.iter().map(|row| (row.id, row.standing)).collect();
+        assert!(shown.contains(&(row.local(), Some(standing))), "{shown:?}");
+        assert!(shown.iter().any(|(_, standing)| standing.is_none()), "{shown:?}");
     }
 }
