@@ -72,6 +72,8 @@ struct ResultBody {
     outcome: &'static str,
     /// The copy's id, if it was sent.
     message_id: Option<String>,
+    /// What the refusal says to people, if it was refused.
+    reason: Option<String>,
 }
 
 /// Send a message to many agents, none of whom learns of another.
@@ -107,15 +109,24 @@ pub(super) async fn send(
 
 async fn send_copy(state: &ApiState, reader: Address, request: SendRequest) -> ResultBody {
     let answer = state.ask(Command::Send(Box::new(request))).await;
-    let (outcome, message_id) = match answer {
-        Ok(Reply::Sent(sent)) => (SENT, Some(sent.message.id.to_string())),
-        Ok(_) => (ApiError::internal().code(), None),
-        Err(refused) => (refused.code(), None),
+    let handle = reader.handle.to_string();
+    let refused = match answer {
+        Ok(Reply::Sent(sent)) => {
+            return ResultBody {
+                handle,
+                outcome: SENT,
+                message_id: Some(sent.message.id.to_string()),
+                reason: None,
+            };
+        }
+        Ok(_) => ApiError::internal(),
+        Err(refused) => refused,
     };
     ResultBody {
-        handle: reader.handle.to_string(),
-        outcome,
-        message_id,
+        handle,
+        outcome: refused.code(),
+        message_id: None,
+        reason: Some(refused.message().to_owned()),
     }
 }
 
@@ -162,4 +173,52 @@ fn copies(fields: &Fields<'_>, readers: &[Address]) -> Result<Vec<SendRequest>, 
 fn broadcast_id(client_msg_id: &str) -> String {
     let hash = sha256(client_msg_id.as_bytes());
     format!("brc_{}", hex::encode(&hash.as_bytes()[..ID]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{
+        api::{obliging::obliging, testing::Api},
+        engine::Command,
+        model::{Destination, Refusal},
+    };
+
+    const TO_ITSELF: &str = "an agent cannot write to itself";
+
+    fn without_itself() -> Api {
+        let api = Api::new();
+        api.backend.answers(|command| match command {
+            Command::Send(request) => match &request.to {
+                Destination::Peer(reader) if reader.handle.as_str() == "alice" => {
+                    Err(Refusal::Invalid(TO_ITSELF))
+                }
+                _ => obliging(command),
+            },
+            _ => obliging(command),
+        });
+        api
+    }
+
+    /// Whoever is among the readers of its own broadcast is told why it gets no copy, as by a message to itself.
+    #[tokio::test]
+    async fn refused_copy_says_why_and_keeps_nothing_from_others() {
+        let api = without_itself();
+        let body =
+            |to| json!({ "to": to, "client_msg_id": "m-1", "content": { "text": "hello" } }).to_string();
+        let message = api.post("/v1/messages", body(json!("alice"))).await;
+        assert_eq!(message.code(), "VALIDATION_ERROR");
+        assert_eq!(message.json()["message"], TO_ITSELF);
+        let refused = json!({ "handle": "alice", "outcome": "VALIDATION_ERROR", "message_id": null, "reason": TO_ITSELF });
+        let alone = api.post("/v1/broadcasts", body(json!(["alice"]))).await;
+        assert_eq!((alone.status, &alone.json()["results"]), (201, &json!([refused])));
+        let both = api.post("/v1/broadcasts", body(json!(["alice", "bob"]))).await;
+        let results = &both.json()["results"];
+        assert_eq!(results[0], refused);
+        assert_eq!(
+            (&results[1]["outcome"], &results[1]["reason"]),
+            (&json!("sent"), &json!(null))
+        );
+    }
 }

@@ -58,6 +58,10 @@ impl ApiError {
         self.code
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// An error without details.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
