@@ -42,7 +42,7 @@ mod router;
 mod server;
 mod shape;
 mod sync;
-mod timestamp;
+pub(crate) mod timestamp;
 mod token;
 mod uploads;
 mod verify;

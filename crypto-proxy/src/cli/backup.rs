@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use waxwire_shared::fingerprint::Fingerprint;
 
 use super::{StateArgs, secrets};
 use crate::{
+    api::timestamp,
     backup::{self, Totals},
     clock, harden,
     keystore::{Argon2Cost, KeyStore, Keys, Status},
@@ -136,25 +137,52 @@ fn progress() -> impl FnMut(&Totals) {
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
 fn report(args: &BackupArgs, keys: &Keys, made_at: u64, totals: &Totals) -> anyhow::Result<()> {
-    let fingerprint = Fingerprint::of(keys.identity.public());
     if args.json {
-        let result = json!({
-            "file": args.out,
-            "handle": keys.handle.as_str(),
-            "fingerprint": fingerprint.to_string(),
-            "made_at": made_at,
-            "history": args.history,
-            "messages": totals.messages,
-            "rows": totals.rows,
-            "bytes": totals.bytes,
-        });
-        println!("{result}");
+        println!("{}", as_json(&args.out, args.history, keys, made_at, totals));
     } else {
         println!("backup       {}", args.out.display());
         println!("handle       {}", keys.handle);
-        println!("fingerprint  {fingerprint}");
+        println!("fingerprint  {}", Fingerprint::of(keys.identity.public()));
         println!("messages     {}", totals.messages);
         println!("bytes        {}", totals.bytes);
     }
     Ok(())
+}
+
+fn as_json(out: &Path, history: bool, keys: &Keys, made_at: u64, totals: &Totals) -> Value {
+    json!({
+        "file": out,
+        "handle": keys.handle.as_str(),
+        "fingerprint": Fingerprint::of(keys.identity.public()).to_string(),
+        "made_at": timestamp::display(made_at),
+        "history": history,
+        "messages": totals.messages,
+        "rows": totals.rows,
+        "bytes": totals.bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwire_shared::ids::Hash;
+
+    use super::*;
+    use crate::{crypto::secret::IdentitySecret, keystore::RelayPin};
+
+    #[test]
+    fn time_of_a_backup_is_rfc_3339() {
+        let pin = RelayPin {
+            identity: IdentitySecret::generate(&mut OsRng).public().clone(),
+            url: "http://localhost".to_owned(),
+        };
+        let handle = "alice".parse().unwrap();
+        let keys = Keys::generate(&mut OsRng, handle, pin, Hash::from_bytes([1; 32]), 0);
+        let totals = Totals {
+            rows: 3,
+            messages: 2,
+            bytes: 1,
+        };
+        let shown = as_json(Path::new("a.backup"), true, &keys, 1_795_369_148_007, &totals);
+        assert_eq!(shown["made_at"], "2026-11-22T17:39:08.007Z");
+    }
 }

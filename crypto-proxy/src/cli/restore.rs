@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use waxwire_shared::{fingerprint::Fingerprint, ids::RelayId};
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     live, secrets, with_keys,
 };
 use crate::{
+    api::timestamp,
     backup::Backup,
     clock,
     keystore::{Argon2Cost, KeyStore, Keys, LOCK_FILE, STORE_FILE, Status, UnlockOrigin},
@@ -195,17 +196,7 @@ impl Found {
     fn report(&self, args: &RestoreArgs, token: Option<&Path>) -> anyhow::Result<()> {
         let age = clock::unix().saturating_sub(self.made_at) / 1_000;
         if args.json {
-            let result = json!({
-                "restored": token.is_some(),
-                "handle": self.handle,
-                "fingerprint": self.fingerprint.to_string(),
-                "made_at": self.made_at,
-                "age_seconds": age,
-                "history": self.history,
-                "messages": self.messages,
-                "token": token,
-            });
-            println!("{result}");
+            println!("{}", self.as_json(age, token));
             return Ok(());
         }
         println!("handle       {}", self.handle);
@@ -222,5 +213,36 @@ impl Found {
             println!("This is the live instance now; whichever was it before has been told to stop.");
         }
         Ok(())
+    }
+    fn as_json(&self, age: u64, token: Option<&Path>) -> Value {
+        json!({
+            "restored": token.is_some(),
+            "handle": self.handle,
+            "fingerprint": self.fingerprint.to_string(),
+            "made_at": timestamp::display(self.made_at),
+            "age_seconds": age,
+            "history": self.history,
+            "messages": self.messages,
+            "token": token,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwire_shared::identity::IdentityKey;
+
+    use super::*;
+
+    #[test]
+    fn time_of_a_backup_is_rfc_3339() {
+        let found = Found {
+            handle: "alice".to_owned(),
+            fingerprint: Fingerprint::of(&IdentityKey::ed25519([1; 32])),
+            made_at: 1_795_369_148_007,
+            history: false,
+            messages: 2,
+        };
+        assert_eq!(found.as_json(9, None)["made_at"], "2026-11-22T17:39:08.007Z");
     }
 }
