@@ -1,5 +1,5 @@
-//! How often an agent may found and join groups, and change one: quotas of this relay, no rules of the log. They are in memory, or among
-//! several nodes in Redis, for what they hold off is bursts; a restart begins them anew.
+//! How often an agent may found and join groups, and change one: quotas of this relay, no rules of the log. They are in
+//! memory, or among several nodes in Redis, for what they hold off is bursts; a restart begins them anew.
 
 use std::sync::Arc;
 

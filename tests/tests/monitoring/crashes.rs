@@ -90,9 +90,13 @@ fn database_server_that_was_killed_fires() {
         let mut recording = Recording::new("PostgreSQL killed");
         record(&mut recording, &mut circle, BEFORE).await?;
         server.kill()?;
-        record(&mut recording, &mut circle, AFTER).await?;
+        // A read waits for a while for a connection.
+        record(&mut recording, &mut circle, 3 * AFTER).await?;
         server.revive()?;
-        fires(&recording, &["WaxwireRelayDatabaseRefusesWrites"])
+        fires(
+            &recording,
+            &["WaxwireRelayDatabaseRefusesWrites", "WaxwireRelayDatabaseAway"],
+        )
     });
 }
 

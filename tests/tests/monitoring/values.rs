@@ -61,9 +61,10 @@ const MADE_UP: [(&str, &str, &str, &str); 8] = [
 ];
 
 /// Rules that [`crate::crashes`] are about.
-const OF_CRASHES: [&str; 6] = [
+const OF_CRASHES: [&str; 7] = [
     "WaxwireRelayDown",
     "WaxwireRelayDatabaseRefusesWrites",
+    "WaxwireRelayDatabaseAway",
     "WaxwireRelayRedisAway",
     "WaxwireProxyDown",
     "WaxwireProxyUnlinked",
