@@ -149,6 +149,15 @@ impl TestRelay {
         .await
     }
 
+    /// With limits of its own.
+    pub(crate) async fn limited(limits: Limits) -> Self {
+        Self::start_with(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await
+    }
+
     pub(crate) fn database(&self) -> std::path::PathBuf {
         self.folder.path().join("relay.db")
     }

@@ -147,14 +147,11 @@ async fn part_must_begin_where_the_blob_ends_and_stay_within_it() {
 
 #[tokio::test]
 async fn limits_name_themselves() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            attachment: 100_000,
-            blob_bytes: 200_000,
-            unfinished_blobs: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        attachment: 100_000,
+        blob_bytes: 200_000,
+        unfinished_blobs: 2,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
@@ -243,12 +240,9 @@ async fn upload_goes_on_after_a_restart_and_lost_files_are_not_served() {
 #[tokio::test]
 async fn old_and_unfinished_blobs_go_with_their_files() {
     const HOUR: u64 = 3_600 * 1_000;
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            blob_days: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        blob_days: 2,
+        ..Limits::default()
     })
     .await;
     let alice = relay.register("alice").await;

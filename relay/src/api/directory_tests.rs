@@ -12,7 +12,7 @@ use waxwire_shared::{
 
 use crate::{
     config::Limits,
-    testing::{Answer, NOW, Setup, TestAgent, TestRelay},
+    testing::{Answer, NOW, TestAgent, TestRelay},
 };
 
 async fn put(relay: &TestRelay, agent: &TestAgent, body: &serde_json::Value) -> Answer {
@@ -105,13 +105,10 @@ async fn profiles_are_read_strictly() {
 /// Whoever pages through the directory to learn who is there is slowed down.
 #[tokio::test]
 async fn searches_are_limited_by_minute_and_day() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            directory_per_minute: 2,
-            directory_per_day: 3,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        directory_per_minute: 2,
+        directory_per_day: 3,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);
@@ -134,13 +131,10 @@ async fn searches_are_limited_by_minute_and_day() {
 /// Attack 34: whoever tries handles until some are there is slowed down, and by then is answered alike for all.
 #[tokio::test]
 async fn lookups_of_handles_that_nobody_has_are_limited() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            lookup_misses_per_minute: 3,
-            lookup_misses_per_day: 5,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        lookup_misses_per_minute: 3,
+        lookup_misses_per_day: 5,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);

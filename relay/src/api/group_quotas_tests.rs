@@ -6,7 +6,7 @@ use waxwire_shared::{api::problem::ProblemType, wire::JoinPolicy};
 use crate::{
     config::Limits,
     testing::{
-        Setup, TestRelay,
+        TestRelay,
         groups::{LEAVE, TestGroup, invite, remove, sign_first, sign_next, three},
     },
 };
@@ -14,12 +14,9 @@ use crate::{
 /// docs/protocol.md, 6.1: limits of a relay are no rules of validity.
 #[tokio::test]
 async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            group_members: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        group_members: 2,
+        ..Limits::default()
     })
     .await;
     let (alice, bob, carol) = three(&relay).await;
@@ -48,13 +45,10 @@ async fn quota_of_members_counts_invites_and_is_no_rule_of_the_log() {
 /// Each agent has its own quota in each group, and may leave whatever is used up.
 #[tokio::test]
 async fn quotas_of_changes_are_told_with_when_to_come_back() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            joins_and_leaves_per_hour: 2,
-            commits_per_minute: 6,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        joins_and_leaves_per_hour: 2,
+        commits_per_minute: 6,
+        ..Limits::default()
     })
     .await;
     let (alice, bob, carol) = three(&relay).await;
@@ -91,13 +85,10 @@ async fn quotas_of_changes_are_told_with_when_to_come_back() {
 /// Whoever is in many groups has much to be served; whoever leaves one may come into another.
 #[tokio::test]
 async fn agent_is_in_so_many_groups_and_enters_so_many_in_an_hour() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            groups: 2,
-            groups_per_hour: 3,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        groups: 2,
+        groups_per_hour: 3,
+        ..Limits::default()
     })
     .await;
     let (alice, bob, carol) = three(&relay).await;

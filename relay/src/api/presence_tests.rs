@@ -75,12 +75,9 @@ async fn until(relay: &TestRelay, by: &TestAgent, handle: &str, online: bool) ->
 /// Attack 34: asking for many at once, or by way of contacts, is paid for one by one.
 #[tokio::test]
 async fn misses_are_paid_for_before_they_are_answered() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            lookup_misses_per_minute: 3,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        lookup_misses_per_minute: 3,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = (relay.register("alice").await, relay.register("bob").await);

@@ -9,7 +9,7 @@ use waxwire_shared::{
 use crate::{
     config::Limits,
     testing::{
-        Answer, Got, Setup, TestAgent, TestRelay, TestSocket, envelope, envelope_in,
+        Answer, Got, TestAgent, TestRelay, TestSocket, envelope, envelope_in,
         groups::{TestGroup, invite, sign_first, sign_next},
     },
 };
@@ -131,13 +131,10 @@ async fn common_group_goes_on_across_a_block_and_nobody_invites_across_it() {
 
 #[tokio::test]
 async fn limits_name_themselves() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            contacts: 1,
-            blocks: 1,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        contacts: 1,
+        blocks: 1,
+        ..Limits::default()
     })
     .await;
     let alice = relay.register("alice").await;

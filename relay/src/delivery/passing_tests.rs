@@ -9,7 +9,7 @@ use waxwire_shared::{
 use crate::{
     config::Limits,
     metrics::Passed,
-    testing::{Got, Setup, TestAgent, TestRelay, TestSocket, envelope, envelope_in},
+    testing::{Got, TestAgent, TestRelay, TestSocket, envelope, envelope_in},
 };
 
 async fn pair(relay: &TestRelay) -> (TestAgent, TestAgent) {
@@ -150,12 +150,9 @@ async fn what_may_not_be_passed_on_is_dropped_silently() {
 /// The allowance is the sender's, whatever socket it uses; others have their own.
 #[tokio::test]
 async fn sender_over_its_allowance_is_dropped_silently() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            transients_per_minute: 3,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        transients_per_minute: 3,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = pair(&relay).await;
@@ -179,12 +176,9 @@ async fn sender_over_its_allowance_is_dropped_silently() {
 /// A recipient that reads nothing costs a bounded amount of memory, and its mail is not held up.
 #[tokio::test]
 async fn flood_is_bounded_and_mail_comes_through() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            transients_per_minute: 0,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        transients_per_minute: 0,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = pair(&relay).await;

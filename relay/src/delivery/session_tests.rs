@@ -424,12 +424,9 @@ async fn silent_peer_is_pinged_and_left() {
 
 #[tokio::test]
 async fn sockets_beyond_the_limit_are_refused_until_one_ends() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            sockets: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        sockets: 2,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = pair(&relay).await;
@@ -455,12 +452,9 @@ async fn sockets_beyond_the_limit_are_refused_until_one_ends() {
 /// docs/relay-api.md, Limits: a node that is full refuses, and has room again when a socket ends.
 #[tokio::test]
 async fn sockets_beyond_those_of_a_node_are_refused_until_one_ends() {
-    let relay = TestRelay::start_with(Setup {
-        limits: Limits {
-            node_sockets: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
+    let relay = TestRelay::limited(Limits {
+        node_sockets: 2,
+        ..Limits::default()
     })
     .await;
     let (alice, bob) = pair(&relay).await;
